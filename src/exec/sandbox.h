@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The native sandbox as a runtime: a launcher process, a pool of slots, one task per slot at a time.
+ */
+#ifndef EXEC_SANDBOX_H
+#define EXEC_SANDBOX_H
+
+#include <uv.h>
+
+#include "task/runtime.h"
+
+struct launcher; /* the connection to hivemind-launcher */
+
+struct launcher_options {
+    const char *libexec_dir; /* where hivemind-launcher and hivemind-slot lie; absolute */
+    unsigned max_slots;      /* the launcher never makes more than this many; 1 to 4096 */
+    uint32_t uid_base;       /* root only: slots get host uids and gids from here, two each */
+    const char *python;      /* the interpreter; NULL: /usr/bin/python3 */
+};
+
+/*
+ * Starts hivemind-launcher (fork and exec, empty environment, fixed fds) and waits for its greeting, at most 5 s. Call it
+ * while still privileged, and before other threads exist; afterwards the process may drop its privileges.
+ * When the process that called this dies, in whatever way, the launcher kills its slots, cleans up and exits.
+ */
+int launcher_start(const struct launcher_options *options, struct launcher **ret, struct tw_error *error);
+/* Closes the connection and waits for the launcher's end. NULL is allowed. */
+void launcher_free(struct launcher *launcher);
+
+/* True: slots have uids of their own. False (no root): one host uid, see launcher_warning(). */
+bool launcher_privileged(const struct launcher *launcher);
+/* What this launcher cannot do, in one sentence for a person, or NULL. */
+const char *launcher_warning(const struct launcher *launcher);
+
+/* Takes the launcher over. `slots` of them are made in the background at once. */
+int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, struct runtime **ret, struct tw_error *error);
+
+#endif

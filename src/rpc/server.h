@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A gRPC server over HTTP/2 (h2c) in a libuv loop. Everything here belongs to the loop's thread.
+ *
+ * Life of a call: the server calls `on_start` when the request's headers have arrived and are legal, `on_message` for
+ * each complete message (already inflated), `on_half_close` when the client has sent its last, and `on_done` exactly once
+ * when the call is over, whether it was answered, cancelled, timed out or lost its connection. Between on_start and
+ * on_done the handler may answer at any time: at once or much later. After on_done the call is gone.
+ *
+ * For the unary and server-streaming methods that nearly all are, set `unary` instead of the first three: it is called
+ * once, with the one message of the request (a call with none or two messages is refused before it gets there).
+ */
+#ifndef RPC_SERVER_H
+#define RPC_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <protobuf-c/protobuf-c.h>
+#include <uv.h>
+
+#include <taskworker/error.h>
+
+struct rpc_server;
+struct rpc_call;
+
+/* `name` is the full path, "/taskworker.TaskWorkerService/GetTask". Static: the server keeps the pointer. */
+struct rpc_method {
+    const char *name;
+    size_t max_request; /* bytes of one message after inflation; 0: the server's limit */
+    void (*unary)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
+    void (*on_start)(struct rpc_call *call, void *ctx);
+    void (*on_message)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
+    void (*on_half_close)(struct rpc_call *call, void *ctx);
+};
+
+struct rpc_server_options {
+    const char *host; /* numeric address or name; "" and NULL: 127.0.0.1 */
+    uint16_t port;    /* 0: any free one, see rpc_server_port() */
+    size_t max_message;       /* default for methods, bytes; 0: 4 MiB */
+    size_t max_inflight;      /* bytes of request messages held for all calls together; 0: 512 MiB */
+    unsigned max_connections; /* 0: 4096 */
+    unsigned max_streams;     /* per connection; 0: 1000 */
+    size_t max_header_list;   /* bytes; 0: 16 KiB */
+    uint64_t keepalive_us;         /* ping after this much silence; 0: 30 s */
+    uint64_t keepalive_timeout_us; /* close without an answer after; 0: 20 s */
+    uint64_t idle_request_us; /* close a connection that has begun a request or a frame and sends nothing for this long,
+                                 or has never completed its preface; 0: 60 s */
+};
+
+/* Binds and listens at once (so that a taken port is an error here), serves as soon as the loop runs. */
+int rpc_server_new(uv_loop_t *loop, const struct rpc_server_options *options, struct rpc_server **ret, struct tw_error *error);
+uint16_t rpc_server_port(const struct rpc_server *server);
+/* ctx goes to the method's handlers. The table ends with name == NULL. Returns 0, -EEXIST or -ENOMEM. */
+int rpc_server_add_methods(struct rpc_server *server, const struct rpc_method *methods, void *ctx);
+
+/*
+ * Draining: accepts no new connection, sends GOAWAY twice on those there are, lets calls in flight finish, closes each
+ * connection as it empties, and calls `done` when the last has gone (or after `grace_us`, when it cuts off the rest).
+ */
+void rpc_server_drain(struct rpc_server *server, uint64_t grace_us, void (*done)(void *ctx), void *ctx);
+/* Frees the server with whatever is still open; calls in flight get their on_done first. Run the loop once more after. */
+void rpc_server_free(struct rpc_server *server);
+
+struct rpc_server_stats {
+    unsigned connections;
+    unsigned calls;       /* in flight */
+    size_t inflight_bytes;
+    uint64_t calls_total;
+};
+void rpc_server_get_stats(const struct rpc_server *server, struct rpc_server_stats *ret);
+
+/* --- inside a call --- */
+
+/* on_done is called once, in every case; set it (with its ctx) before answering. */
+void rpc_call_set_on_done(struct rpc_call *call, void (*on_done)(struct rpc_call *call, void *ctx), void *ctx);
+/* Called when what is queued to the client has fallen below the low-water mark again after rpc_call_send returned false. */
+void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_call *call, void *ctx), void *ctx);
+
+/*
+ * Queues one response message. Returns true while there is room for more; false: it is queued all the same, but stop
+ * until on_drain (256 KiB wait already). Out of memory ends the call with RESOURCE_EXHAUSTED, seen by on_done.
+ */
+bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* Ends the call with a status. The message is percent-encoded for the wire here. */
+void rpc_call_finish(struct rpc_call *call, enum tw_code code, const char *message);
+static inline void rpc_call_finish_error(struct rpc_call *call, const struct tw_error *error)
+{
+    rpc_call_finish(call, error->code, error->message);
+}
+/* The usual end of a unary call: one message and OK. */
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* The client's deadline on the monotonic clock, 0 if it set none. The server itself ends the call with DEADLINE_EXCEEDED. */
+uint64_t rpc_call_deadline_us(const struct rpc_call *call);
+/* The value of a request header, lower-case name, or NULL. Valid until on_done. */
+const char *rpc_call_metadata(const struct rpc_call *call, const char *name);
+/* "127.0.0.1:40000", "[::1]:40000". Valid until on_done. */
+const char *rpc_call_peer(const struct rpc_call *call);
+const char *rpc_call_method(const struct rpc_call *call);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the engine asks of a runtime (the native sandbox; a container engine later). All calls and callbacks are on the
+ * loop thread.
+ */
+#ifndef TASK_RUNTIME_H
+#define TASK_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <taskworker/task.h>
+
+struct runtime;
+struct run; /* one attempt of one task in a runtime */
+
+struct run_env {
+    const char *name, *value;
+};
+
+/* Everything is borrowed during run_start only: the runtime copies what it needs longer. */
+struct run_spec {
+    const char *task_id;
+    const char *type;
+    const void *data;
+    size_t data_len;
+    const char *const *args;
+    size_t n_args;
+    const struct run_env *env;
+    size_t n_env;
+    size_t max_result; /* bytes; a longer result ends as OUTPUT_LIMIT (python) or is cut in front (shell) */
+};
+
+enum run_end {
+    RUN_EXITED,        /* by itself, with exit_code */
+    RUN_SIGNALED,      /* by a signal */
+    RUN_BAD_INPUT,     /* the input cannot be run; `message` says why */
+    RUN_SANDBOX_ERROR, /* never started: the sandbox could not be made; `message` says why */
+    RUN_LOST,          /* the sandbox went away under it (slot or launcher died) */
+};
+
+/* Borrowed during run_events.ended. */
+struct run_outcome {
+    enum run_end end;
+    int exit_code; /* RUN_EXITED */
+    int signal;    /* RUN_SIGNALED */
+    const char *message; /* one sentence, may be NULL */
+    const char *error;   /* what the task says of its failure (traceback), UTF-8, may be NULL */
+    const void *result;
+    size_t result_len;
+    bool result_too_large;
+    struct tw_usage usage;
+};
+
+struct run_events {
+    /*
+     * The sandbox stands and the task's process waits for run_go: nothing of the task has run yet. The engine makes the
+     * attempt durable in between.
+     */
+    void (*ready)(void *ctx);
+    void (*output)(void *ctx, enum tw_stream stream, const void *data, size_t len);
+    /*
+     * Exactly once, last, never from within run_start: the whole process tree is dead, all output has been delivered.
+     * The run is freed when this returns.
+     */
+    void (*ended)(void *ctx, const struct run_outcome *outcome);
+};
+
+struct runtime_ops {
+    /* Takes one task type the runtime serves? */
+    bool (*serves)(const struct runtime *rt, const char *type);
+    /* Starts making the sandbox. NULL with the error when that cannot even be tried. */
+    struct run *(*start)(struct runtime *rt, const struct run_spec *spec, const struct run_events *events, void *ctx,
+        struct tw_error *error);
+    /* Lets the task's process begin. Once, after `ready`. */
+    void (*go)(struct run *run);
+    /* Kills the whole tree, at any time before `ended`; `ended` follows soon. May be called more than once. */
+    void (*kill)(struct run *run);
+    /* Kills what runs, takes everything down, frees the runtime, then calls done. */
+    void (*close)(struct runtime *rt, void (*done)(void *ctx), void *ctx);
+    /* How many tasks it is to run at once from now on. */
+    void (*resize)(struct runtime *rt, unsigned slots);
+};
+
+/* The first member of every runtime's and run's own struct. */
+struct runtime {
+    const struct runtime_ops *ops;
+};
+struct run {
+    struct runtime *rt;
+};
+
+#endif
