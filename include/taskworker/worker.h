@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker: the engine that accepts tasks, keeps them, runs them in sandboxes and answers for them.
+ *
+ * Threads: a worker lives in one libuv loop. Either the program brings its own loop (options.loop) and runs it, or it
+ * leaves that NULL and calls tw_worker_run() on a thread of its choice. Functions marked [any thread] may be called from
+ * anywhere; all others from the loop's thread, or before the loop runs.
+ */
+#ifndef TASKWORKER_WORKER_H
+#define TASKWORKER_WORKER_H
+
+#include <taskworker/task.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct uv_loop_s;
+struct tw_launcher;
+struct tw_worker;
+
+/*
+ * The launcher makes sandboxes. It is a process of its own and the only one that keeps the caller's privileges: start it
+ * while the program is still root, then drop to an unprivileged user, then make the worker. In a program without root,
+ * and where nothing is to be dropped, leave it out: tw_worker_new() starts one.
+ */
+struct tw_launcher_options {
+    size_t size;             /* sizeof(struct tw_launcher_options) */
+    const char *libexec_dir; /* NULL: where libtaskworker was installed for */
+    uint32_t max_slots;      /* 0: 1024 */
+    uint32_t slot_uid_base;  /* root: two host uids per slot from here; 0: 1900000000 */
+    const char *python;      /* NULL: /usr/bin/python3 */
+};
+TW_PUBLIC int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);
+/* Only for a launcher that was not given to a worker. NULL is allowed. */
+TW_PUBLIC void tw_launcher_free(struct tw_launcher *launcher);
+
+struct tw_worker_options {
+    size_t size;                  /* sizeof(struct tw_worker_options) */
+    struct uv_loop_s *loop;       /* NULL: the worker makes its own, for tw_worker_run() */
+    struct tw_launcher *launcher; /* taken over on success; NULL: the worker starts one */
+    const char *node_id;          /* shown to clients; NULL: "worker" */
+    const char *storage_path;     /* the folder for everything that must survive; required */
+    uint32_t max_concurrent_tasks; /* 0: 4 */
+    uint32_t max_queued_tasks;     /* accepted and not started; 0: 10000 */
+    uint64_t default_timeout_us;   /* of a task that names none; 0: 300 s */
+    uint64_t max_task_size;        /* bytes of task_data; 0: 100 MiB */
+    uint64_t max_result_size;      /* bytes; 0: 16 MiB */
+    uint64_t max_log_size;         /* bytes of output kept per task; 0: 64 MiB */
+};
+
+/* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */
+TW_PUBLIC int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error);
+
+/* Runs the worker's own loop until it has shut down. Returns 0, or -1 when the loop is the caller's. */
+TW_PUBLIC int tw_worker_run(struct tw_worker *worker);
+
+enum tw_shutdown {
+    TW_SHUTDOWN_DRAIN = 1, /* refuse new tasks, let running ones end; queued ones stay on disk for the next start */
+    TW_SHUTDOWN_STOP = 2,  /* kill running ones too: they end as STOPPED, reason shutdown */
+};
+/*
+ * Begins to shut down; may be called again with STOP to hurry a drain. [any thread], also from a signal handler.
+ * When all is written and closed, on_stopped (if set) is called on the loop's thread and tw_worker_run() returns.
+ */
+TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how);
+TW_PUBLIC void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx);
+
+/* Only after it has stopped (or before its loop ever ran). NULL is allowed. */
+TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
+
+/* Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us; the rest is ignored. */
+TW_PUBLIC void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options);
+
+/*
+ * Hands a task in, from any thread but the loop's; returns when it is on disk. `ret_id` gets its id (free() it), may be
+ * NULL. Errors as ExecuteTask in proto/taskworker.proto. [any thread]
+ */
+TW_PUBLIC int tw_worker_submit(struct tw_worker *worker, const struct tw_task_spec *spec, char **ret_id, struct tw_error *error);
+
+/*
+ * Waits until the task has ended, at most timeout_us (0: for ever; DEADLINE_EXCEEDED after). Fills *ret (release it with
+ * tw_task_info_done) and, unless ret_result is NULL, the result (free() it; NUL-terminated beyond its length).
+ * From any thread but the loop's. [any thread]
+ */
+TW_PUBLIC int tw_worker_wait(struct tw_worker *worker, const char *id, uint64_t timeout_us, struct tw_task_info *ret,
+    char **ret_result, size_t *ret_result_len, struct tw_error *error);
+
+/* Ends a task; returns when it has ended. From any thread but the loop's. [any thread] */
+TW_PUBLIC int tw_worker_stop_task(struct tw_worker *worker, const char *id, struct tw_error *error);
+
+/* What this worker cannot do, each in a sentence; the n-th, or NULL when there are no more. Lives as long as the worker. */
+TW_PUBLIC const char *tw_worker_warning(const struct tw_worker *worker, size_t n);
+
+/*
+ * The library's own log lines. The handler is called from any thread and must not call the library. NULL: back to the
+ * default, which is stderr. [any thread]
+ */
+enum tw_log_level { TW_LOG_ERROR, TW_LOG_WARNING, TW_LOG_INFO, TW_LOG_DEBUG };
+TW_PUBLIC void tw_log_set_handler(void (*handler)(enum tw_log_level level, const char *message, void *ctx), void *ctx);
+TW_PUBLIC void tw_log_set_level(enum tw_log_level level);
+
+/* "0.1.0" */
+TW_PUBLIC const char *tw_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
