@@ -87,8 +87,7 @@ int error_set_errno(struct tw_error *error, int err, const char *fmt, ...)
     va_end(ap);
     size_t len = strlen(error->message);
     char text[64];
-    int n = snprintf(error->message + len, sizeof error->message - len, ": %s",
-        strerror_r(err, text, sizeof text));
+    int n = snprintf(error->message + len, sizeof error->message - len, ": %s", strerror_r(err, text, sizeof text));
     if (n > 0 && (size_t)n >= sizeof error->message - len)
         trim_partial_utf8(error->message);
     return -1;
@@ -129,8 +128,8 @@ void error_copy(struct tw_error *to, const struct tw_error *from)
 const char *error_code_name(enum tw_code code)
 {
     switch (code) {
-#define X(name, number)                                                                            \
-    case TW_##name:                                                                                \
+#define X(name, number) \
+    case TW_##name:     \
         return #name;
         TW_CODES(X)
 #undef X

@@ -90,7 +90,8 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
         return -errno;
     if (S_ISDIR(st.st_mode))
         return -EISDIR;
-    size_t cap = S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : MIN(max, (size_t)65536) + 1;
+    size_t cap =
+        S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : MIN(max, (size_t)65536) + 1;
     CLEANUP_FREE char *data = malloc(cap + 1);
     size_t len = 0;
     while (data) {

@@ -11,7 +11,11 @@ size_t text_decode_utf8(const uint8_t *s, const uint8_t *end, uint32_t *ret)
     static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
     if (s >= end)
         return 0;
-    size_t n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
+    size_t n = *s < 0x80          ? 1
+        : *s >= 0xc2 && *s < 0xe0 ? 2
+        : *s >= 0xe0 && *s < 0xf0 ? 3
+        : *s >= 0xf0 && *s < 0xf5 ? 4
+                                  : 0;
     if (n == 0 || (size_t)(end - s) < n)
         return 0;
     uint32_t c = n == 1 ? *s : *s & (0x7fu >> n);
