@@ -82,6 +82,7 @@ int fd_sealed_memfd(const char *name, const void *data, size_t len)
 
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
 {
+    max = MIN(max, SIZE_MAX / 4); /* "no limit" must not overflow below */
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;

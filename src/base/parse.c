@@ -95,7 +95,10 @@ int parse_duration(const char *s, uint64_t *ret_us)
             continue;
         if (whole > max_us / units[i].us)
             return -ERANGE;
-        *ret_us = whole * units[i].us + fraction * units[i].us / scale;
+        uint64_t us = whole * units[i].us + fraction * units[i].us / scale;
+        if (us > max_us)
+            return -ERANGE;
+        *ret_us = us;
         return 0;
     }
     return -EINVAL;

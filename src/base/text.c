@@ -32,6 +32,8 @@ size_t text_decode_utf8(const uint8_t *s, const uint8_t *end, uint32_t *ret)
 
 bool text_is_utf8(const void *data, size_t len)
 {
+    if (len == 0)
+        return true; /* data may be NULL then */
     const uint8_t *s = data, *end = s + len;
     while (s < end) {
         uint32_t c;
@@ -45,23 +47,26 @@ bool text_is_utf8(const void *data, size_t len)
 
 bool text_is_control(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || (c >= 0x200b && c <= 0x200f) ||
-        (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
+        (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+        (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe007f);
 }
 
 char *text_printable(const void *data, size_t len, size_t max, bool keep_end)
 {
-    const uint8_t *s = data, *end = s + len;
+    static const uint8_t nothing[1];
+    const uint8_t *s = len ? data : nothing, *end = s + len;
     if (len > max) {
-        if (keep_end)
+        /* Do not begin or end within a character; one has at most three bytes behind its first. */
+        if (keep_end) {
             s = end - max;
-        else
+            for (int i = 0; i < 3 && s < end && (*s & 0xc0) == 0x80; i++)
+                s++;
+        } else {
             end = s + max;
-        /* Do not begin or end within a character. */
-        while (keep_end && s < end && (*s & 0xc0) == 0x80)
-            s++;
-        while (!keep_end && end > s && end < (const uint8_t *)data + len && (*end & 0xc0) == 0x80)
-            end--;
+            for (int i = 0; i < 3 && end > s && (*end & 0xc0) == 0x80; i++)
+                end--;
+        }
     }
     CLEANUP_BUF struct buf out = BUF_INIT(SIZE_MAX / 2);
     while (s < end) {
