@@ -141,7 +141,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 {
     if (level > log_get_level())
         return;
-    char raw[LOG_MESSAGE_MAX + 1];
+    char raw[LOG_MESSAGE_MAX + 8]; /* longer than what is kept, so that the cut below sees where a character ends */
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(raw, sizeof raw, fmt, ap);

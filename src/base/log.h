@@ -14,10 +14,10 @@
 
 #include "base/util.h"
 
-#define LOG_LEVELS(X)                                                                              \
-    X(ERROR, "error")                                                                              \
-    X(WARNING, "warning")                                                                          \
-    X(INFO, "info")                                                                                \
+#define LOG_LEVELS(X)     \
+    X(ERROR, "error")     \
+    X(WARNING, "warning") \
+    X(INFO, "info")       \
     X(DEBUG, "debug")
 
 enum log_level {
@@ -59,10 +59,10 @@ void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, __VA_ARGS__)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
-#define log_debug(...)                                                                             \
-    do {                                                                                           \
-        if (log_get_level() >= LOG_DEBUG)                                                          \
-            log_write(LOG_DEBUG, __VA_ARGS__);                                                     \
+#define log_debug(...)                         \
+    do {                                       \
+        if (log_get_level() >= LOG_DEBUG)      \
+            log_write(LOG_DEBUG, __VA_ARGS__); \
     } while (0)
 
 /* A copy of the newest entries, at most max, oldest first; free with log_entries_free. Returns how many, or -ENOMEM. */
