@@ -5,7 +5,10 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/param.h> /* uv.h includes it, and its MIN and MAX must not come after ours */
 
+#undef MIN
+#undef MAX
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
