@@ -501,13 +501,12 @@ int taskworker_service_register(
         {0},
     };
     /* Room for the data, and for the largest legal arguments and environment beside it. */
-    const struct rpc_method execute[] = {
-        {.name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task},
-        {0},
-    };
+    service->execute[0] =
+        (struct rpc_method){.name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task};
+    service->execute[1] = (struct rpc_method){0};
 #undef METHOD
     int r = rpc_server_add_methods(server, methods, service);
     if (r == 0)
-        r = rpc_server_add_methods(server, execute, service);
+        r = rpc_server_add_methods(server, service->execute, service);
     return r < 0 ? error_set_errno(error, r, "cannot register TaskWorkerService") : 0;
 }
