@@ -94,8 +94,8 @@ static void test_submit_and_wait(void **state)
         tw_worker_wait(n->worker, id, 30000000, &info, &result, &len, &error) < 0)
         fail_msg("%s", error.message);
     assert_int_equal(info.state, TW_TASK_COMPLETED);
-    assert_string_equal(result, "[2, 42]");
-    assert_int_equal(len, 7);
+    assert_string_equal(result, "[2,42]");
+    assert_int_equal(len, 6);
     assert_int_equal(info.log_size, 6);
     assert_true(info.usage.wall_us > 0 && info.usage.max_rss_bytes > 0);
     tw_task_info_done(&info);
