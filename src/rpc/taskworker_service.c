@@ -32,10 +32,16 @@ struct pending {
     bool timer_used;
 };
 
+static void pending_drop(struct pending *p, unsigned refs)
+{
+    p->refs -= refs;
+    if (p->refs == 0)
+        free(p);
+}
+
 static void pending_unref(struct pending *p)
 {
-    if (--p->refs == 0)
-        free(p);
+    pending_drop(p, 1);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -56,11 +62,12 @@ static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
     struct pending *p = ctx;
     p->call = NULL;
     stop_timer(p);
+    unsigned refs = 1;
     if (p->wait) {
-        engine_wait_cancel(STEAL(p->wait));
-        pending_unref(p);
+        engine_wait_cancel(STEAL(p->wait)); /* and with it the engine's */
+        refs++;
     }
-    pending_unref(p);
+    pending_drop(p, refs);
 }
 
 /* Unpacks the request and makes the pending; NULL when the call has been refused already. */
