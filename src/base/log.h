@@ -47,6 +47,13 @@ enum log_level log_get_level(void);
 /* fd: where lines go; it stays the caller's. Default: 2, LOG_FORMAT_AUTO. */
 void log_set_output(int fd, enum log_format format);
 
+/*
+ * Entries go to the handler instead of the output (and still into the ring); NULL: back to the output. The handler may be
+ * called from any thread, several at once, and must not log.
+ */
+typedef void (*log_handler)(enum log_level level, const char *message, void *ctx);
+void log_set_handler(log_handler handler, void *ctx);
+
 /* Control characters in the message are made harmless; longer than LOG_MESSAGE_MAX is cut. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)

@@ -5,6 +5,9 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/param.h> /* has a MIN and MAX that evaluate twice: out of the way with them, for good */
+#undef MIN
+#undef MAX
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
