@@ -7,7 +7,6 @@ import struct
 
 import pytest
 
-
 from harness.wire import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
                           SETTINGS, WINDOW_UPDATE, Closed, Connection, frame, grpc_headers, message)
 
