@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/param.h> /* has a MIN and MAX that evaluate twice: out of the way with them, for good */
+
 #undef MIN
 #undef MAX
 

@@ -136,6 +136,7 @@ struct store_log *store_log_open(struct store *store, uint64_t seq, size_t max_b
  */
 size_t store_log_append(struct store_log *log, enum tw_stream stream, const void *data, size_t len);
 uint64_t store_log_end(const struct store_log *log); /* the offset behind the last record */
+uint64_t store_log_size(const struct store_log *log, bool *ret_truncated); /* bytes of output kept; NULL is allowed */
 /* After store_finish was called for the task, or when it is given up. NULL is allowed. */
 void store_log_free(struct store_log *log);
 

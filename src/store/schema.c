@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The database file: who it belongs to (application_id), how it is laid out (user_version), and the
+ * connections.
+ *
+ * The tasks table holds what a list shows and nothing large, so that pages of it stay cheap;
+ * inputs, results and logs are tables of their own under the same number. Every index ends in the
+ * rowid, which is seq: tasks_by_state gives one state's tasks in order of admission, tasks_by_type
+ * the same for a type and a state.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "store/internal.h"
+
+enum {
+    APPLICATION_ID = 0x484d574b, /* "HMWK" */
+    VERSION = 1,
+    BUSY_MS = 10000,
+    WRITER_CACHE_KIB = 2048,
+    READER_CACHE_KIB = 1024,
+};
+
+static const char *const statements[] = {
+#define X(name, sql) [STORE_SQL_##name] = sql,
+    STORE_STATEMENTS(X)
+#undef X
+};
+
+/* AUTOINCREMENT: a number is never used again, logs and page tokens hang on it. */
+static const char schema_v1[] =
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE tasks ("
+    "  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  type TEXT NOT NULL,"
+    "  owner TEXT NOT NULL,"
+    "  state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 7)," /* enum tw_task_state */
+    "  reason INTEGER NOT NULL CHECK (reason >= 0),"          /* enum tw_reason */
+    "  message TEXT NOT NULL,"
+    "  error TEXT NOT NULL,"
+    "  exit_code INTEGER NOT NULL DEFAULT 0,"
+    "  signal INTEGER NOT NULL DEFAULT 0,"
+    "  attempt INTEGER NOT NULL,"
+    "  retries INTEGER NOT NULL,"
+    "  timeout_us INTEGER NOT NULL,"
+    "  created_us INTEGER NOT NULL,"
+    "  started_us INTEGER NOT NULL DEFAULT 0,"
+    "  finished_us INTEGER NOT NULL DEFAULT 0,"
+    "  result_size INTEGER NOT NULL DEFAULT 0,"
+    "  log_size INTEGER NOT NULL DEFAULT 0,"
+    "  log_truncated INTEGER NOT NULL DEFAULT 0,"
+    "  wall_us INTEGER NOT NULL DEFAULT 0,"
+    "  user_us INTEGER NOT NULL DEFAULT 0,"
+    "  system_us INTEGER NOT NULL DEFAULT 0,"
+    "  max_rss_bytes INTEGER NOT NULL DEFAULT 0,"
+    "  digest BLOB NOT NULL CHECK (length(digest) = 32)"
+    ") STRICT;"
+    "CREATE INDEX tasks_by_state ON tasks (state);"
+    "CREATE INDEX tasks_by_type ON tasks (type, state);"
+    /* data or file, and neither for nothing; args: ["a"], env: [["NAME","value"]], NULL for none.
+     */
+    "CREATE TABLE inputs ("
+    "  seq INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,"
+    "  args TEXT, env TEXT, size INTEGER NOT NULL, data BLOB, file TEXT"
+    ") STRICT;"
+    "CREATE INDEX inputs_by_file ON inputs (file) WHERE file IS NOT NULL;"
+    "CREATE TABLE results ("
+    "  seq INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,"
+    "  size INTEGER NOT NULL, data BLOB, file TEXT"
+    ") STRICT;"
+    "CREATE INDEX results_by_file ON results (file) WHERE file IS NOT NULL;"
+    /* Of finished tasks that printed something; data NULL: in logs/. */
+    "CREATE TABLE logs ("
+    "  seq INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,"
+    "  size INTEGER NOT NULL, data BLOB"
+    ") STRICT;";
+
+static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error) {
+    return error_set(error, TW_FAILED_PRECONDITION,
+        "%s was written by a newer version of this program (layout %lld, this one knows %d): "
+        "install that version",
+        f->db_path, (long long)version, VERSION);
+}
+
+static int fail_foreign(const struct folder *f, struct tw_error *error) {
+    return error_set(error, TW_FAILED_PRECONDITION,
+        "%s is a database of another program: choose another storage folder", f->db_path);
+}
+
+static uint32_t u32be(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/*
+ * Looks at the file's header before SQLite does, which might roll a journal back or forward: what
+ * is not ours or too new stays exactly as it is. The values in the write-ahead log, which may be
+ * newer, are checked once it is open.
+ */
+static int check_header(const struct folder *f, struct tw_error *error) {
+    uint8_t header[100];
+    CLEANUP_FD int fd = open(f->db_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -errno : fd_read_all(fd, header, sizeof header);
+    if (n < 0)
+        return error_set_errno(error, (int)n, "cannot read %s", f->db_path);
+    if (n == 0)
+        return 0; /* new */
+    if ((size_t)n < sizeof header || memcmp(header, "SQLite format 3", 16) != 0)
+        return error_set(error, TW_DATA_LOSS,
+            "%s is damaged (not a database): restore it from a backup, or move the storage folder "
+            "away",
+            f->db_path);
+    uint32_t version = u32be(header + 60), application = u32be(header + 68);
+    /* Both are 0 while the transaction that made the schema is only in the write-ahead log. */
+    if (application != APPLICATION_ID && (application != 0 || version != 0))
+        return fail_foreign(f, error);
+    return version > VERSION ? fail_newer(f, version, error) : 0;
+}
+
+/* The header's checks again, now that the write-ahead log counts too. */
+static int check_marks(
+    struct db *db, const struct folder *f, int64_t *ret_version, struct tw_error *error) {
+    int64_t tables = 0, application = 0;
+    if (db_get_int(db, "PRAGMA user_version", ret_version, error) < 0 ||
+        db_get_int(db, "PRAGMA application_id", &application, error) < 0 ||
+        db_get_int(db, "SELECT count(*) FROM sqlite_schema", &tables, error) < 0)
+        return -1;
+    bool is_new = *ret_version == 0 && application == 0 && tables == 0;
+    if (!is_new && application != APPLICATION_ID)
+        return fail_foreign(f, error);
+    return *ret_version > VERSION || *ret_version < 0 ? fail_newer(f, *ret_version, error) : 0;
+}
+
+static int create_schema(struct db *db, struct tw_error *error) {
+    char marks[80];
+    snprintf(marks, sizeof marks, "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+        APPLICATION_ID, VERSION);
+    if (db_exec(db, "BEGIN IMMEDIATE", error) < 0)
+        return -1;
+    if (db_exec(db, schema_v1, error) < 0 || db_exec(db, marks, error) < 0 ||
+        db_exec(db, "COMMIT", error) < 0) {
+        db_rollback(db);
+        return -1;
+    }
+    return 0;
+}
+
+/* A node that cannot write finds out here, not when it has promised to keep something. */
+static int prove_writable(struct db *db, struct tw_error *error) {
+    char sql[120];
+    snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta (key, value) VALUES ('opened_us', %llu)",
+        (unsigned long long)clock_wall_us());
+    return db_exec(db, sql, error);
+}
+
+static int set_up_writer(struct db *db, const struct folder *f, struct tw_error *error) {
+    int64_t version = 0;
+    if (check_marks(db, f, &version, error) < 0)
+        return -1;
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    /* The journal's limit is what stays of the -wal file after a checkpoint, whatever a burst made
+     * of it. */
+    if (db_exec(db,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;"
+            "PRAGMA journal_size_limit=4194304; PRAGMA cell_size_check=ON;",
+            error) < 0)
+        return -1;
+    if (version == 0 && create_schema(db, error) < 0)
+        return -1;
+    return prove_writable(db, error);
+}
+
+int schema_open_writer(struct db *db, const struct folder *f, struct tw_error *error) {
+    if (check_header(f, error) < 0)
+        return -1;
+    const struct db_options options = {.path = f->db_path,
+        .sql = statements,
+        .n_sql = ARRAY_LEN(statements),
+        .cache_kib = WRITER_CACHE_KIB,
+        .busy_ms = BUSY_MS};
+    if (db_open(db, &options, error) < 0)
+        return -1;
+    /* Until its version is known, closing must not carry the write-ahead log over into it. */
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (set_up_writer(db, f, error) < 0) {
+        db_close(db);
+        return -1;
+    }
+    return 0;
+}
+
+int schema_open_reader(struct db *db, const struct folder *f, struct tw_error *error) {
+    const struct db_options options = {.path = f->db_path,
+        .sql = statements,
+        .n_sql = ARRAY_LEN(statements),
+        .cache_kib = READER_CACHE_KIB,
+        .busy_ms = BUSY_MS};
+    if (db_open(db, &options, error) < 0)
+        return -1;
+    if (db_exec(db, "PRAGMA query_only=ON", error) < 0) {
+        db_close(db);
+        return -1;
+    }
+    return 0;
+}
