@@ -207,9 +207,9 @@ static int start_worker(struct node *node)
     worker_options(node, node->config, &options);
     options.loop = &node->loop;
     options.launcher = node->launcher;
+    node->launcher = NULL; /* the worker's now, whatever comes of it */
     if (tw_worker_new(&options, &node->worker, &error) < 0)
         return fail(&error, "cannot start");
-    node->launcher = NULL; /* the worker's now */
     struct tw_rpc_options rpc = {
         .size = sizeof rpc,
         .host = config_text(node->config, SETTING_GRPC_HOST),
@@ -449,7 +449,8 @@ int daemon_run(struct config *config, const struct config_input *input)
         log_error("the event loop ended without having been told to");
         _exit(1);
     }
+    bool failed = tw_worker_failure(node.worker); /* which the worker has logged */
     finish(&node);
     log_info("stopped");
-    return 0;
+    return failed ? 1 : 0;
 }
