@@ -66,7 +66,8 @@ void db_query_end(struct db_query *q);
 #define CLEANUP_QUERY CLEANUP(db_query_end)
 
 void db_bind_int(struct db_query *q, int at, int64_t v);
-static inline void db_bind_u64(struct db_query *q, int at, uint64_t v) {
+static inline void db_bind_u64(struct db_query *q, int at, uint64_t v)
+{
     db_bind_int(q, at, (int64_t)v); /* two's complement there and back */
 }
 void db_bind_text(struct db_query *q, int at, const char *s);                /* NULL: NULL */
@@ -78,7 +79,8 @@ int db_step(struct db_query *q, struct tw_error *error);
 int db_run(struct db_query *q, struct tw_error *error);
 
 int64_t db_int(const struct db_query *q, int column);
-static inline uint64_t db_u64(const struct db_query *q, int column) {
+static inline uint64_t db_u64(const struct db_query *q, int column)
+{
     return (uint64_t)db_int(q, column);
 }
 bool db_is_null(const struct db_query *q, int column);

@@ -23,6 +23,8 @@
 #include "base/log.h"
 #include "store/internal.h"
 
+enum { CACHE_IDLE_BYTES = 2 << 20, SMALL_BATCH = 8 };
+
 enum write_kind {
     WRITE_ADMIT,
     WRITE_ATTEMPT,
@@ -68,10 +70,10 @@ struct write {
     char file[PAYLOAD_NAME_MAX]; /* of the input or the result, "" for none */
 };
 
-static struct tw_error no_memory = {
-    .code = TW_RESOURCE_EXHAUSTED, .sys_errno = ENOMEM, .message = "out of memory"};
+static struct tw_error no_memory = {.code = TW_RESOURCE_EXHAUSTED, .sys_errno = ENOMEM, .message = "out of memory"};
 
-static void write_set_error(struct write *w, const struct tw_error *error) {
+static void write_set_error(struct write *w, const struct tw_error *error)
+{
     if (w->error != &no_memory)
         free(w->error);
     w->error = NULL;
@@ -84,14 +86,16 @@ static void write_set_error(struct write *w, const struct tw_error *error) {
         w->error = &no_memory;
 }
 
-static void forget_existing(struct write *w) {
+static void forget_existing(struct write *w)
+{
     if (w->existing)
         store_task_done(w->existing);
     free(w->existing);
     w->existing = NULL;
 }
 
-static void write_free(struct write *w) {
+static void write_free(struct write *w)
+{
     write_set_error(w, NULL);
     forget_existing(w);
     free(w->args);
@@ -102,18 +106,18 @@ static void write_free(struct write *w) {
 
 /* --- step 1 --- */
 
-static size_t payload_len(const struct write *w) {
-    return w->kind == WRITE_ADMIT    ? w->task->spec.data_len
-           : w->kind == WRITE_FINISH ? w->result_len
-                                     : 0;
+static size_t payload_len(const struct write *w)
+{
+    return w->kind == WRITE_ADMIT ? w->task->spec.data_len : w->kind == WRITE_FINISH ? w->result_len : 0;
 }
 
-static int prepare_payload(
-    struct store *store, struct write *w, const void *data, size_t len, struct tw_error *error) {
+static int prepare_payload(struct store *store, struct write *w, const void *data, size_t len, struct tw_error *error)
+{
     return len > STORE_INLINE_MAX ? payload_write(&store->folder, data, len, w->file, error) : 0;
 }
 
-static int prepare_admit(struct store *store, struct write *w, struct tw_error *error) {
+static int prepare_admit(struct store *store, struct write *w, struct tw_error *error)
+{
     const struct store_task *task = w->task;
     if (row_encode_spec(&task->spec, &w->args, &w->env, error) < 0)
         return -1;
@@ -128,13 +132,14 @@ static int prepare_admit(struct store *store, struct write *w, struct tw_error *
     return prepare_payload(store, w, task->spec.data, task->spec.data_len, error);
 }
 
-static int log_error_set(
-    const struct store *store, const struct write *w, int err, struct tw_error *error) {
-    return error_set_errno(error, err, "cannot keep the log of task %llu in %s/logs",
-        (unsigned long long)w->seq, store->folder.path);
+static int log_error_set(const struct store *store, const struct write *w, int err, struct tw_error *error)
+{
+    return error_set_errno(
+        error, err, "cannot keep the log of task %llu in %s/logs", (unsigned long long)w->seq, store->folder.path);
 }
 
-static int prepare_log(struct store *store, struct write *w, struct tw_error *error) {
+static int prepare_log(struct store *store, struct write *w, struct tw_error *error)
+{
     CLEANUP_FD int fd = tasklog_open_file(&store->folder, w->seq, O_RDONLY);
     if (fd < 0) {
         w->log = (struct log_state){.truncated = w->log.truncated};
@@ -164,14 +169,15 @@ static int prepare_log(struct store *store, struct write *w, struct tw_error *er
     return 0;
 }
 
-static int prepare(struct store *store, struct write *w, struct tw_error *error) {
+static int prepare(struct store *store, struct write *w, struct tw_error *error)
+{
     switch (w->kind) {
     case WRITE_ADMIT:
         return prepare_admit(store, w, error);
     case WRITE_FINISH:
         if (w->info->state < TW_TASK_COMPLETED || w->info->state > TW_TASK_STOPPED)
-            return error_set(error, TW_INVALID_ARGUMENT, "task %llu cannot end in state %d",
-                (unsigned long long)w->seq, (int)w->info->state);
+            return error_set(error, TW_INVALID_ARGUMENT, "task %llu cannot end in state %d", (unsigned long long)w->seq,
+                (int)w->info->state);
         if (prepare_log(store, w, error) < 0)
             return -1;
         return prepare_payload(store, w, w->result, w->result_len, error);
@@ -182,7 +188,8 @@ static int prepare(struct store *store, struct write *w, struct tw_error *error)
     return 0;
 }
 
-static void prepare_all(struct store *store) {
+static void prepare_all(struct store *store)
+{
     struct tw_error error;
     bool wrote = false;
     list_for_each (it, &store->batch) {
@@ -205,30 +212,33 @@ static void prepare_all(struct store *store) {
 
 /* --- step 2 --- */
 
-static enum outcome of(int r) {
+static enum outcome of(int r)
+{
     return r < 0 ? OUTCOME_FAILED : OUTCOME_OK;
 }
 
-static const char *or_empty(const char *s) {
+static const char *or_empty(const char *s)
+{
     return s ? s : "";
 }
 
 /* Binds data and file, of which at most one is there. */
-static void bind_payload(
-    struct db_query *q, int at, const struct write *w, const void *data, size_t len) {
+static void bind_payload(struct db_query *q, int at, const struct write *w, const void *data, size_t len)
+{
     if (w->file[0] != '\0')
         db_bind_text(q, at + 1, w->file);
     else if (len > 0)
         db_bind_blob(q, at, data, len);
 }
 
-static enum outcome apply_existing(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_existing(struct store *store, struct write *w, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_GET);
     db_bind_text(&q, 1, w->task->info.id);
     int r = db_step(&q, error);
     if (r == 0)
-        error_set(error, TW_INTERNAL, "task '%s' is in the index of %s and not in it",
-            w->task->info.id, store->folder.db_path);
+        error_set(error, TW_INTERNAL, "task '%s' is in the index of %s and not in it", w->task->info.id,
+            store->folder.db_path);
     if (r <= 0)
         return OUTCOME_FAILED;
     w->existing = calloc(1, sizeof *w->existing);
@@ -239,16 +249,16 @@ static enum outcome apply_existing(struct store *store, struct write *w, struct 
     if (memcmp(w->existing->digest, w->task->digest, STORE_DIGEST_LEN) == 0)
         return OUTCOME_OK;
     forget_existing(w);
-    error_set(error, TW_ALREADY_EXISTS, "task '%s' exists with other content: choose another id",
-        w->task->info.id);
+    error_set(error, TW_ALREADY_EXISTS, "task '%s' exists with other content: choose another id", w->task->info.id);
     return OUTCOME_REFUSED;
 }
 
-static enum outcome apply_input(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_input(struct store *store, struct write *w, struct tw_error *error)
+{
     const struct store_spec *spec = &w->task->spec;
     if (spec->data_len > STORE_INLINE_MAX && w->file[0] == '\0') {
-        error_set(error, TW_ABORTED, "another program removed task '%s' from %s: hand it in again",
-            w->task->info.id, store->folder.db_path);
+        error_set(error, TW_ABORTED, "another program removed task '%s' from %s: hand it in again", w->task->info.id,
+            store->folder.db_path);
         return OUTCOME_FAILED;
     }
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT_INPUT);
@@ -260,7 +270,8 @@ static enum outcome apply_input(struct store *store, struct write *w, struct tw_
     return of(db_run(&q, error));
 }
 
-static enum outcome apply_admit(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_admit(struct store *store, struct write *w, struct tw_error *error)
+{
     const struct tw_task_info *info = &w->task->info;
     {
         CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT);
@@ -286,7 +297,8 @@ static enum outcome apply_admit(struct store *store, struct write *w, struct tw_
 }
 
 /* Why an UPDATE of an open task found none. */
-static enum outcome refuse_update(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome refuse_update(struct store *store, struct write *w, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_STATE);
     db_bind_u64(&q, 1, w->seq);
     int r = db_step(&q, error);
@@ -295,19 +307,19 @@ static enum outcome refuse_update(struct store *store, struct write *w, struct t
     if (r == 0)
         error_set(error, TW_NOT_FOUND, "there is no task number %llu", (unsigned long long)w->seq);
     else
-        error_set(error, TW_FAILED_PRECONDITION, "task number %llu has ended",
-            (unsigned long long)w->seq);
+        error_set(error, TW_FAILED_PRECONDITION, "task number %llu has ended", (unsigned long long)w->seq);
     return OUTCOME_REFUSED;
 }
 
-static enum outcome run_update(
-    struct store *store, struct write *w, struct db_query *q, struct tw_error *error) {
+static enum outcome run_update(struct store *store, struct write *w, struct db_query *q, struct tw_error *error)
+{
     if (db_run(q, error) < 0)
         return OUTCOME_FAILED;
     return sqlite3_changes(store->writer.handle) == 0 ? refuse_update(store, w, error) : OUTCOME_OK;
 }
 
-static enum outcome apply_attempt(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_attempt(struct store *store, struct write *w, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ATTEMPT);
     db_bind_u64(&q, 1, w->seq);
     db_bind_int(&q, 2, w->attempt);
@@ -315,13 +327,15 @@ static enum outcome apply_attempt(struct store *store, struct write *w, struct t
     return run_update(store, w, &q, error);
 }
 
-static enum outcome apply_requeue(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_requeue(struct store *store, struct write *w, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_REQUEUE);
     db_bind_u64(&q, 1, w->seq);
     return run_update(store, w, &q, error);
 }
 
-static enum outcome apply_end(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_end(struct store *store, struct write *w, struct tw_error *error)
+{
     const struct tw_task_info *info = w->info;
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH);
     db_bind_u64(&q, 1, w->seq);
@@ -344,7 +358,8 @@ static enum outcome apply_end(struct store *store, struct write *w, struct tw_er
     return run_update(store, w, &q, error);
 }
 
-static enum outcome apply_finish(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply_finish(struct store *store, struct write *w, struct tw_error *error)
+{
     enum outcome outcome = apply_end(store, w, error);
     if (outcome == OUTCOME_OK && w->result_len > 0) {
         CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_RESULT);
@@ -363,7 +378,8 @@ static enum outcome apply_finish(struct store *store, struct write *w, struct tw
     return outcome;
 }
 
-static enum outcome apply(struct store *store, struct write *w, struct tw_error *error) {
+static enum outcome apply(struct store *store, struct write *w, struct tw_error *error)
+{
     switch (w->kind) {
     case WRITE_ADMIT:
         return apply_admit(store, w, error);
@@ -377,13 +393,14 @@ static enum outcome apply(struct store *store, struct write *w, struct tw_error 
     return OUTCOME_FAILED;
 }
 
-static int run_query(struct store *store, enum store_statement which, struct tw_error *error) {
+static int run_query(struct store *store, enum store_statement which, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, which);
     return db_run(&q, error);
 }
 
-static int try_transaction(
-    struct store *store, struct list *first, struct list *end, struct tw_error *error) {
+static int try_transaction(struct store *store, struct list *first, struct list *end, struct tw_error *error)
+{
     db_rollback(&store->writer); /* one that could not be rolled back before */
     if (run_query(store, STORE_SQL_BEGIN_WRITE, error) < 0)
         return -1;
@@ -402,8 +419,8 @@ static int try_transaction(
 
 /* One transaction over the prepared writes from `first` to before `end`. -1: each of them has the
  * error. */
-static int transact(
-    struct store *store, struct list *first, struct list *end, struct tw_error *error) {
+static int transact(struct store *store, struct list *first, struct list *end, struct tw_error *error)
+{
     if (try_transaction(store, first, end, error) == 0) {
         atomic_fetch_add(&store->commits, 1);
         return 0;
@@ -421,18 +438,19 @@ static int transact(
 
 /* Would each write alone fare better? Not when the database is damaged, or locked for longer than
  * anybody should wait. */
-static bool worth_another_try(const struct tw_error *error) {
+static bool worth_another_try(const struct tw_error *error)
+{
     return error->code != TW_DATA_LOSS && error->code != TW_UNAVAILABLE;
 }
 
-static void transact_all(struct store *store) {
+static void transact_all(struct store *store)
+{
     struct tw_error error;
     struct list *head = &store->batch;
     bool alone = head->next->next == head;
     if (transact(store, head->next, head, &error) == 0)
         return;
-    log_warning("writing to the store failed%s: %s", alone ? "" : ", trying each write alone",
-        error.message);
+    log_warning("writing to the store failed%s: %s", alone ? "" : ", trying each write alone", error.message);
     if (alone || !worth_another_try(&error))
         return;
     list_for_each (it, head) {
@@ -446,7 +464,8 @@ static void transact_all(struct store *store) {
 
 /* --- step 3 --- */
 
-static void settle_files(struct store *store) {
+static void settle_files(struct store *store)
+{
     list_for_each (it, &store->batch) {
         struct write *w = CONTAINER_OF(it, struct write, link);
         if (w->file[0] != '\0' && (w->error || w->existing))
@@ -456,16 +475,33 @@ static void settle_files(struct store *store) {
     }
 }
 
-static void write_job(uv_work_t *req) {
+/* A small batch says that the burst is over: the pages it needed go, so that an idle node stays small. */
+static void trim_cache(struct store *store)
+{
+    int used = 0, highest;
+    size_t n = 0;
+    list_for_each (it, &store->batch)
+        n++;
+    if (n > SMALL_BATCH)
+        return;
+    sqlite3_db_status(store->writer.handle, SQLITE_DBSTATUS_CACHE_USED, &used, &highest, 0);
+    if (used > CACHE_IDLE_BYTES)
+        sqlite3_db_release_memory(store->writer.handle);
+}
+
+static void write_job(uv_work_t *req)
+{
     struct store *store = CONTAINER_OF(req, struct store, write_req);
     prepare_all(store);
     transact_all(store);
     settle_files(store);
+    trim_cache(store);
 }
 
 /* --- the queue --- */
 
-static void call_back(struct write *w) {
+static void call_back(struct write *w)
+{
     if (w->kind != WRITE_ADMIT) {
         w->done_cb(w->ctx, w->error);
         return;
@@ -475,7 +511,8 @@ static void call_back(struct write *w) {
     w->admit_cb(w->ctx, w->error ? NULL : w->existing, w->error);
 }
 
-static void write_job_done(uv_work_t *req, int status) {
+static void write_job_done(uv_work_t *req, int status)
+{
     (void)status; /* only uv_cancel() makes it other than 0 */
     struct store *store = CONTAINER_OF(req, struct store, write_req);
     struct list done;
@@ -497,7 +534,8 @@ static void write_job_done(uv_work_t *req, int status) {
     store_settle(store);
 }
 
-void write_kick(struct store *store) {
+void write_kick(struct store *store)
+{
     if (store->writing || store->calling || list_empty(&store->writes))
         return;
     size_t n = 0, bytes = 0;
@@ -509,23 +547,25 @@ void write_kick(struct store *store) {
         bytes += payload_len(w);
     }
     store->writing = true;
-    (void)uv_queue_work(
-        store->loop, &store->write_req, write_job, write_job_done); /* fails only without a job */
+    (void)uv_queue_work(store->loop, &store->write_req, write_job, write_job_done); /* fails only without a job */
 }
 
-static struct write *write_new(enum write_kind kind, uint64_t seq, void *ctx) {
+static struct write *write_new(enum write_kind kind, uint64_t seq, void *ctx)
+{
     struct write *w = calloc(1, sizeof *w);
     if (w)
         *w = (struct write){.kind = kind, .seq = seq, .ctx = ctx};
     return w;
 }
 
-static void enqueue(struct store *store, struct write *w) {
+static void enqueue(struct store *store, struct write *w)
+{
     list_push(&store->writes, &w->link);
     write_kick(store);
 }
 
-void store_admit(struct store *store, struct store_task *task, store_admit_cb cb, void *ctx) {
+void store_admit(struct store *store, struct store_task *task, store_admit_cb cb, void *ctx)
+{
     struct write *w = write_new(WRITE_ADMIT, 0, ctx);
     if (!w) {
         cb(ctx, NULL, &no_memory);
@@ -536,8 +576,9 @@ void store_admit(struct store *store, struct store_task *task, store_admit_cb cb
     enqueue(store, w);
 }
 
-void store_attempt(struct store *store, uint64_t seq, uint32_t attempt, uint64_t started_us,
-    store_done_cb cb, void *ctx) {
+void store_attempt(
+    struct store *store, uint64_t seq, uint32_t attempt, uint64_t started_us, store_done_cb cb, void *ctx)
+{
     struct write *w = write_new(WRITE_ATTEMPT, seq, ctx);
     if (!w) {
         cb(ctx, &no_memory);
@@ -549,7 +590,8 @@ void store_attempt(struct store *store, uint64_t seq, uint32_t attempt, uint64_t
     enqueue(store, w);
 }
 
-void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ctx) {
+void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ctx)
+{
     struct write *w = write_new(WRITE_REQUEUE, seq, ctx);
     if (!w) {
         cb(ctx, &no_memory);
@@ -559,8 +601,9 @@ void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ct
     enqueue(store, w);
 }
 
-void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *info,
-    const void *result, size_t result_len, store_done_cb cb, void *ctx) {
+void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *info, const void *result,
+    size_t result_len, store_done_cb cb, void *ctx)
+{
     struct write *w = write_new(WRITE_FINISH, seq, ctx);
     if (!w) {
         cb(ctx, &no_memory);
