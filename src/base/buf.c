@@ -129,7 +129,8 @@ bool cursor_bytes(struct cursor *c, size_t len, const uint8_t **ret)
         return false;
     }
     *ret = c->data;
-    c->data += len;
+    if (len) /* the data of an empty cursor may be NULL */
+        c->data += len;
     c->left -= len;
     return true;
 }

@@ -23,9 +23,9 @@ struct buf {
     int error;  /* 0, -ENOMEM or -E2BIG */
 };
 
-#define BUF_INIT(limit)                                                                            \
-    {                                                                                              \
-        .data = NULL, .max = (limit)                                                               \
+#define BUF_INIT(limit)              \
+    {                                \
+        .data = NULL, .max = (limit) \
     }
 
 void buf_init(struct buf *b, size_t max);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { WRAP_PREFIX_MAX = 200 };
+
 /* Cuts a message that vsnprintf truncated so that it does not end inside a UTF-8 sequence. */
 static void trim_partial_utf8(char *s)
 {
@@ -20,7 +22,7 @@ static void trim_partial_utf8(char *s)
         s[start - 1] = '\0';
 }
 
-static void set_message(struct tw_error *error, const char *fmt, va_list ap)
+static PRINTF_LIKE(2, 0) void set_message(struct tw_error *error, const char *fmt, va_list ap)
 {
     int n = vsnprintf(error->message, sizeof error->message, fmt, ap);
     if (n < 0)
@@ -87,8 +89,7 @@ int error_set_errno(struct tw_error *error, int err, const char *fmt, ...)
     va_end(ap);
     size_t len = strlen(error->message);
     char text[64];
-    int n = snprintf(error->message + len, sizeof error->message - len, ": %s",
-        strerror_r(err, text, sizeof text));
+    int n = snprintf(error->message + len, sizeof error->message - len, ": %s", strerror_r(err, text, sizeof text));
     if (n > 0 && (size_t)n >= sizeof error->message - len)
         trim_partial_utf8(error->message);
     return -1;
@@ -105,8 +106,12 @@ int error_wrap(struct tw_error *error, const char *fmt, ...)
     va_end(ap);
     if (n < 0)
         return -1;
+    if (n >= WRAP_PREFIX_MAX) { /* a long prefix must not push the cause out */
+        prefix[WRAP_PREFIX_MAX] = '\0';
+        trim_partial_utf8(prefix);
+    }
     memcpy(old, error->message, sizeof old);
-    n = snprintf(error->message, sizeof error->message, "%.*s: %.*s", 200, prefix, (int)sizeof old, old);
+    n = snprintf(error->message, sizeof error->message, "%s: %.*s", prefix, (int)sizeof old, old);
     if (n > 0 && (size_t)n >= sizeof error->message)
         trim_partial_utf8(error->message);
     return -1;
@@ -129,8 +134,8 @@ void error_copy(struct tw_error *to, const struct tw_error *from)
 const char *error_code_name(enum tw_code code)
 {
     switch (code) {
-#define X(name, number)                                                                            \
-    case TW_##name:                                                                                \
+#define X(name, number) \
+    case TW_##name:     \
         return #name;
         TW_CODES(X)
 #undef X

@@ -82,6 +82,7 @@ int fd_sealed_memfd(const char *name, const void *data, size_t len)
 
 int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
 {
+    max = MIN(max, SIZE_MAX / 4); /* "no limit" must not overflow below */
     CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -90,7 +91,8 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
         return -errno;
     if (S_ISDIR(st.st_mode))
         return -EISDIR;
-    size_t cap = S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : MIN(max, (size_t)65536) + 1;
+    size_t cap =
+        S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : MIN(max, (size_t)65536) + 1;
     CLEANUP_FREE char *data = malloc(cap + 1);
     size_t len = 0;
     while (data) {

@@ -51,13 +51,11 @@ static inline void list_splice(struct list *to, struct list *from)
 }
 
 /* The first element or NULL. */
-#define LIST_FIRST(head, type, member)                                                             \
-    (list_empty(head) ? NULL : CONTAINER_OF((head)->next, type, member))
+#define LIST_FIRST(head, type, member) (list_empty(head) ? NULL : CONTAINER_OF((head)->next, type, member))
 
 /* `it` is a struct list *; the _safe form allows removing it (only it) in the body. */
 #define list_for_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
-#define list_for_each_safe(it, head)                                                               \
-    for (struct list *it = (head)->next, *it##_next = it->next; it != (head);                      \
-         it = it##_next, it##_next = it->next)
+#define list_for_each_safe(it, head) \
+    for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
 
 #endif

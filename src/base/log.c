@@ -20,6 +20,8 @@ static struct {
     int fd;                 /* under lock, like all below */
     enum log_format format; /* never AUTO once output was set or a line written */
     bool color;
+    log_handler handler;
+    void *handler_ctx;
     struct log_entry ring[LOG_RING_MAX];
     size_t count;
 } state = {.level = LOG_INFO, .lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO};
@@ -74,6 +76,14 @@ void log_set_output(int fd, enum log_format format)
     pthread_mutex_unlock(&state.lock);
 }
 
+void log_set_handler(log_handler handler, void *ctx)
+{
+    pthread_mutex_lock(&state.lock);
+    state.handler = handler;
+    state.handler_ctx = ctx;
+    pthread_mutex_unlock(&state.lock);
+}
+
 static void append_json_string(struct buf *out, const char *s)
 {
     buf_append_u8(out, '"');
@@ -105,6 +115,15 @@ static void format_line(struct buf *out, const struct log_entry *e)
     buf_printf(out, "%s%.23sZ %-7s %s%s\n", on, when, level_names[e->level], e->message, off);
 }
 
+static void output_line(const struct log_entry *entry)
+{
+    CLEANUP_BUF struct buf line = BUF_INIT(16 * LOG_MESSAGE_MAX);
+    if (state.format == LOG_FORMAT_AUTO)
+        settle_format();
+    format_line(&line, entry);
+    (void)fd_write_all(state.fd, line.data, line.len); /* a log that cannot be written has nowhere to say so */
+}
+
 /* Takes the entry's message over. */
 static void ring_add(struct log_entry entry)
 {
@@ -122,7 +141,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 {
     if (level > log_get_level())
         return;
-    char raw[LOG_MESSAGE_MAX + 1];
+    char raw[LOG_MESSAGE_MAX + 8]; /* longer than what is kept, so that the cut below sees where a character ends */
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(raw, sizeof raw, fmt, ap);
@@ -138,14 +157,18 @@ void log_write(enum log_level level, const char *fmt, ...)
     if (!entry.message)
         return;
 
-    CLEANUP_BUF struct buf line = BUF_INIT(16 * LOG_MESSAGE_MAX);
+    CLEANUP_FREE char *message = NULL; /* for the handler, which is called without the lock */
     pthread_mutex_lock(&state.lock);
-    if (state.format == LOG_FORMAT_AUTO)
-        settle_format();
-    format_line(&line, &entry);
-    (void)fd_write_all(state.fd, line.data, line.len); /* a log that cannot be written has nowhere to say so */
+    log_handler handler = state.handler;
+    void *ctx = state.handler_ctx;
+    if (handler)
+        message = strdup(entry.message);
+    else
+        output_line(&entry);
     ring_add(entry);
     pthread_mutex_unlock(&state.lock);
+    if (message)
+        handler(level, message, ctx);
 }
 
 ptrdiff_t log_recent(size_t max, struct log_entry **ret)

@@ -14,10 +14,10 @@
 
 #include "base/util.h"
 
-#define LOG_LEVELS(X)                                                                              \
-    X(ERROR, "error")                                                                              \
-    X(WARNING, "warning")                                                                          \
-    X(INFO, "info")                                                                                \
+#define LOG_LEVELS(X)     \
+    X(ERROR, "error")     \
+    X(WARNING, "warning") \
+    X(INFO, "info")       \
     X(DEBUG, "debug")
 
 enum log_level {
@@ -47,15 +47,22 @@ enum log_level log_get_level(void);
 /* fd: where lines go; it stays the caller's. Default: 2, LOG_FORMAT_AUTO. */
 void log_set_output(int fd, enum log_format format);
 
+/*
+ * Entries go to the handler instead of the output (and still into the ring); NULL: back to the output. The handler may be
+ * called from any thread, several at once, and must not log.
+ */
+typedef void (*log_handler)(enum log_level level, const char *message, void *ctx);
+void log_set_handler(log_handler handler, void *ctx);
+
 /* Control characters in the message are made harmless; longer than LOG_MESSAGE_MAX is cut. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, __VA_ARGS__)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
-#define log_debug(...)                                                                             \
-    do {                                                                                           \
-        if (log_get_level() >= LOG_DEBUG)                                                          \
-            log_write(LOG_DEBUG, __VA_ARGS__);                                                     \
+#define log_debug(...)                         \
+    do {                                       \
+        if (log_get_level() >= LOG_DEBUG)      \
+            log_write(LOG_DEBUG, __VA_ARGS__); \
     } while (0)
 
 /* A copy of the newest entries, at most max, oldest first; free with log_entries_free. Returns how many, or -ENOMEM. */

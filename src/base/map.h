@@ -29,8 +29,8 @@ int map_put(struct map *m, const char *key, void *value); /* 0, -EEXIST or -ENOM
 void *map_remove(struct map *m, const char *key);         /* the value that was there, or NULL */
 
 /* Every entry, in no order; the map must not change meanwhile. */
-#define map_for_each(it, m)                                                                        \
-    for (struct map_entry *it = (m)->entries; it && it < (m)->entries + (m)->cap; it++)            \
+#define map_for_each(it, m)                                                             \
+    for (struct map_entry *it = (m)->entries; it && it < (m)->entries + (m)->cap; it++) \
         if (it->key)
 
 #endif

@@ -38,8 +38,7 @@ int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 
 int parse_bool(const char *s, bool *ret)
 {
-    static const char *const words[][2] = {
-        {"false", "true"}, {"no", "yes"}, {"off", "on"}, {"0", "1"}};
+    static const char *const words[][2] = {{"false", "true"}, {"no", "yes"}, {"off", "on"}, {"0", "1"}};
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         for (int v = 0; v < 2; v++) {
             if (!strcasecmp(s, words[i][v])) {
@@ -96,7 +95,10 @@ int parse_duration(const char *s, uint64_t *ret_us)
             continue;
         if (whole > max_us / units[i].us)
             return -ERANGE;
-        *ret_us = whole * units[i].us + fraction * units[i].us / scale;
+        uint64_t us = whole * units[i].us + fraction * units[i].us / scale;
+        if (us > max_us)
+            return -ERANGE;
+        *ret_us = us;
         return 0;
     }
     return -EINVAL;

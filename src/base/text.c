@@ -11,7 +11,11 @@ size_t text_decode_utf8(const uint8_t *s, const uint8_t *end, uint32_t *ret)
     static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
     if (s >= end)
         return 0;
-    size_t n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
+    size_t n = *s < 0x80          ? 1
+        : *s >= 0xc2 && *s < 0xe0 ? 2
+        : *s >= 0xe0 && *s < 0xf0 ? 3
+        : *s >= 0xf0 && *s < 0xf5 ? 4
+                                  : 0;
     if (n == 0 || (size_t)(end - s) < n)
         return 0;
     uint32_t c = n == 1 ? *s : *s & (0x7fu >> n);
@@ -28,6 +32,8 @@ size_t text_decode_utf8(const uint8_t *s, const uint8_t *end, uint32_t *ret)
 
 bool text_is_utf8(const void *data, size_t len)
 {
+    if (len == 0)
+        return true; /* data may be NULL then */
     const uint8_t *s = data, *end = s + len;
     while (s < end) {
         uint32_t c;
@@ -41,23 +47,26 @@ bool text_is_utf8(const void *data, size_t len)
 
 bool text_is_control(uint32_t c)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || (c >= 0x200b && c <= 0x200f) ||
-        (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e ||
+        (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
+        (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe007f);
 }
 
 char *text_printable(const void *data, size_t len, size_t max, bool keep_end)
 {
-    const uint8_t *s = data, *end = s + len;
+    static const uint8_t nothing[1];
+    const uint8_t *s = len ? data : nothing, *end = s + len;
     if (len > max) {
-        if (keep_end)
+        /* Do not begin or end within a character; one has at most three bytes behind its first. */
+        if (keep_end) {
             s = end - max;
-        else
+            for (int i = 0; i < 3 && s < end && (*s & 0xc0) == 0x80; i++)
+                s++;
+        } else {
             end = s + max;
-        /* Do not begin or end within a character. */
-        while (keep_end && s < end && (*s & 0xc0) == 0x80)
-            s++;
-        while (!keep_end && end > s && end < (const uint8_t *)data + len && (*end & 0xc0) == 0x80)
-            end--;
+            for (int i = 0; i < 3 && end > s && (*end & 0xc0) == 0x80; i++)
+                end--;
+        }
     }
     CLEANUP_BUF struct buf out = BUF_INIT(SIZE_MAX / 2);
     while (s < end) {

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finding the server: names to addresses, one address after the other, and patience in between. */
+#include "rpc/client_internal.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+enum { BACKOFF_FIRST_US = 100000, BACKOFF_MAX_US = 5000000 };
+
+static void next_address(struct rpc_client *client);
+
+static void on_retry(struct alarm *alarm)
+{
+    client_connect(CONTAINER_OF(alarm, struct rpc_client, retry));
+}
+
+/* No connection: try again later, as long as calls wait. */
+static void back_off(struct rpc_client *client)
+{
+    uint64_t now = clock_monotonic_us();
+    uint64_t wait = client->backoff_us ? client->backoff_us : BACKOFF_FIRST_US;
+    client->backoff_us = MIN(wait * 2, (uint64_t)BACKOFF_MAX_US);
+    wait = wait * 4 / 5 + now % (wait * 2 / 5 + 1); /* plus or minus a fifth */
+    client->retry.ring = on_retry;
+    if (client->freed || list_empty(&client->waiting))
+        return;
+    if (alarm_set(&client->hub.alarms, &client->retry, now + wait) < 0) {
+        while (!list_empty(&client->waiting))
+            client_call_fail(CONTAINER_OF(client->waiting.next, struct rpc_client_call, link), TW_RESOURCE_EXHAUSTED,
+                "out of memory");
+    }
+}
+
+static void cannot_connect(struct rpc_client *client, int err)
+{
+    error_set(&client->last_error, TW_UNAVAILABLE, "cannot connect to %s: %s", client->target, uv_strerror(err));
+}
+
+void client_connect_done(struct rpc_client *client)
+{
+    if (client->addresses)
+        uv_freeaddrinfo(client->addresses);
+    client->addresses = client->next_address = NULL;
+}
+
+static void on_connect(uv_connect_t *req, int status)
+{
+    struct client_conn *cc = CONTAINER_OF(req, struct client_conn, connect);
+    struct rpc_client *client = cc->client;
+    if (cc->conn.state == CONN_CLOSED)
+        return;
+    alarm_clear(&client->hub.alarms, &cc->timeout);
+    nghttp2_session *session = status == 0 ? client_session_new(cc) : NULL;
+    if (!session) {
+        cannot_connect(client, status ? status : UV_ENOMEM);
+        conn_abort(&cc->conn, "not connected");
+        next_address(client);
+        return;
+    }
+    client_connect_done(client);
+    client->backoff_us = 0;
+    client->last_error = (struct tw_error){0};
+    if (conn_start(&cc->conn, session, false) < 0)
+        conn_abort(&cc->conn, "out of memory");
+    else
+        client_send_waiting(cc);
+}
+
+static void on_connect_timeout(struct alarm *alarm)
+{
+    struct client_conn *cc = CONTAINER_OF(alarm, struct client_conn, timeout);
+    cannot_connect(cc->client, UV_ETIMEDOUT);
+    conn_abort(&cc->conn, "not connected in time");
+    next_address(cc->client);
+}
+
+static int connect_to(struct rpc_client *client, const struct sockaddr *addr)
+{
+    struct client_conn *cc = calloc(1, sizeof *cc);
+    if (!cc)
+        return -ENOMEM;
+    cc->client = client;
+    list_init(&cc->calls);
+    int r = conn_init(&cc->conn, &client->hub);
+    if (r < 0) {
+        free(cc);
+        return r;
+    }
+    client->current = cc;
+    cc->timeout.ring = on_connect_timeout;
+    r = alarm_set(&client->hub.alarms, &cc->timeout, clock_monotonic_us() + client->connect_timeout_us);
+    if (r == 0)
+        r = uv_tcp_connect(&cc->connect, &cc->conn.tcp, addr, on_connect);
+    if (r < 0)
+        conn_abort(&cc->conn, "not connected");
+    return r;
+}
+
+/* Tries the addresses that are left; with none left it backs off. */
+static void next_address(struct rpc_client *client)
+{
+    while (client->next_address && !client->freed) {
+        const struct addrinfo *ai = client->next_address;
+        client->next_address = ai->ai_next;
+        int r = connect_to(client, ai->ai_addr);
+        if (r == 0)
+            return;
+        cannot_connect(client, r);
+    }
+    client_connect_done(client);
+    back_off(client);
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+{
+    struct rpc_client *client = CONTAINER_OF(req, struct rpc_client, resolve);
+    client->resolving = false;
+    client->addresses = client->next_address = list;
+    if (status < 0)
+        cannot_connect(client, status);
+    next_address(client);
+    hub_release(&client->hub);
+}
+
+void client_connect(struct rpc_client *client)
+{
+    if (client->current || client->resolving || client->freed || client->retry.place)
+        return;
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct sockaddr_storage addr;
+    int port = atoi(client->port);
+    if (uv_ip4_addr(client->host, port, (struct sockaddr_in *)&addr) == 0 ||
+        uv_ip6_addr(client->host, port, (struct sockaddr_in6 *)&addr) == 0) {
+        int r = connect_to(client, (const struct sockaddr *)&addr);
+        if (r < 0) {
+            cannot_connect(client, r);
+            back_off(client);
+        }
+        return;
+    }
+    int r = uv_getaddrinfo(client->hub.loop, &client->resolve, on_resolved, client->host, client->port, &hints);
+    if (r < 0) {
+        cannot_connect(client, r);
+        back_off(client);
+        return;
+    }
+    client->resolving = true;
+    hub_hold(&client->hub);
+}

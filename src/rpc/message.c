@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/message.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <zlib.h>
+
+/* What zlib allocates for one inflating stream, with its 32 KiB window. */
+enum { INFLATER_COST = 44 * 1024, INFLATE_STEP = 16 * 1024 };
+
+void budget_init(struct budget *budget, size_t max)
+{
+    *budget = (struct budget){.max_small = max / 8, .max_big = max - max / 8};
+}
+
+bool budget_take(struct budget *b, bool small, size_t n)
+{
+    size_t *used = small ? &b->small : &b->big, max = small ? b->max_small : b->max_big;
+    if (n > max || *used > max - n)
+        return false;
+    *used += n;
+    return true;
+}
+
+void budget_give(struct budget *b, bool small, size_t n)
+{
+    *(small ? &b->small : &b->big) -= n;
+}
+
+/* Brings what the reader is charged to `total` bytes; a message that outgrows the small ones moves
+ * over to the big. */
+static bool charge(struct message_reader *r, size_t total)
+{
+    if (!r->budget)
+        return true;
+    bool small = r->small && total <= MESSAGE_SMALL + INFLATER_COST;
+    if (small == r->small && total <= r->charged) {
+        budget_give(r->budget, small, r->charged - total);
+    } else if (small == r->small) {
+        if (!budget_take(r->budget, small, total - r->charged))
+            return false;
+    } else {
+        if (!budget_take(r->budget, small, total))
+            return false;
+        budget_give(r->budget, r->small, r->charged);
+    }
+    r->small = small;
+    r->charged = total;
+    return true;
+}
+
+static void inflater_free(struct message_reader *r)
+{
+    if (!r->inflater)
+        return;
+    inflateEnd(r->inflater);
+    free(r->inflater);
+    r->inflater = NULL;
+}
+
+void message_reader_init(struct message_reader *r, size_t max, struct budget *budget, bool gzip)
+{
+    struct buf body = r->body; /* memory kept from the call before */
+    *r = (struct message_reader){.body = body, .max = max, .budget = budget, .gzip = gzip, .small = true};
+}
+
+void message_reader_done(struct message_reader *r)
+{
+    inflater_free(r);
+    buf_done(&r->body);
+    if (r->budget && r->charged)
+        budget_give(r->budget, r->small, r->charged);
+    r->charged = 0;
+    r->header_len = 0;
+    r->left = 0;
+}
+
+void message_next(struct message_reader *r)
+{
+    r->header_len = 0;
+    r->left = 0;
+    r->inflated = false;
+    inflater_free(r);
+    if (r->body.cap > MESSAGE_KEEP)
+        buf_done(&r->body);
+    else
+        buf_reset(&r->body);
+    if (r->budget && r->charged)
+        budget_give(r->budget, r->small, r->charged);
+    r->charged = 0;
+    r->small = true;
+}
+
+/* Room in the body, paid for. NULL: *ret says why not. */
+static uint8_t *body_room(struct message_reader *r, size_t more, enum message_result *ret)
+{
+    uint8_t *to = buf_reserve(&r->body, more);
+    if (!to) {
+        *ret = r->body.error == -E2BIG ? MESSAGE_TOO_BIG : MESSAGE_NO_MEMORY;
+        return NULL;
+    }
+    if (!charge(r, r->body.cap + (r->inflater ? INFLATER_COST : 0))) {
+        *ret = MESSAGE_NO_BUDGET;
+        return NULL;
+    }
+    return to;
+}
+
+static enum message_result begin(struct message_reader *r)
+{
+    const uint8_t *h = r->header;
+    r->left = (uint32_t)h[1] << 24 | (uint32_t)h[2] << 16 | (uint32_t)h[3] << 8 | (uint32_t)h[4];
+    if (h[0] > 1)
+        return MESSAGE_BAD_FLAG;
+    if (h[0] == 1 && !r->gzip)
+        return MESSAGE_NO_ENCODING;
+    if (r->left > r->max)
+        return MESSAGE_TOO_BIG;
+    r->small = r->left <= MESSAGE_SMALL;
+    if (h[0] == 0) {
+        r->body.max = r->left;
+        return MESSAGE_MORE;
+    }
+    r->body.max = r->max;
+    r->inflater = calloc(1, sizeof *r->inflater);
+    if (!r->inflater)
+        return MESSAGE_NO_MEMORY;
+    if (inflateInit2(r->inflater, 15 + 16) != Z_OK) { /* 15: largest window, 16: gzip only */
+        free(r->inflater);
+        r->inflater = NULL;
+        return MESSAGE_NO_MEMORY;
+    }
+    return charge(r, r->body.cap + INFLATER_COST) ? MESSAGE_MORE : MESSAGE_NO_BUDGET;
+}
+
+static enum message_result take_plain(struct message_reader *r, const uint8_t *data, size_t len)
+{
+    enum message_result result = MESSAGE_MORE;
+    uint8_t *to = body_room(r, len, &result);
+    if (!to)
+        return result;
+    memcpy(to, data, len);
+    r->body.len += len;
+    return MESSAGE_MORE;
+}
+
+/* How much room to offer zlib: at the bound one byte aside, to see whether more comes than may. */
+static uint8_t *inflate_room(struct message_reader *r, uint8_t *probe, size_t *ret_room, enum message_result *ret)
+{
+    size_t may = r->max - r->body.len, spare = r->body.cap - r->body.len;
+    size_t room = MIN(spare ? spare : (size_t)INFLATE_STEP, may);
+    *ret_room = room ? room : 1;
+    return room ? body_room(r, room, ret) : probe;
+}
+
+static enum message_result take_gzip(struct message_reader *r, const uint8_t *data, size_t len)
+{
+    z_stream *z = r->inflater;
+    z->next_in = (Bytef *)(uintptr_t)data;
+    z->avail_in = (uInt)len;
+    do {
+        if (r->inflated)
+            return z->avail_in ? MESSAGE_BAD_GZIP : MESSAGE_MORE;
+        enum message_result result = MESSAGE_MORE;
+        size_t room;
+        uint8_t probe, *to = inflate_room(r, &probe, &room, &result);
+        if (!to)
+            return result;
+        z->next_out = to;
+        z->avail_out = (uInt)room;
+        int e = inflate(z, Z_NO_FLUSH);
+        size_t made = room - z->avail_out;
+        if (r->body.len + made > r->max)
+            return MESSAGE_TOO_BIG;
+        r->body.len += made;
+        r->inflated = e == Z_STREAM_END;
+        if (e == Z_MEM_ERROR)
+            return MESSAGE_NO_MEMORY;
+        if (e != Z_OK && e != Z_STREAM_END && e != Z_BUF_ERROR)
+            return MESSAGE_BAD_GZIP;
+        if (e == Z_BUF_ERROR && z->avail_in)
+            return MESSAGE_BAD_GZIP;
+    } while (z->avail_in || (!r->inflated && z->avail_out == 0));
+    return MESSAGE_MORE;
+}
+
+static enum message_result feed(struct message_reader *r, const uint8_t **data, size_t *len)
+{
+    while (r->header_len < MESSAGE_HEADER) {
+        if (!*len)
+            return MESSAGE_MORE;
+        r->header[r->header_len++] = *(*data)++;
+        --*len;
+        if (r->header_len < MESSAGE_HEADER)
+            continue;
+        enum message_result result = begin(r);
+        if (result != MESSAGE_MORE)
+            return result;
+    }
+    size_t n = MIN((size_t)r->left, *len);
+    if (n) {
+        enum message_result result = r->inflater ? take_gzip(r, *data, n) : take_plain(r, *data, n);
+        *data += n;
+        *len -= n;
+        r->left -= (uint32_t)n;
+        if (result != MESSAGE_MORE)
+            return result;
+    }
+    if (r->left)
+        return MESSAGE_MORE;
+    return r->inflater && !r->inflated ? MESSAGE_BAD_GZIP : MESSAGE_READY;
+}
+
+enum message_result message_feed(struct message_reader *r, const uint8_t **data, size_t *len)
+{
+    enum message_result result = feed(r, data, len);
+    if (result == MESSAGE_READY) {
+        inflater_free(r);
+        (void)charge(r, r->body.cap); /* only ever less than before */
+    } else if (result != MESSAGE_MORE) {
+        message_reader_done(r);
+    }
+    return result;
+}
+
+int message_append(struct buf *out, const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    if (len > UINT32_MAX)
+        return -E2BIG;
+    uint8_t *to = buf_reserve(out, MESSAGE_HEADER + len);
+    if (!to)
+        return out->error;
+    to[0] = 0;
+    for (int i = 0; i < 4; i++)
+        to[1 + i] = (uint8_t)(len >> (24 - 8 * i));
+    protobuf_c_message_pack(message, to + MESSAGE_HEADER);
+    out->len += MESSAGE_HEADER + len;
+    return 0;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gRPC messages on the wire: a flag byte (1: compressed), four bytes of length, the bytes. The
+ * reader takes them in pieces as they come. Memory grows with what has arrived, never with what was
+ * announced, up to `max` bytes of a message after inflation, and all readers that share a budget
+ * stay within it together.
+ */
+#ifndef RPC_MESSAGE_H
+#define RPC_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/buf.h"
+
+enum {
+    MESSAGE_HEADER = 5,
+    MESSAGE_SMALL = 64 * 1024, /* what counts as a small message for the budget */
+    MESSAGE_KEEP = 1024,       /* a reader that is reset keeps this much memory for the next message */
+};
+
+/*
+ * Bytes of messages held by everybody together. Small messages have a part of their own, an eighth,
+ * so that a few big ones that are on their way cannot keep all the small ones out.
+ */
+struct budget {
+    size_t max_big, max_small;
+    size_t big, small;
+};
+void budget_init(struct budget *budget, size_t max);
+bool budget_take(struct budget *budget, bool small, size_t n); /* false: not taken, it would be too much */
+void budget_give(struct budget *budget, bool small, size_t n);
+
+enum message_result {
+    MESSAGE_MORE,        /* all input is used up, the message is not complete */
+    MESSAGE_READY,       /* reader->body is the message */
+    MESSAGE_TOO_BIG,     /* than reader->max */
+    MESSAGE_BAD_FLAG,    /* the first byte is neither 0 nor 1 */
+    MESSAGE_NO_ENCODING, /* compressed, but the call has no grpc-encoding */
+    MESSAGE_BAD_GZIP,
+    MESSAGE_NO_BUDGET,
+    MESSAGE_NO_MEMORY,
+};
+
+struct message_reader {
+    struct buf body;       /* valid after MESSAGE_READY until message_next */
+    size_t max;            /* bytes of one message */
+    struct budget *budget; /* may be NULL */
+    struct z_stream_s *inflater;
+    size_t charged;
+    uint32_t left; /* bytes of the message still to come on the wire */
+    uint8_t header[MESSAGE_HEADER];
+    uint8_t header_len;
+    bool gzip; /* the call's grpc-encoding */
+    bool small;
+    bool inflated; /* the gzip stream's end has been seen */
+};
+
+void message_reader_init(struct message_reader *reader, size_t max, struct budget *budget, bool gzip);
+/* Frees everything and gives the budget back; init it again before the next use. */
+void message_reader_done(struct message_reader *reader);
+
+/*
+ * Takes from *data and moves it on. After MESSAGE_READY look at the body, call message_next and go
+ * on with the rest. After an error the reader holds no memory and takes nothing more.
+ */
+enum message_result message_feed(struct message_reader *reader, const uint8_t **data, size_t *len);
+/* Forgets the message that was ready, its memory too unless it is little. */
+void message_next(struct message_reader *reader);
+
+/* Whether a message has begun that is not complete. */
+static inline bool message_partial(const struct message_reader *reader)
+{
+    return reader->header_len > 0;
+}
+
+/* Appends a message in wire form, uncompressed. Returns 0, -ENOMEM, or -E2BIG (4 GiB, or the
+ * buffer's bound). */
+int message_append(struct buf *out, const ProtobufCMessage *message);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What server.c (listening, draining), session.c (frames to calls) and call.c (calls to frames)
+ * share. */
+#ifndef RPC_SERVER_INTERNAL_H
+#define RPC_SERVER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "rpc/alarm.h"
+#include "rpc/conn.h"
+#include "rpc/message.h"
+#include "rpc/server.h"
+
+enum {
+    STREAM_WINDOW = 1024 * 1024,
+    CONNECTION_WINDOW = 4 * 1024 * 1024,
+    OUT_HIGH = 256 * 1024,   /* bytes queued in a call at which its handler is told to stop ... */
+    OUT_LOW = 64 * 1024,     /* ... and at which to go on */
+    REQUEST_MIN_RATE = 1024, /* bytes per second below which a request counts as not coming */
+    FREE_CALLS_MAX = 1024,
+    KEEP_CAP = 1024, /* how much of its buffers a call keeps for its next life */
+    PEER_TEXT_MAX = 64,
+    METHOD_SHOWN_MAX = 200,
+};
+
+struct method_entry {
+    const struct rpc_method *method;
+    void *ctx;
+    struct method_entry *next;
+};
+
+struct rpc_server {
+    struct hub hub;
+    struct rpc_server_options options; /* defaults filled in; host is not kept */
+    uv_tcp_t listener;
+    uint16_t port;
+    bool listening;      /* the listener's handle is open */
+    bool accept_pending; /* a connection was announced and there was no memory for it */
+    bool freed;
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    struct map methods; /* full name -> struct method_entry */
+    struct method_entry *entries;
+
+    struct budget budget;   /* request messages, and headers */
+    size_t out_bytes;       /* response bytes queued in calls */
+    struct list choked_off; /* calls whose queue has drained and whose handler does not know yet */
+    struct rpc_call *free_calls;
+    unsigned free_count;
+    unsigned connections, calls;
+    uint64_t calls_total;
+    uint64_t refused_logged_us;
+
+    /* What went back to malloc since it was last asked to give memory back to the system. */
+    size_t freed_bytes;
+    unsigned calls_peak;
+
+    bool draining;
+    struct alarm grace;
+    void (*on_drained)(void *ctx);
+    void *drained_ctx;
+};
+
+enum drain_step {
+    DRAIN_NONE,
+    DRAIN_NOTICE, /* told that it will end; calls that the client had sent by then are still taken
+                   */
+    DRAIN_FINAL,  /* told which call is the last */
+};
+
+struct server_conn {
+    struct conn conn;
+    struct rpc_server *server;
+    struct list calls;
+    unsigned n_calls;
+    enum drain_step drain;
+    uint64_t drain_us;
+    double patience; /* see misbehaved() in session.c */
+    uint64_t patience_us;
+    char peer[PEER_TEXT_MAX];
+};
+
+struct rpc_call {
+    struct list link;
+    struct list drained; /* in server->choked_off */
+    struct server_conn *conn;
+    const struct method_entry *entry;
+    int32_t id;
+    enum tw_code code;    /* how it ends, once finished */
+    char *status_message; /* may be NULL */
+
+    bool is_post : 1, is_grpc : 1, has_path : 1, bad_encoding : 1, bad_timeout : 1, too_many_headers : 1;
+    bool gzip : 1;
+    bool started : 1;     /* the method is known and the call legal */
+    bool has_message : 1; /* unary: the one message is in `in` */
+    bool half_closed : 1; /* the client has sent its last */
+    bool half_close_told : 1;
+    bool in_handler : 1;
+    bool responded : 1; /* response headers are submitted */
+    bool deferred : 1;  /* nghttp2 waits for nghttp2_session_resume_data */
+    bool finished : 1;
+    bool choked : 1; /* rpc_call_send has returned false */
+
+    struct message_reader in;
+    struct buf held;    /* request bytes that wait until the client reads its answers */
+    struct buf headers; /* name NUL value NUL ... */
+    size_t headers_charged, header_list;
+    struct buf out;
+    size_t out_pos;
+    uint64_t sent, stall_mark;
+
+    struct alarm alarm;
+    uint64_t deadline_us;
+    uint64_t begun_us; /* the request, or the message that is coming in */
+    uint64_t received; /* bytes of it */
+
+    void (*on_done)(struct rpc_call *call, void *ctx);
+    void *done_ctx;
+    void (*on_drain)(struct rpc_call *call, void *ctx);
+    void *drain_ctx;
+    struct rpc_call *next_free;
+};
+
+/* session.c */
+int session_callbacks_new(nghttp2_session_callbacks **ret, nghttp2_option **ret_option);
+nghttp2_session *session_new(struct server_conn *conn);
+
+/* call.c */
+struct rpc_call *call_new(struct server_conn *conn, int32_t id);
+void call_headers_complete(struct rpc_call *call);
+void call_data(struct rpc_call *call, const uint8_t *data, size_t len);
+void call_half_close(struct rpc_call *call);
+/* Ends it without another word: on_done, and back to the pool. */
+void call_end(struct rpc_call *call);
+/* Runs on_drain of the calls whose queues have drained. */
+void calls_run_drained(struct rpc_server *server);
+void call_pool_trim(struct rpc_server *server);
+
+/* server.c */
+void server_conn_final_goaway(struct server_conn *conn);
+/* A connection without a socket: what it has to say goes to `sink`. Feed it with conn_input. NULL:
+ * no memory. */
+struct server_conn *server_attach(
+    struct rpc_server *server, void (*sink)(struct conn *conn, const uint8_t *data, size_t len));
+
+#endif
