@@ -67,7 +67,10 @@ static int configure(struct db *db, const struct db_options *options, struct tw_
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     int r = db_exec(db, sql, error);
     sqlite3_free(sql);
-    return r;
+    if (r < 0)
+        return -1;
+    int rc = sqlite3_prepare_v3(db->handle, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &db->rollback, NULL);
+    return rc == SQLITE_OK ? 0 : db_fail(db, rc, error);
 }
 
 int db_open(struct db *db, const struct db_options *options, struct tw_error *error)
@@ -90,6 +93,7 @@ void db_close(struct db *db)
 {
     for (size_t i = 0; db->stmts && i < db->n_sql; i++)
         sqlite3_finalize(db->stmts[i]);
+    sqlite3_finalize(db->rollback);
     free(db->stmts);
     sqlite3_close(db->handle);
     free(db->path);
@@ -121,8 +125,10 @@ int db_get_int(struct db *db, const char *sql, int64_t *ret, struct tw_error *er
 
 void db_rollback(struct db *db)
 {
-    if (!sqlite3_get_autocommit(db->handle))
-        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(db->handle)) {
+        (void)sqlite3_step(db->rollback);
+        (void)sqlite3_reset(db->rollback);
+    }
 }
 
 struct db_query db_query(struct db *db, size_t which)

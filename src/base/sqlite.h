@@ -23,7 +23,8 @@ struct db {
     char *path; /* as given, for messages */
     const char *const *sql;
     size_t n_sql;
-    sqlite3_stmt **stmts; /* n_sql, NULL until first used */
+    sqlite3_stmt **stmts;   /* n_sql, NULL until first used */
+    sqlite3_stmt *rollback; /* prepared at once: it must work when there is no memory left to prepare it */
 };
 
 struct db_options {

@@ -376,6 +376,7 @@ static void read_job(uv_work_t *req)
     list_for_each (it, &reader->batch) {
         struct read *r = CONTAINER_OF(it, struct read, link);
         struct tw_error error;
+        db_rollback(&reader->db); /* a transaction that could not be ended would show the same old snapshot for ever */
         if (carry_out(reader->store, &reader->db, r, &error) == 0)
             continue;
         r->error = malloc(sizeof error);

@@ -107,7 +107,7 @@ static uint32_t u32be(const uint8_t *p)
  */
 static int check_header(const struct folder *f, struct tw_error *error)
 {
-    uint8_t header[100];
+    uint8_t header[100] = {0};
     CLEANUP_FD int fd = open(f->db_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd < 0 ? -errno : fd_read_all(fd, header, sizeof header);
     if (n < 0)

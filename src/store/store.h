@@ -76,7 +76,12 @@ int store_recover(
 
 /* --- writes --- */
 
-/* error is NULL on success. */
+/*
+ * error is NULL on success. UNAVAILABLE (another program holds the database) and RESOURCE_EXHAUSTED (disk, memory) pass:
+ * try again. After any other failure of the disk (INTERNAL, DATA_LOSS) the write may yet be found at the next start.
+ *
+ * A call that has no memory even to be queued calls back at once, from within the call.
+ */
 typedef void (*store_done_cb)(void *ctx, const struct tw_error *error);
 
 /*
