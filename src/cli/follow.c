@@ -82,8 +82,8 @@ static int run_stream(struct follower *f)
     request.offset = f->offset;
     f->done = false;
     uint64_t timeout_us = f->options->follow ? 0 : f->cli->timeout_us;
-    f->call = rpc_client_start(
-        f->cli->client, cli_method("StreamLogs", method), &request.base, timeout_us, &callbacks, f);
+    f->call =
+        rpc_client_start(f->cli->client, cli_method("StreamLogs", method), &request.base, timeout_us, &callbacks, f);
     if (!f->call) {
         cli_error(f->cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         return EXIT_TROUBLE;

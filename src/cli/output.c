@@ -179,23 +179,25 @@ json_t *json_task(const Taskworker__Task *t)
         "task_id", json_text(t->task_id), "task_type", json_text(t->task_type), "owner", json_text(t->owner), "state",
         task_state_name(t->state), "reason", task_reason_name(t->reason, reason), "message", json_text(t->message),
         "error", json_text(t->error), "exit_code", (int)t->exit_code, "signal", (int)t->signal, "attempt",
-        (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms", (json_int_t)t->timeout_ms, "created_us",
-        (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us, "finished_us", (json_int_t)t->finished_us,
-        "result_size", (json_int_t)t->result_size, "log_size", (json_int_t)t->log_size, "log_truncated",
-        (int)t->log_truncated, "usage", json_usage(t->usage));
+        (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms", (json_int_t)t->timeout_ms,
+        "created_us", (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us, "finished_us",
+        (json_int_t)t->finished_us, "result_size", (json_int_t)t->result_size, "log_size", (json_int_t)t->log_size,
+        "log_truncated", (int)t->log_truncated, "usage", json_usage(t->usage));
 }
 
 /* --- tasks --- */
 
 const char *task_state_name(Taskworker__Task__State state)
 {
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&taskworker__task__state__descriptor, (int)state);
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&taskworker__task__state__descriptor, (int)state);
     return v ? v->name : "?";
 }
 
 const char *task_reason_name(Taskworker__Task__Reason reason, char out[32])
 {
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&taskworker__task__reason__descriptor, (int)reason);
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&taskworker__task__reason__descriptor, (int)reason);
     snprintf(out, 32, "%s", v ? v->name : "?");
     for (char *p = out; *p; p++)
         *p = (char)tolower((unsigned char)*p);

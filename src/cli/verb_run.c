@@ -114,8 +114,8 @@ static void explain(struct cli *cli, const Taskworker__Task *task)
     if (task->log_truncated)
         cli_note(cli, "some of the task's output was not kept");
     if (task->reason != TASKWORKER__TASK__REASON__EXIT_CODE)
-        cli_note(cli, "task %s: %s", task->task_id,
-            *task->message ? task->message : task_reason_name(task->reason, reason));
+        cli_note(
+            cli, "task %s: %s", task->task_id, *task->message ? task->message : task_reason_name(task->reason, reason));
 }
 
 static int wait_and_print(struct run *run, bool raw, bool mid_line)
@@ -142,8 +142,8 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
     struct cli *cli = run->cli;
     CLEANUP_MESSAGE Taskworker__ExecuteTaskResponse *response = NULL;
     bool mid_line = false;
-    int code = cli_call(
-        cli, "ExecuteTask", &s->request.base, &taskworker__execute_task_response__descriptor, 0, &response);
+    int code =
+        cli_call(cli, "ExecuteTask", &s->request.base, &taskworker__execute_task_response__descriptor, 0, &response);
     if (code)
         return code;
     run->id = response->task_id;
@@ -166,8 +166,10 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
 static const struct syntax run_syntax = {
     .verb = "run",
     .usage = "[OPTION]... FILE|- [-- ARGUMENT...]\n   or: hivemind run [OPTION]... -- COMMAND [ARGUMENT]...",
-    .text = "Hands a task in as submit does (or a command, as a task of type shell), shows its output as it comes, then the\n"
-            "result of a python task unless it is null, and exits as the task did: with its own code, 128 and the signal's\n"
+    .text = "Hands a task in as submit does (or a command, as a task of type shell), shows its output as it comes, "
+            "then the\n"
+            "result of a python task unless it is null, and exits as the task did: with its own code, 128 and the "
+            "signal's\n"
             "number, 124 if it ran into its time-out. Ctrl-C stops the task, a second one leaves it.",
     .example = "  hivemind run hello.py\n"
                "  echo 'result = 6 * 7' | hivemind run -\n"
