@@ -43,8 +43,8 @@ enum run_end {
 /* Borrowed during run_events.ended. */
 struct run_outcome {
     enum run_end end;
-    int exit_code; /* RUN_EXITED */
-    int signal;    /* RUN_SIGNALED */
+    int exit_code;       /* RUN_EXITED */
+    int signal;          /* RUN_SIGNALED */
     const char *message; /* one sentence, may be NULL */
     const char *error;   /* what the task says of its failure (traceback), UTF-8, may be NULL */
     const void *result;

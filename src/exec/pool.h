@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the sandbox runtime share; inside src/exec only. Everything here is on the loop thread. */
+#ifndef EXEC_POOL_H
+#define EXEC_POOL_H
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "exec/launcher.h"
+#include "exec/sandbox.h"
+#include "slot/plan.h"
+#include "slot/protocol.h"
+#include "slot/result_frame.h"
+
+struct sandbox;
+struct sandbox_run;
+
+/* --- one slot, as the daemon knows it --- */
+
+#define SLOT_STATES(X)                                                     \
+    X(EMPTY)    /* no process; the index is free */                        \
+    X(CREATING) /* asked of the launcher */                                \
+    X(BOOTING)  /* connected, HELLO is awaited */                          \
+    X(IDLE)                                                                \
+    X(BUSY)    /* has a run */                                             \
+    X(BROKEN)  /* connection closed; its destruction is to be asked for */ \
+    X(DROPPED) /* its destruction has been asked for */
+
+enum slot_state {
+#define X(name) SLOT_IS_##name,
+    SLOT_STATES(X)
+#undef X
+        SLOT_STATE_MAX
+};
+
+struct pool_slot {
+    struct sandbox *sandbox;
+    uint32_t index;
+    enum slot_state state;
+    int fd;
+    uv_poll_t *poll;
+    uv_timer_t *deadline; /* for HELLO, READY, and the end after KILL */
+    struct sandbox_run *run;
+};
+
+/* --- one run --- */
+
+#define RUN_STATES(X)                                                                  \
+    X(WAITING)   /* for a slot */                                                      \
+    X(PREPARING) /* START was sent */                                                  \
+    X(READY)                                                                           \
+    X(RUNNING)  /* GO was sent */                                                      \
+    X(DRAINING) /* how it ended is known; output and the last processes are awaited */ \
+    X(ENDED)    /* to be told in the next round of the loop */
+
+enum run_state {
+#define X(name) RUN_IS_##name,
+    RUN_STATES(X)
+#undef X
+        RUN_STATE_MAX
+};
+
+enum { RUN_PIPES = 3, RUN_TAIL_MAX = 64 * 1024, RUN_ERROR_MAX = 64 * 1024 };
+
+struct run_pipe {
+    uv_pipe_t handle; /* first */
+    struct sandbox_run *run;
+    int which; /* TW_STREAM_STDOUT, TW_STREAM_STDERR, 0: the result */
+};
+
+struct sandbox_run {
+    struct run base;
+    struct sandbox *sandbox;
+    struct list in_all, in_queue; /* in_queue: the waiting or the ended */
+    struct run_events events;
+    void *ctx;
+    enum run_state state;
+    enum plan_kind kind;
+    uint64_t serial;
+    int plan_fd, source_fd;
+    struct pool_slot *slot;
+    bool killed;
+    unsigned pipes_open;
+    uv_poll_t *pidfd_poll; /* of the task's pid 1, while it is awaited after the loss of the slot */
+    int pidfd;
+    size_t max_tail;
+    struct buf tail; /* shell: the end of stdout */
+    bool tail_cut;
+    struct result_reader reader; /* python */
+    struct run_outcome outcome;
+    struct tw_error message;
+};
+
+/* --- the runtime --- */
+
+struct sandbox {
+    struct runtime rt;
+    uv_loop_t *loop;
+    struct launcher *launcher;
+    uv_poll_t *launcher_poll;
+    bool launcher_dead;
+    struct pool_slot *slots; /* as many as the launcher has */
+    uint32_t used;           /* all from here on are EMPTY */
+    uint32_t target;
+    unsigned asked;    /* requests the launcher has not answered */
+    unsigned failures; /* in a row */
+    bool resting;      /* no CREATE until retry fires */
+    struct tw_error problem;
+    uv_timer_t *retry, *deliver;
+    struct list all, waiting, ended; /* runs */
+    uint64_t next_serial;
+    bool pumping, pump_again;
+    bool closing, hung_up;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+    char io[64 * 1024]; /* what was read last, for the time of one callback */
+};
+
+/* sandbox.c */
+void sandbox_pump(struct sandbox *s);
+/* A new timer, or NULL; timers and polls are freed when libuv has let go of them. */
+uv_timer_t *sandbox_timer_new(struct sandbox *s, void *data);
+void sandbox_timer_free(uv_timer_t **timer);
+int sandbox_poll_new(struct sandbox *s, int fd, uv_poll_cb cb, void *data, uv_poll_t **ret);
+void sandbox_poll_free(uv_poll_t **poll);
+
+/* pool_slot.c */
+/* A connection from the launcher; taken over. */
+void pool_slot_connect(struct pool_slot *slot, int fd);
+/* Begins the run in this idle slot; a failure ends the run, and, if it is the slot's, the slot. */
+void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run);
+int pool_slot_send(struct pool_slot *slot, enum slot_request_type type);
+/* Gives the slot up: its run is lost, its connection closed, its destruction asked for by the next pump. */
+void pool_slot_break(struct pool_slot *slot, const char *why);
+
+/* run.c */
+struct sandbox_run *run_new(
+    struct sandbox *s, const struct run_spec *spec, const struct run_events *events, void *ctx, struct tw_error *error);
+void run_move(struct sandbox_run *run, enum run_state to);
+/* Takes the read ends of the run's pipes (stdout, stderr, result) over and begins to read; 0 or -errno. */
+int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES]);
+void run_kill(struct sandbox_run *run);
+/* How it ended; each is followed by the events' `ended` when all is in. The first one counts. */
+void run_exited(struct sandbox_run *run, const struct slot_reply *reply);
+void run_failed(struct sandbox_run *run, enum run_end end, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void run_lost(struct sandbox_run *run, const char *why);
+/* Calls `ended` and frees. */
+void run_deliver(struct sandbox_run *run);
+
+#endif

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One slot seen from the daemon: its connection, and what may come over it in which state. */
+#include "exec/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "slot/channel.h"
+
+enum { BOOT_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000 };
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct pool_slot *slot = timer->data;
+    pool_slot_break(slot, "it did not answer in time");
+    sandbox_pump(slot->sandbox);
+}
+
+static void stop_deadline(struct pool_slot *slot)
+{
+    if (slot->deadline)
+        uv_timer_stop(slot->deadline);
+}
+
+static void disconnect(struct pool_slot *slot)
+{
+    stop_deadline(slot);
+    sandbox_poll_free(&slot->poll);
+    sandbox_timer_free(&slot->deadline);
+    fd_close(&slot->fd);
+}
+
+/* The slot is of no use; says so once, slower each time it happens in a row. */
+static void boot_failed(struct pool_slot *slot)
+{
+    struct sandbox *s = slot->sandbox;
+    s->failures++;
+    if (s->failures <= 3 || s->failures % 100 == 0)
+        log_warning("%s", s->problem.message);
+}
+
+void pool_slot_break(struct pool_slot *slot, const char *why)
+{
+    bool booting = slot->state == SLOT_IS_BOOTING;
+    if (slot->state != SLOT_IS_BOOTING && slot->state != SLOT_IS_IDLE && slot->state != SLOT_IS_BUSY)
+        return;
+    slot->state = SLOT_IS_BROKEN;
+    disconnect(slot);
+    if (booting) {
+        if (why)
+            error_set(&slot->sandbox->problem, TW_UNAVAILABLE, "cannot make a sandbox: %s", why);
+        boot_failed(slot);
+    }
+    if (slot->run) {
+        struct sandbox_run *run = STEAL(slot->run);
+        log_warning("slot %u went away under its task: %s", slot->index, why);
+        run->slot = NULL;
+        run_lost(run, why);
+    }
+}
+
+/* The run is over, the slot is free for the next. */
+static struct sandbox_run *release(struct pool_slot *slot)
+{
+    struct sandbox_run *run = STEAL(slot->run);
+    stop_deadline(slot);
+    slot->state = SLOT_IS_IDLE;
+    run->slot = NULL;
+    return run;
+}
+
+static int on_ready(struct pool_slot *slot, const struct slot_reply *reply, struct channel_fds *fds)
+{
+    struct sandbox_run *run = slot->run;
+    if (run->state != RUN_IS_PREPARING || reply->serial != run->serial)
+        return -EPROTO;
+    run->pidfd = fd_steal(&fds->fd[0]);
+    run_move(run, RUN_IS_READY);
+    if (run->killed)
+        return 0; /* its end is on the way */
+    stop_deadline(slot);
+    run->events.ready(run->ctx);
+    return 0;
+}
+
+static int on_failed(struct pool_slot *slot, const struct slot_reply *reply)
+{
+    const char *stage = slot_stage_to_string(reply->stage), *colon = reply->detail[0] ? ": " : "";
+    if (slot->state == SLOT_IS_BOOTING && reply->serial == 0) {
+        error_set_errno(
+            &slot->sandbox->problem, reply->error, "cannot make a sandbox: %s%s%s", stage, colon, reply->detail);
+        return -ECANCELED; /* said already */
+    }
+    if (slot->state != SLOT_IS_BUSY || reply->serial != slot->run->serial)
+        return -EPROTO;
+    struct sandbox_run *run = release(slot);
+    struct tw_error error;
+    error_set_errno(&error, reply->error, "%s%s%s", stage, colon, reply->detail);
+    run_failed(run, RUN_SANDBOX_ERROR, "the sandbox failed while %s", error.message);
+    return 0;
+}
+
+static int on_message(struct pool_slot *slot, const struct slot_reply *reply, struct channel_fds *fds)
+{
+    switch ((enum slot_reply_type)reply->header.type) {
+    case SLOT_HELLO:
+        if (slot->state != SLOT_IS_BOOTING)
+            return -EPROTO;
+        stop_deadline(slot);
+        slot->state = SLOT_IS_IDLE;
+        slot->sandbox->failures = 0;
+        return 0;
+    case SLOT_READY:
+        return slot->state == SLOT_IS_BUSY ? on_ready(slot, reply, fds) : -EPROTO;
+    case SLOT_EXITED:
+        if (slot->state != SLOT_IS_BUSY || reply->serial != slot->run->serial)
+            return -EPROTO;
+        run_exited(release(slot), reply);
+        return 0;
+    case SLOT_FAILED:
+        return on_failed(slot, reply);
+    case SLOT_REPLY_MAX:
+        break;
+    }
+    return -EPROTO;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct pool_slot *slot = poll->data;
+    struct sandbox *s = slot->sandbox;
+    struct slot_reply reply;
+    char raw[sizeof reply + 1];
+    CLEANUP_FDS struct channel_fds fds;
+    (void)events;
+    ssize_t n = channel_recv(slot->fd, raw, sizeof raw, &fds);
+    if (n == -EAGAIN && status == 0)
+        return;
+    if (n <= 0) {
+        pool_slot_break(slot, "it died");
+    } else if (slot_reply_check(raw, (size_t)n, fds.n, &reply) != MESSAGE_OK) {
+        pool_slot_break(slot, "it sent what is no message");
+    } else {
+        int r = on_message(slot, &reply, &fds);
+        if (r < 0)
+            pool_slot_break(slot, r == -ECANCELED ? NULL : "it sent a message out of turn");
+    }
+    sandbox_pump(s);
+}
+
+void pool_slot_connect(struct pool_slot *slot, int fd)
+{
+    assert(slot->state == SLOT_IS_CREATING);
+    slot->state = SLOT_IS_BOOTING;
+    slot->fd = fd;
+    slot->deadline = sandbox_timer_new(slot->sandbox, slot);
+    int r = slot->deadline ? fd_set_nonblocking(fd, true) : -ENOMEM;
+    if (r == 0)
+        r = sandbox_poll_new(slot->sandbox, fd, on_readable, slot, &slot->poll);
+    if (r < 0) {
+        pool_slot_break(slot, strerror(-r));
+        return;
+    }
+    uv_timer_start(slot->deadline, on_deadline, BOOT_DEADLINE_MS, 0);
+}
+
+int pool_slot_send(struct pool_slot *slot, enum slot_request_type type)
+{
+    struct slot_request request = {
+        .header = {SLOT_MAGIC, PROTOCOL_VERSION, (uint16_t)type}, .serial = slot->run->serial};
+    if (type == SLOT_KILL)
+        uv_timer_start(slot->deadline, on_deadline, BOOT_DEADLINE_MS, 0);
+    return channel_send(slot->fd, &request, sizeof request, NULL, 0);
+}
+
+/* The read ends are the daemon's and must not block; the write ends are the task's and should. */
+static int open_pipes(int read_ends[RUN_PIPES], int write_ends[RUN_PIPES])
+{
+    for (size_t i = 0; i < RUN_PIPES; i++) {
+        int pair[2];
+        if (pipe2(pair, O_CLOEXEC) < 0)
+            return -errno;
+        read_ends[i] = pair[0];
+        write_ends[i] = pair[1];
+        /* Ours by owner, so that without this a task could not open its /dev/stdout again. */
+        if (fchmod(pair[1], 0222) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
+{
+    int read_ends[RUN_PIPES] = {-1, -1, -1}, fds[SLOT_START_FDS] = {run->plan_fd, run->source_fd, -1, -1, -1};
+    int *write_ends = &fds[SLOT_FD_STDOUT];
+    struct slot_request request = {.header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_START}, .serial = run->serial};
+    assert(slot->state == SLOT_IS_IDLE && !slot->run);
+    int r = open_pipes(read_ends, write_ends);
+    bool piped = r == 0;
+    if (piped)
+        r = channel_send(slot->fd, &request, sizeof request, fds, SLOT_START_FDS);
+    for (size_t i = 0; i < RUN_PIPES; i++)
+        fd_close(&write_ends[i]);
+    if (r == 0) {
+        slot->state = SLOT_IS_BUSY;
+        slot->run = run;
+        run->slot = slot;
+        run_move(run, RUN_IS_PREPARING);
+        uv_timer_start(slot->deadline, on_deadline, READY_DEADLINE_MS, 0);
+        r = run_attach_pipes(run, read_ends);
+        if (r < 0)
+            pool_slot_break(slot, strerror(-r));
+    } else if (piped) {
+        /* It died while idle: nothing of the task has run, so the next slot may have it. */
+        pool_slot_break(slot, "it died");
+    } else {
+        run_failed(run, RUN_SANDBOX_ERROR, "cannot make the task's pipes: %s", strerror(-r));
+    }
+    for (size_t i = 0; i < RUN_PIPES; i++)
+        fd_close(&read_ends[i]);
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One attempt of one task, from run_start to `ended`. A run is over when three things are known: how it ended (the slot
+ * said so, or was lost), that its pipes have reached their end, and that the last of its processes is dead; the slot vouches
+ * for that when it reports an exit, and a pidfd of the task's pid 1 does where the slot is lost. `ended` is always told from
+ * the loop's next round, so that no callback runs inside another.
+ */
+#include "exec/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/text.h"
+
+/* Until cgroups and settings say otherwise; memory-backed folders count as memory. */
+static const struct plan_limits default_limits = {
+    .tmp_bytes = 256u << 20,
+    .workspace_bytes = 1024u << 20,
+    .shm_bytes = 256u << 20,
+    .open_files = 1024,
+    .file_bytes = UINT64_C(4) << 30,
+    .processes = 1024,
+};
+
+static const unsigned next_states[RUN_STATE_MAX] = {
+    [RUN_IS_WAITING] = 1u << RUN_IS_PREPARING | 1u << RUN_IS_DRAINING,
+    [RUN_IS_PREPARING] = 1u << RUN_IS_READY | 1u << RUN_IS_DRAINING,
+    [RUN_IS_READY] = 1u << RUN_IS_RUNNING | 1u << RUN_IS_DRAINING,
+    [RUN_IS_RUNNING] = 1u << RUN_IS_DRAINING,
+    [RUN_IS_DRAINING] = 1u << RUN_IS_ENDED,
+};
+
+void run_move(struct sandbox_run *run, enum run_state to)
+{
+    assert(next_states[run->state] & 1u << to);
+    run->state = to;
+}
+
+/* --- making one --- */
+
+static bool kind_of(const char *type, enum plan_kind *ret)
+{
+    *ret = !strcmp(type, "python") ? PLAN_PYTHON : PLAN_SHELL;
+    return *ret == PLAN_PYTHON || !strcmp(type, "shell");
+}
+
+/* Encodes the plan and copies the source. 0 also where the input is at fault: then the run ends with that. */
+static int make_files(struct sandbox_run *run, const struct run_spec *spec, struct tw_error *error)
+{
+    CLEANUP_FREE struct plan_env *env = calloc(spec->n_env + 1, sizeof *env);
+    CLEANUP_BUF struct buf raw = BUF_INIT(2 * (size_t)PLAN_BYTES_MAX);
+    if (!env)
+        return error_oom(error);
+    for (size_t i = 0; i < spec->n_env; i++)
+        env[i] = (struct plan_env){.name = spec->env[i].name, .value = spec->env[i].value};
+    struct plan plan = {
+        .kind = run->kind,
+        .limits = default_limits,
+        .task_id = spec->task_id,
+        .args = spec->args,
+        .n_args = spec->n_args,
+        .env = env,
+        .n_env = spec->n_env,
+    };
+    enum plan_error bad = plan_encode(&plan, &raw);
+    if (bad == PLAN_NO_MEMORY)
+        return error_oom(error);
+    if (bad) {
+        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: %s", plan_error_to_string(bad));
+        return 0;
+    }
+    run->plan_fd = fd_sealed_memfd("plan", raw.data, raw.len);
+    if (run->plan_fd < 0)
+        return error_set_errno(error, run->plan_fd, "cannot make the task's plan");
+    run->source_fd = fd_sealed_memfd("source", spec->data, spec->data_len);
+    if (run->source_fd < 0)
+        return error_set_errno(error, run->source_fd, "cannot copy the task's source");
+    return 0;
+}
+
+static void run_free(struct sandbox_run *run)
+{
+    fd_close(&run->plan_fd);
+    fd_close(&run->source_fd);
+    fd_close(&run->pidfd);
+    buf_done(&run->tail);
+    result_reader_done(&run->reader);
+    list_remove(&run->in_all);
+    list_remove(&run->in_queue);
+    free(run);
+}
+
+struct sandbox_run *run_new(
+    struct sandbox *s, const struct run_spec *spec, const struct run_events *events, void *ctx, struct tw_error *error)
+{
+    struct sandbox_run *run = calloc(1, sizeof *run);
+    if (!run) {
+        error_oom(error);
+        return NULL;
+    }
+    *run = (struct sandbox_run){
+        .base = {.rt = &s->rt},
+        .sandbox = s,
+        .events = *events,
+        .ctx = ctx,
+        .serial = s->next_serial++,
+        .plan_fd = -1,
+        .source_fd = -1,
+        .pidfd = -1,
+        .max_tail = MIN(spec->max_result, (size_t)RUN_TAIL_MAX),
+    };
+    list_init(&run->in_queue);
+    list_push(&s->all, &run->in_all);
+    buf_init(&run->tail, 2 * (size_t)RUN_TAIL_MAX);
+    result_reader_init(&run->reader, spec->max_result);
+    if (!kind_of(spec->type, &run->kind)) {
+        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python or shell");
+    } else if (make_files(run, spec, error) < 0) {
+        run_free(run);
+        return NULL;
+    }
+    return run;
+}
+
+/* --- its output --- */
+
+static void maybe_ended(struct sandbox_run *run)
+{
+    struct sandbox *s = run->sandbox;
+    if (run->state != RUN_IS_DRAINING || run->pipes_open > 0 || run->pidfd_poll)
+        return;
+    run_move(run, RUN_IS_ENDED);
+    list_remove(&run->in_queue);
+    list_push(&s->ended, &run->in_queue);
+    sandbox_pump(s);
+}
+
+static void keep_tail(struct sandbox_run *run, const char *data, size_t len)
+{
+    if (len > run->max_tail) {
+        data += len - run->max_tail;
+        len = run->max_tail;
+        buf_reset(&run->tail);
+        run->tail_cut = true;
+    }
+    if (run->tail.len + len > run->tail.max) { /* twice what is kept, so that bytes are moved seldom */
+        buf_consume(&run->tail, run->tail.len - (run->max_tail - len));
+        run->tail_cut = true;
+    }
+    (void)buf_append(&run->tail, data, len); /* without memory the result is shorter; the log has it all */
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+    struct sandbox *s = ((struct run_pipe *)handle)->run->sandbox;
+    (void)suggested;
+    *ret = uv_buf_init(s->io, sizeof s->io);
+}
+
+static void on_pipe_closed(uv_handle_t *handle)
+{
+    struct run_pipe *pipe = (struct run_pipe *)handle;
+    struct sandbox_run *run = pipe->run;
+    free(pipe);
+    run->pipes_open--;
+    maybe_ended(run);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *data)
+{
+    struct run_pipe *pipe = (struct run_pipe *)stream;
+    struct sandbox_run *run = pipe->run;
+    if (n < 0) {
+        uv_close((uv_handle_t *)stream, on_pipe_closed);
+    } else if (n > 0 && pipe->which == 0) {
+        result_reader_feed(&run->reader, data->base, (size_t)n);
+    } else if (n > 0) {
+        if (run->kind == PLAN_SHELL && pipe->which == TW_STREAM_STDOUT)
+            keep_tail(run, data->base, (size_t)n);
+        run->events.output(run->ctx, (enum tw_stream)pipe->which, data->base, (size_t)n);
+    }
+}
+
+int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES])
+{
+    static const int which[RUN_PIPES] = {TW_STREAM_STDOUT, TW_STREAM_STDERR, 0};
+    for (size_t i = 0; i < RUN_PIPES; i++) {
+        struct run_pipe *pipe = calloc(1, sizeof *pipe);
+        if (!pipe)
+            return -ENOMEM;
+        pipe->run = run;
+        pipe->which = which[i];
+        int r = uv_pipe_init(run->sandbox->loop, &pipe->handle, 0);
+        if (r < 0) {
+            free(pipe);
+            return r;
+        }
+        run->pipes_open++;
+        r = uv_pipe_open(&pipe->handle, fds[i]);
+        if (r == 0) {
+            fds[i] = -1;
+            r = uv_read_start((uv_stream_t *)&pipe->handle, on_alloc, on_read);
+        }
+        if (r < 0) {
+            uv_close((uv_handle_t *)&pipe->handle, on_pipe_closed);
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* --- its end --- */
+
+void run_kill(struct sandbox_run *run)
+{
+    if (run->killed || run->state >= RUN_IS_DRAINING)
+        return;
+    run->killed = true;
+    if (run->slot) {
+        struct pool_slot *slot = run->slot;
+        int r = pool_slot_send(slot, SLOT_KILL);
+        if (r < 0) {
+            pool_slot_break(slot, strerror(-r));
+            sandbox_pump(run->sandbox);
+        }
+        return;
+    }
+    run->outcome = (struct run_outcome){.end = RUN_SIGNALED, .signal = SIGKILL};
+    run_move(run, RUN_IS_DRAINING);
+    maybe_ended(run);
+}
+
+void run_exited(struct sandbox_run *run, const struct slot_reply *reply)
+{
+    run->outcome = (struct run_outcome){
+        .end = WIFEXITED(reply->status) ? RUN_EXITED : RUN_SIGNALED,
+        .exit_code = WIFEXITED(reply->status) ? WEXITSTATUS(reply->status) : 0,
+        .signal = WIFSIGNALED(reply->status) ? WTERMSIG(reply->status) : 0,
+        .usage = {.wall_us = reply->wall_us,
+            .user_us = reply->user_us,
+            .system_us = reply->system_us,
+            .max_rss_bytes = reply->max_rss_bytes},
+    };
+    run_move(run, RUN_IS_DRAINING);
+    maybe_ended(run);
+}
+
+void run_failed(struct sandbox_run *run, enum run_end end, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(run->message.message, sizeof run->message.message, fmt, ap);
+    va_end(ap);
+    run->outcome = (struct run_outcome){.end = end, .message = run->message.message};
+    run_move(run, RUN_IS_DRAINING);
+    maybe_ended(run);
+}
+
+static void on_tree_dead(uv_poll_t *poll, int status, int events)
+{
+    struct sandbox_run *run = poll->data;
+    (void)status;
+    (void)events;
+    sandbox_poll_free(&run->pidfd_poll);
+    maybe_ended(run);
+}
+
+void run_lost(struct sandbox_run *run, const char *why)
+{
+    /* Pid 1 dies with the slot, and the rest with it; that takes a moment. */
+    if (run->pidfd >= 0)
+        (void)sandbox_poll_new(run->sandbox, run->pidfd, on_tree_dead, run, &run->pidfd_poll);
+    run_failed(run, RUN_LOST, "the sandbox was lost under the task: %s", why ? why : "it failed");
+}
+
+/* What the task said of itself, into the outcome; `error` is freed by the caller. */
+static void settle_python(struct sandbox_run *run, char **ret_error)
+{
+    struct result_reader *r = &run->reader;
+    struct run_outcome *o = &run->outcome;
+    result_reader_finish(r);
+    o->result_too_large = r->too_large;
+    if (o->end != RUN_EXITED)
+        return;
+    if (r->error.len)
+        *ret_error = text_printable(r->error.data, r->error.len, RUN_ERROR_MAX, true);
+    if (r->flaw) {
+        snprintf(run->message.message, sizeof run->message.message, "the task's result cannot be used: %s",
+            result_flaw_to_string(r->flaw));
+        o->message = run->message.message;
+        if (!*ret_error)
+            *ret_error = text_dup(run->message.message, strlen(run->message.message));
+    } else if (r->result.len) {
+        o->result = r->result.data;
+        o->result_len = r->result.len;
+    } else if (!r->too_large) {
+        o->result = "null"; /* os._exit and the like */
+        o->result_len = 4;
+    }
+}
+
+static void settle_shell(struct sandbox_run *run)
+{
+    struct buf *tail = &run->tail;
+    if (tail->len > run->max_tail) {
+        buf_consume(tail, tail->len - run->max_tail);
+        run->tail_cut = true;
+    }
+    /* Not from within a character. */
+    size_t skip = 0;
+    while (run->tail_cut && skip < MIN(tail->len, (size_t)3) && (tail->data[skip] & 0xc0) == 0x80)
+        skip++;
+    buf_consume(tail, skip);
+    if (run->outcome.end == RUN_EXITED) {
+        run->outcome.result = tail->len ? (const void *)tail->data : "";
+        run->outcome.result_len = tail->len;
+    }
+}
+
+void run_deliver(struct sandbox_run *run)
+{
+    CLEANUP_FREE char *error = NULL;
+    if (run->kind == PLAN_PYTHON)
+        settle_python(run, &error);
+    else
+        settle_shell(run);
+    run->outcome.error = error;
+    list_remove(&run->in_all);
+    list_remove(&run->in_queue);
+    run->events.ended(run->ctx, &run->outcome);
+    run_free(run);
+}

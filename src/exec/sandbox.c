@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The native sandbox as a runtime. The launcher makes slots on request and hands over a connection to each (pool_slot.c);
+ * a run (run.c) is given to an idle slot, or waits for one. Everything that happens ends in sandbox_pump(), which looks at
+ * the whole and does what is to be done next: ask the launcher for slots that are missing and for the end of those that
+ * are broken or too many, give waiting runs to idle slots, tell the ended ones. Where slots cannot be made it rests for a
+ * growing while between attempts, and fails the waiting runs when there is no slot left that could take them. The end of
+ * the launcher is the end of all slots, and of this runtime: running tasks are lost, further ones are refused.
+ */
+#include "exec/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+enum { ASKED_MAX = 16, REST_FIRST_MS = 100, REST_MAX_MS = 5000 };
+
+/* --- handles that free themselves --- */
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+uv_timer_t *sandbox_timer_new(struct sandbox *s, void *data)
+{
+    uv_timer_t *timer = calloc(1, sizeof *timer);
+    if (timer && uv_timer_init(s->loop, timer) < 0) {
+        free(timer);
+        return NULL;
+    }
+    if (timer)
+        timer->data = data;
+    return timer;
+}
+
+void sandbox_timer_free(uv_timer_t **timer)
+{
+    if (*timer)
+        uv_close((uv_handle_t *)*timer, free_handle);
+    *timer = NULL;
+}
+
+int sandbox_poll_new(struct sandbox *s, int fd, uv_poll_cb cb, void *data, uv_poll_t **ret)
+{
+    uv_poll_t *poll = calloc(1, sizeof *poll);
+    if (!poll)
+        return -ENOMEM;
+    int r = uv_poll_init(s->loop, poll, fd);
+    if (r < 0) {
+        free(poll);
+        return r;
+    }
+    poll->data = data;
+    r = uv_poll_start(poll, UV_READABLE, cb);
+    if (r < 0) {
+        uv_close((uv_handle_t *)poll, free_handle);
+        return r;
+    }
+    *ret = poll;
+    return 0;
+}
+
+/* Closing takes the fd out of the loop's epoll at once, so that the caller may close it right after. */
+void sandbox_poll_free(uv_poll_t **poll)
+{
+    if (*poll)
+        uv_close((uv_handle_t *)*poll, free_handle);
+    *poll = NULL;
+}
+
+/* --- the launcher --- */
+
+static void launcher_died(struct sandbox *s)
+{
+    if (s->launcher_dead)
+        return;
+    s->launcher_dead = true;
+    sandbox_poll_free(&s->launcher_poll);
+    launcher_hang_up(s->launcher);
+    error_set(
+        &s->problem, TW_UNAVAILABLE, "hivemind-launcher has died: no sandbox can be made until the node is restarted");
+    if (!s->closing)
+        log_error("%s", s->problem.message);
+    for (uint32_t i = 0; i < s->used; i++) {
+        pool_slot_break(&s->slots[i], "hivemind-launcher died");
+        s->slots[i].state = SLOT_IS_EMPTY;
+    }
+    s->asked = 0;
+}
+
+static void create_failed(struct sandbox *s, const struct launcher_reply *reply)
+{
+    const char *detail = reply->detail[0] ? reply->detail : "the launcher could not make a slot";
+    error_set_errno(&s->problem, reply->error, "cannot make a sandbox: %s", detail);
+    s->failures++;
+    if (s->failures <= 3 || s->failures % 100 == 0)
+        log_warning("%s", s->problem.message);
+}
+
+static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *reply, int *fd)
+{
+    struct pool_slot *slot = &s->slots[reply->index];
+    bool create = reply->header.type == LAUNCHER_CREATE;
+    if (reply->header.type == LAUNCHER_HELLO || slot->state != (create ? SLOT_IS_CREATING : SLOT_IS_DROPPED))
+        return -EPROTO;
+    s->asked--;
+    if (create && !reply->error) {
+        pool_slot_connect(slot, fd_steal(fd));
+        return 0;
+    }
+    slot->state = SLOT_IS_EMPTY;
+    if (create)
+        create_failed(s, reply);
+    return 0;
+}
+
+static void on_launcher(uv_poll_t *poll, int status, int events)
+{
+    struct sandbox *s = poll->data;
+    (void)events;
+    if (status < 0)
+        launcher_died(s);
+    while (!s->launcher_dead) {
+        struct launcher_reply reply;
+        CLEANUP_FD int fd = -1;
+        int r = launcher_receive(s->launcher, &reply, &fd);
+        if (r == -EAGAIN)
+            break;
+        if (r == 0)
+            r = on_launcher_reply(s, &reply, &fd);
+        if (r < 0) {
+            launcher_died(s);
+            break;
+        }
+    }
+    sandbox_pump(s);
+}
+
+/* --- the pump --- */
+
+static bool ask(struct sandbox *s, struct pool_slot *slot, enum launcher_type type, enum slot_state then)
+{
+    if (s->asked >= ASKED_MAX)
+        return false;
+    int r = launcher_request(s->launcher, type, slot->index);
+    if (r < 0) {
+        if (r != -EAGAIN)
+            launcher_died(s);
+        return false;
+    }
+    s->asked++;
+    slot->state = then;
+    return true;
+}
+
+static struct pool_slot *find_slot(struct sandbox *s, enum slot_state state)
+{
+    for (uint32_t i = 0; i < MIN(s->used, s->target); i++) {
+        if (s->slots[i].state == state)
+            return &s->slots[i];
+    }
+    return NULL;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct sandbox *s = timer->data;
+    s->resting = false;
+    if (!s->closing && !s->launcher_dead) {
+        struct pool_slot *slot = find_slot(s, SLOT_IS_EMPTY);
+        if (slot)
+            (void)ask(s, slot, LAUNCHER_CREATE, SLOT_IS_CREATING);
+    }
+    sandbox_pump(s);
+}
+
+/* Makes what is missing, destroys what is too many or broken. */
+static void tend_slots(struct sandbox *s)
+{
+    for (uint32_t i = 0; i < s->used && !s->launcher_dead; i++) {
+        struct pool_slot *slot = &s->slots[i];
+        bool wanted = i < s->target && !s->closing;
+        if (slot->state == SLOT_IS_IDLE && !wanted)
+            pool_slot_break(slot, "it is not needed any more");
+        if (slot->state == SLOT_IS_BROKEN)
+            (void)ask(s, slot, LAUNCHER_DESTROY, SLOT_IS_DROPPED);
+        else if (slot->state == SLOT_IS_EMPTY && wanted && !s->resting && s->failures == 0)
+            (void)ask(s, slot, LAUNCHER_CREATE, SLOT_IS_CREATING);
+    }
+    while (s->used > s->target && s->slots[s->used - 1].state == SLOT_IS_EMPTY)
+        s->used--;
+}
+
+/* After failures: a rest, then one attempt (on_retry), until one succeeds. */
+static void tend_after_failure(struct sandbox *s)
+{
+    if (s->failures == 0 || s->resting || s->closing || s->launcher_dead || find_slot(s, SLOT_IS_CREATING) ||
+        find_slot(s, SLOT_IS_BOOTING))
+        return; /* of the last two the outcome decides */
+    s->resting = true;
+    unsigned shift = MIN(s->failures - 1, 6u);
+    uv_timer_start(s->retry, on_retry, MIN((unsigned)REST_FIRST_MS << shift, (unsigned)REST_MAX_MS), 0);
+}
+
+static void assign(struct sandbox *s)
+{
+    struct pool_slot *slot;
+    while (!list_empty(&s->waiting) && (slot = find_slot(s, SLOT_IS_IDLE))) {
+        struct sandbox_run *run = LIST_FIRST(&s->waiting, struct sandbox_run, in_queue);
+        list_remove(&run->in_queue);
+        pool_slot_begin(slot, run);
+        if (run->state == RUN_IS_WAITING) /* that slot was dead already: first in the queue again */
+            list_push(s->waiting.next, &run->in_queue);
+    }
+}
+
+/* Nothing lives that could take a run, and the last attempt to change that has failed. */
+static void fail_waiting(struct sandbox *s)
+{
+    if (!s->launcher_dead) {
+        if (s->failures == 0 || !s->resting)
+            return;
+        for (uint32_t i = 0; i < s->target; i++) {
+            enum slot_state state = s->slots[i].state;
+            if (state == SLOT_IS_CREATING || state == SLOT_IS_BOOTING || state == SLOT_IS_IDLE || state == SLOT_IS_BUSY)
+                return;
+        }
+    }
+    list_for_each_safe (it, &s->waiting) {
+        list_remove(it);
+        run_failed(CONTAINER_OF(it, struct sandbox_run, in_queue), RUN_SANDBOX_ERROR, "%s", s->problem.message);
+    }
+}
+
+static void close_step(struct sandbox *s);
+
+static void on_deliver(uv_timer_t *timer)
+{
+    struct sandbox *s = timer->data;
+    /* Only those that are there now: what a callback starts has its turn later. */
+    struct list batch;
+    list_init(&batch);
+    list_splice(&batch, &s->ended);
+    while (!list_empty(&batch))
+        run_deliver(LIST_FIRST(&batch, struct sandbox_run, in_queue));
+    if (s->closing)
+        close_step(s);
+    else
+        sandbox_pump(s);
+}
+
+void sandbox_pump(struct sandbox *s)
+{
+    /* What it does calls back into here: one round at a time, and another where something changed meanwhile. */
+    s->pump_again = true;
+    if (s->pumping)
+        return;
+    s->pumping = true;
+    while (s->pump_again) {
+        s->pump_again = false;
+        tend_slots(s);
+        assign(s);
+        tend_after_failure(s);
+        fail_waiting(s);
+    }
+    s->pumping = false;
+    if (!list_empty(&s->ended) && !uv_is_active((uv_handle_t *)s->deliver))
+        uv_timer_start(s->deliver, on_deliver, 0, 0);
+}
+
+/* --- the runtime's operations --- */
+
+static struct sandbox *sandbox_of(const struct runtime *rt)
+{
+    return CONTAINER_OF(rt, struct sandbox, rt);
+}
+
+static struct sandbox_run *run_of(struct run *run)
+{
+    return CONTAINER_OF(run, struct sandbox_run, base);
+}
+
+static bool op_serves(const struct runtime *rt, const char *type)
+{
+    (void)rt;
+    return !strcmp(type, "python") || !strcmp(type, "shell");
+}
+
+static struct run *op_start(
+    struct runtime *rt, const struct run_spec *spec, const struct run_events *events, void *ctx, struct tw_error *error)
+{
+    struct sandbox *s = sandbox_of(rt);
+    if (s->closing) {
+        error_set(error, TW_UNAVAILABLE, "the sandbox runtime is closing");
+        return NULL;
+    }
+    struct sandbox_run *run = run_new(s, spec, events, ctx, error);
+    if (!run)
+        return NULL;
+    if (run->state == RUN_IS_WAITING)
+        list_push(&s->waiting, &run->in_queue);
+    sandbox_pump(s);
+    return &run->base;
+}
+
+static void op_go(struct run *base)
+{
+    struct sandbox_run *run = run_of(base);
+    if (run->state != RUN_IS_READY || run->killed)
+        return;
+    struct pool_slot *slot = run->slot;
+    run_move(run, RUN_IS_RUNNING);
+    int r = pool_slot_send(slot, SLOT_GO);
+    if (r < 0) {
+        pool_slot_break(slot, strerror(-r));
+        sandbox_pump(run->sandbox);
+    }
+}
+
+static void op_kill(struct run *run)
+{
+    run_kill(run_of(run));
+}
+
+static void op_resize(struct runtime *rt, unsigned slots)
+{
+    struct sandbox *s = sandbox_of(rt);
+    s->target = MIN(slots, s->launcher->slots);
+    s->used = MAX(s->used, s->target);
+    sandbox_pump(s);
+}
+
+/* --- its end: runs, then the launcher with all slots, then ourselves --- */
+
+static void sandbox_free(uv_handle_t *last)
+{
+    struct sandbox *s = last->data;
+    void (*closed)(void *) = s->closed;
+    void *ctx = s->closed_ctx;
+    free(last);
+    free(s->slots);
+    free(s);
+    if (closed)
+        closed(ctx);
+}
+
+/* In a round of its own: by then all other handles are closed. */
+static void close_last(uv_handle_t *deliver)
+{
+    struct sandbox *s = deliver->data;
+    free(deliver);
+    uv_close((uv_handle_t *)s->retry, sandbox_free);
+}
+
+static void launcher_ended(struct sandbox *s)
+{
+    sandbox_poll_free(&s->launcher_poll);
+    launcher_free(STEAL(s->launcher));
+    uv_close((uv_handle_t *)s->deliver, close_last);
+}
+
+static void on_launcher_end(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    launcher_ended(poll->data);
+}
+
+static void close_step(struct sandbox *s)
+{
+    sandbox_pump(s);
+    if (!list_empty(&s->all) || s->hung_up)
+        return;
+    s->hung_up = true;
+    launcher_died(s);
+    if (sandbox_poll_new(s, s->launcher->pidfd, on_launcher_end, s, &s->launcher_poll) < 0)
+        launcher_ended(s); /* waits here and now, for want of memory to wait in the loop */
+}
+
+static void op_close(struct runtime *rt, void (*done)(void *ctx), void *ctx)
+{
+    struct sandbox *s = sandbox_of(rt);
+    s->closing = true;
+    s->closed = done;
+    s->closed_ctx = ctx;
+    list_for_each_safe (it, &s->all) {
+        run_kill(CONTAINER_OF(it, struct sandbox_run, in_all));
+    }
+    /* From the loop, so that `done` is never called from within. */
+    uv_timer_start(s->deliver, on_deliver, 0, 0);
+}
+
+static const struct runtime_ops sandbox_ops = {
+    .serves = op_serves,
+    .start = op_start,
+    .go = op_go,
+    .kill = op_kill,
+    .close = op_close,
+    .resize = op_resize,
+};
+
+int sandbox_new(
+    uv_loop_t *loop, struct launcher *launcher, unsigned slots, struct runtime **ret, struct tw_error *error)
+{
+    struct sandbox *s = calloc(1, sizeof *s);
+    struct pool_slot *all = calloc(launcher->slots, sizeof *all);
+    if (!s || !all) {
+        free(s);
+        free(all);
+        return error_oom(error);
+    }
+    *s = (struct sandbox){
+        .rt = {.ops = &sandbox_ops}, .loop = loop, .launcher = launcher, .slots = all, .next_serial = 1};
+    list_init(&s->all);
+    list_init(&s->waiting);
+    list_init(&s->ended);
+    for (uint32_t i = 0; i < launcher->slots; i++)
+        all[i] = (struct pool_slot){.sandbox = s, .index = i, .fd = -1};
+    s->retry = sandbox_timer_new(s, s);
+    s->deliver = sandbox_timer_new(s, s);
+    int r = s->retry && s->deliver ? 0 : -ENOMEM;
+    if (r == 0)
+        r = sandbox_poll_new(s, launcher->socket, on_launcher, s, &s->launcher_poll);
+    if (r < 0) {
+        sandbox_timer_free(&s->retry);
+        sandbox_timer_free(&s->deliver);
+        free(all);
+        free(s);
+        return error_set_errno(error, r, "cannot watch hivemind-launcher");
+    }
+    *ret = &s->rt;
+    op_resize(&s->rt, slots);
+    return 0;
+}

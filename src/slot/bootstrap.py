@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+# Runs a task's source as __main__ and reports its global `result`. Started as `python3 -I -c THIS ARGS...` with the source
+# on fd 3 and the result pipe on fd 4 (see slot/result_frame.h). Cold start counts: import nothing that is not needed.
+
+
+def _run_task(source_fd=3, result_fd=4):
+    import sys
+    import os
+
+    pid = os.getpid()
+    os.set_inheritable(result_fd, False)
+    chunks = []
+    while chunk := os.read(source_fd, 1 << 24):
+        chunks.append(chunk)
+    os.close(source_fd)
+    source = b"".join(chunks)
+    del chunks
+
+    name = os.path.join(os.getcwd(), "task.py")  # no such file: tracebacks and inspect get its lines from the loader
+    sys.argv[0] = name
+    sys.path.insert(0, os.getcwd())
+    sys.stdout.reconfigure(line_buffering=True)
+
+    class Loader:
+        @staticmethod
+        def get_source(_=None):
+            from io import BytesIO, IncrementalNewlineDecoder
+            from tokenize import detect_encoding
+
+            try:
+                encoding, _ = detect_encoding(BytesIO(source).readline)
+            except SyntaxError:
+                encoding = "utf-8"
+            return IncrementalNewlineDecoder(None, True).decode(source.decode(encoding, "replace"))
+
+    bootstrap = sys.modules["__main__"]
+    main = type(sys)("__main__")
+    main.__builtins__ = bootstrap.__builtins__
+    main.__loader__ = Loader
+    main.__file__ = name
+    main.__annotations__ = {}
+    sys.modules["__main__"] = main
+
+    def send(kind, data):
+        if os.getpid() != pid:  # a forked child that fell out of the task's code
+            return
+        view = memoryview(kind + len(data).to_bytes(8, "little") + data)
+        try:
+            while view:
+                view = view[os.write(result_fd, view) :]
+        except OSError:
+            pass  # closed by the task: then there is no result
+
+    def send_error(text):
+        send(b"E", text[-65536:].encode("utf-8", "replace"))
+
+    def show(error):
+        """Prints the exception as Python does, without the frames of this file, and sends it."""
+        tb = error.__traceback__
+        while tb and tb.tb_frame.f_globals is bootstrap.__dict__:
+            tb = tb.tb_next
+        error.__traceback__ = tb
+        try:
+            import traceback
+
+            text = "".join(traceback.format_exception(type(error), error, tb))
+        except BaseException as e:  # an exception whose own __str__ raises in unheard-of ways, or no memory
+            text = type(error).__name__ + ": cannot be shown: " + type(e).__name__ + "\n"
+        try:
+            sys.stdout.flush()
+        except BaseException:
+            pass
+        try:
+            if sys.excepthook is sys.__excepthook__:
+                sys.stderr.write(text)
+            else:
+                sys.excepthook(type(error), error, tb)
+        except BaseException:
+            pass
+        send_error(text)
+
+    def to_json(value):
+        if value is None or value is True or value is False:
+            return {None: b"null", True: b"true", False: b"false"}[value]
+        if type(value) is int:
+            return str(value).encode()
+        import json
+
+        # NaN and the infinities are no JSON: an error, not something that the reader chokes on.
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:  # lone surrogates, which only escapes can write
+            return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+    status = None
+    try:
+        exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as e:
+        status = e.code
+        if status is not None and not isinstance(status, int):
+            try:
+                send_error(str(status))
+            except BaseException:
+                pass
+        e.__traceback__ = None
+    except BaseException as e:
+        status = 1
+        show(e)
+
+    # What the interpreter does at its end, here, so that the result is taken after it.
+    if "threading" in sys.modules:
+        try:
+            sys.modules["threading"]._shutdown()
+        except BaseException as e:
+            status = status or 1
+            show(e)
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            pass
+    if os.getpid() == pid and "result" in main.__dict__:
+        try:
+            data = to_json(main.__dict__["result"])
+        except BaseException as e:
+            if not status:
+                status = 1
+                problem = f"{type(e).__name__}: the global `result` cannot be written as JSON: {e}\n"
+                try:
+                    sys.stderr.write(problem)
+                except BaseException:
+                    pass
+                send_error(problem)
+        else:
+            send(b"R", data)
+    elif status is None or status == 0:
+        send(b"R", b"null")
+    return status
+
+
+raise SystemExit(_run_task())

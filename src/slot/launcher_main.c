@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hivemind-launcher: the only program with privileges. It is started by the daemon before that drops its own, on fixed
+ * fds with an empty environment, and serves a table of three requests over one connection: who are you, make slot N,
+ * destroy slot N. It is single-threaded, opens no socket to anywhere, and never sees a task: the connection of a new slot
+ * goes to the daemon, and from then on the two talk past it. Its loop waits for requests, for the deaths of its children,
+ * and for the death of the daemon, after which it kills every slot, reaps them and ends. Slots are its children and have
+ * it as the one whose death kills them; since it also is their subreaper, nothing that they leave goes unreaped.
+ *
+ * The death of the daemon is seen by the end of the connection and by a pidfd: a child that the daemon forked without
+ * exec may hold the connection open. A parent-death signal would not do here: it fires when the thread dies that started
+ * us, not the process.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/parse.h"
+#include "slot/channel.h"
+#include "slot/launcher.h"
+
+enum { END_DEADLINE_US = 5 * 1000 * 1000 };
+
+/* A slot's index is taken from CREATE until its DESTROY is answered, also when the slot died before. */
+enum entry_state { ENTRY_FREE, ENTRY_ALIVE, ENTRY_DEAD, ENTRY_DESTROYING };
+
+struct entry {
+    enum entry_state state;
+    struct slot_process process;
+};
+
+struct launcher_process {
+    struct launcher_setup setup;
+    char warning[PROTOCOL_DETAIL_MAX];
+    struct entry *entries;
+    uint32_t slots;
+    int control, signals, parent;
+};
+
+static int reply(struct launcher_process *l, const struct launcher_request *request, struct launcher_reply *r, int fd)
+{
+    r->header = (struct protocol_header){LAUNCHER_MAGIC, PROTOCOL_VERSION, request->header.type};
+    r->index = request->index;
+    return channel_send(l->control, r, sizeof *r, &fd, fd >= 0 ? 1 : 0);
+}
+
+static int serve_hello(struct launcher_process *l, const struct launcher_request *request)
+{
+    struct launcher_reply r = {.flags = l->setup.privileged ? LAUNCHER_PRIVILEGED : 0};
+    memcpy(r.detail, l->warning, sizeof r.detail);
+    return reply(l, request, &r, -1);
+}
+
+static int serve_create(struct launcher_process *l, const struct launcher_request *request)
+{
+    struct entry *e = &l->entries[request->index];
+    struct launcher_reply r = {0};
+    CLEANUP_FD int control = -1;
+    if (e->state != ENTRY_FREE) {
+        r.error = EBUSY;
+        return reply(l, request, &r, -1);
+    }
+    int failed = slot_process_create(&l->setup, request->index, &e->process, &control, r.detail);
+    if (failed < 0) {
+        r.error = -failed;
+        return reply(l, request, &r, -1);
+    }
+    e->state = ENTRY_ALIVE;
+    r.pid = e->process.pid;
+    return reply(l, request, &r, control);
+}
+
+static int destroyed(struct launcher_process *l, struct entry *e)
+{
+    struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
+    struct launcher_reply r = {0};
+    e->state = ENTRY_FREE;
+    return reply(l, &request, &r, -1);
+}
+
+static int serve_destroy(struct launcher_process *l, const struct launcher_request *request)
+{
+    struct entry *e = &l->entries[request->index];
+    switch (e->state) {
+    case ENTRY_ALIVE:
+        e->state = ENTRY_DESTROYING;
+        (void)syscall(SYS_pidfd_send_signal, e->process.pidfd, SIGKILL, NULL, 0);
+        return 0; /* answered when it is reaped */
+    case ENTRY_DESTROYING:
+        return -EPROTO;
+    case ENTRY_FREE:
+    case ENTRY_DEAD:
+        break;
+    }
+    return destroyed(l, e);
+}
+
+static int serve(struct launcher_process *l)
+{
+    static int (*const table[LAUNCHER_TYPE_MAX])(struct launcher_process *, const struct launcher_request *) = {
+        [LAUNCHER_HELLO] = serve_hello,
+        [LAUNCHER_CREATE] = serve_create,
+        [LAUNCHER_DESTROY] = serve_destroy,
+    };
+    struct launcher_request request;
+    char raw[sizeof request + 1];
+    CLEANUP_FDS struct channel_fds fds;
+    ssize_t n = channel_recv(l->control, raw, sizeof raw, &fds);
+    if (n == 0)
+        return -EPIPE;
+    if (n < 0)
+        return (int)n;
+    enum message_error bad = launcher_request_check(raw, (size_t)n, fds.n, l->slots, &request);
+    if (bad) {
+        fprintf(stderr, "hivemind-launcher: refused a message: %s\n", message_error_to_string(bad));
+        return -EPROTO;
+    }
+    return table[request.header.type](l, &request);
+}
+
+/* Also reaps what dead slots left to us. */
+static int reap(struct launcher_process *l)
+{
+    struct signalfd_siginfo drop;
+    while (read(l->signals, &drop, sizeof drop) > 0)
+        ;
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        for (uint32_t i = 0; i < l->slots; i++) {
+            struct entry *e = &l->entries[i];
+            if ((e->state != ENTRY_ALIVE && e->state != ENTRY_DESTROYING) || e->process.pid != pid)
+                continue;
+            fd_close(&e->process.pidfd);
+            int r = e->state == ENTRY_DESTROYING ? destroyed(l, e) : 0;
+            if (r < 0)
+                return r;
+            if (e->state == ENTRY_ALIVE)
+                e->state = ENTRY_DEAD;
+            break;
+        }
+    }
+    return 0;
+}
+
+static void loop(struct launcher_process *l)
+{
+    struct pollfd polls[] = {
+        {.fd = l->control, .events = POLLIN},
+        {.fd = l->signals, .events = POLLIN},
+        {.fd = l->parent, .events = POLLIN},
+    };
+    for (;;) {
+        if (poll(polls, ARRAY_LEN(polls), -1) < 0 && errno != EINTR)
+            return;
+        if (polls[2].revents)
+            return;
+        if (polls[1].revents && reap(l) < 0)
+            return;
+        if (polls[0].revents && serve(l) < 0)
+            return;
+    }
+}
+
+/* Kills all slots and waits for them and for what they leave behind. */
+static void end(struct launcher_process *l)
+{
+    for (uint32_t i = 0; i < l->slots; i++) {
+        if (l->entries[i].state == ENTRY_ALIVE || l->entries[i].state == ENTRY_DESTROYING)
+            (void)syscall(SYS_pidfd_send_signal, l->entries[i].process.pidfd, SIGKILL, NULL, 0);
+    }
+    uint64_t deadline = clock_monotonic_us() + END_DEADLINE_US;
+    for (;;) {
+        pid_t pid = waitpid(-1, NULL, WNOHANG);
+        if (pid < 0 && errno == ECHILD)
+            return;
+        uint64_t now = clock_monotonic_us();
+        if (pid > 0)
+            continue;
+        if (now >= deadline)
+            return; /* a process that cannot die now dies later, without us */
+        struct pollfd p = {.fd = l->signals, .events = POLLIN};
+        struct signalfd_siginfo drop;
+        if (poll(&p, 1, (int)((deadline - now) / 1000) + 1) > 0)
+            (void)!read(l->signals, &drop, sizeof drop);
+    }
+}
+
+static int set_signals(struct launcher_process *l)
+{
+    /* A terminal or a service manager signals the whole group; when to end is for the daemon to say. */
+    const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        signal(ignored[i], SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+    sigset_t mask;
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
+    l->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+    return l->signals < 0 ? -errno : 0;
+}
+
+/* argv: the slot program, how many slots, the first host id, the interpreter, the daemon's pid. */
+static int setup(struct launcher_process *l, int argc, char **argv)
+{
+    uint64_t slots, uid_base, parent;
+    if (argc != 6 || argv[1][0] != '/' || argv[4][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
+        parse_u64(argv[3], 0, UINT32_MAX - 2 * PROTOCOL_SLOTS_MAX, &uid_base) < 0 ||
+        parse_u64(argv[5], 1, INT32_MAX, &parent) < 0) {
+        fprintf(stderr, "hivemind-launcher: not to be started by hand: hivemind-worker does\n");
+        return -EINVAL;
+    }
+    *l = (struct launcher_process){
+        .setup = {.slot_exe = -1, .python = argv[4], .uid_base = (uint32_t)uid_base},
+        .slots = (uint32_t)slots,
+        .control = PROTOCOL_FD,
+    };
+    (void)syscall(SYS_close_range, PROTOCOL_FD + 1, ~0u, 0);
+    l->entries = calloc(slots, sizeof *l->entries);
+    l->parent = (int)syscall(SYS_pidfd_open, (pid_t)parent, 0);
+    if (!l->entries || l->parent < 0 || getppid() != (pid_t)parent)
+        return -ESRCH; /* the daemon is gone already, or never was */
+    l->setup.slot_exe = open(argv[1], O_PATH | O_CLOEXEC);
+    if (l->setup.slot_exe < 0) {
+        fprintf(stderr, "hivemind-launcher: cannot open %s: %s\n", argv[1], strerror(errno));
+        return -errno;
+    }
+    if (fd_set_cloexec(l->control, true) < 0 || chdir("/") < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return -errno;
+    umask(077);
+    launcher_find_privileges(&l->setup, l->slots, l->warning);
+    int r = set_signals(l);
+    return r < 0 ? r : launcher_drop_privileges(&l->setup);
+}
+
+int main(int argc, char **argv)
+{
+    struct launcher_process l;
+    int r = setup(&l, argc, argv);
+    if (r < 0)
+        _exit(1);
+    loop(&l);
+    end(&l);
+    /* No leak checker and no atexit: an undumpable process cannot be looked into, not even by its own tools. */
+    _exit(0);
+}

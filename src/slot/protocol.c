@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "slot/protocol.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/text.h"
+#include "base/util.h"
+
+const char *message_error_to_string(enum message_error error)
+{
+    static const char *const texts[] = {
+        [MESSAGE_OK] = "ok",
+        [MESSAGE_BAD_SIZE] = "wrong size",
+        [MESSAGE_BAD_MAGIC] = "not of this protocol",
+        [MESSAGE_BAD_VERSION] = "another version of the protocol",
+        [MESSAGE_BAD_TYPE] = "unknown type",
+        [MESSAGE_BAD_FIELD] = "a field out of range",
+        [MESSAGE_BAD_FDS] = "wrong number of file descriptors",
+    };
+    return (unsigned)error < ARRAY_LEN(texts) ? texts[error] : "?";
+}
+
+const char *slot_stage_to_string(uint32_t stage)
+{
+    static const char *const texts[] = {
+#define X(name, text) [STAGE_##name] = text,
+        SLOT_STAGES(X)
+#undef X
+    };
+    return stage < ARRAY_LEN(texts) ? texts[stage] : "?";
+}
+
+static enum message_error header_check(const void *data, size_t len, size_t want, uint32_t magic, unsigned type_max)
+{
+    struct protocol_header header;
+    if (len != want)
+        return MESSAGE_BAD_SIZE;
+    memcpy(&header, data, sizeof header);
+    if (header.magic != magic)
+        return MESSAGE_BAD_MAGIC;
+    if (header.version != PROTOCOL_VERSION)
+        return MESSAGE_BAD_VERSION;
+    if (header.type == 0 || header.type >= type_max)
+        return MESSAGE_BAD_TYPE;
+    return MESSAGE_OK;
+}
+
+/* A detail ends up in logs and in messages to users. */
+static bool detail_ok(const char detail[PROTOCOL_DETAIL_MAX])
+{
+    size_t len = strnlen(detail, PROTOCOL_DETAIL_MAX);
+    return len < PROTOCOL_DETAIL_MAX && text_is_utf8(detail, len);
+}
+
+static bool errno_ok(int32_t error)
+{
+    return error >= 0 && error < 4096;
+}
+
+enum message_error launcher_request_check(
+    const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_request *ret)
+{
+    enum message_error e = header_check(data, len, sizeof *ret, LAUNCHER_MAGIC, LAUNCHER_TYPE_MAX);
+    if (e)
+        return e;
+    struct launcher_request m;
+    memcpy(&m, data, sizeof m);
+    if (m.zero || (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots))
+        return MESSAGE_BAD_FIELD;
+    if (n_fds != 0)
+        return MESSAGE_BAD_FDS;
+    *ret = m;
+    return MESSAGE_OK;
+}
+
+enum message_error launcher_reply_check(
+    const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_reply *ret)
+{
+    enum message_error e = header_check(data, len, sizeof *ret, LAUNCHER_MAGIC, LAUNCHER_TYPE_MAX);
+    if (e)
+        return e;
+    struct launcher_reply m;
+    memcpy(&m, data, sizeof m);
+    bool created = m.header.type == LAUNCHER_CREATE && m.error == 0;
+    if (!errno_ok(m.error) || !detail_ok(m.detail) || m.flags & ~(uint32_t)LAUNCHER_PRIVILEGED ||
+        (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots) || (created ? m.pid <= 1 : m.pid != 0))
+        return MESSAGE_BAD_FIELD;
+    if (n_fds != (created ? 1 : 0))
+        return MESSAGE_BAD_FDS;
+    *ret = m;
+    return MESSAGE_OK;
+}
+
+enum message_error slot_request_check(const void *data, size_t len, size_t n_fds, struct slot_request *ret)
+{
+    enum message_error e = header_check(data, len, sizeof *ret, SLOT_MAGIC, SLOT_REQUEST_MAX);
+    if (e)
+        return e;
+    struct slot_request m;
+    memcpy(&m, data, sizeof m);
+    if (m.serial == 0)
+        return MESSAGE_BAD_FIELD;
+    if (n_fds != (m.header.type == SLOT_START ? SLOT_START_FDS : 0))
+        return MESSAGE_BAD_FDS;
+    *ret = m;
+    return MESSAGE_OK;
+}
+
+enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, struct slot_reply *ret)
+{
+    enum message_error e = header_check(data, len, sizeof *ret, SLOT_MAGIC, SLOT_REPLY_MAX);
+    if (e)
+        return e;
+    struct slot_reply m;
+    memcpy(&m, data, sizeof m);
+    bool failed = m.header.type == SLOT_FAILED, exited = m.header.type == SLOT_EXITED;
+    bool serial_ok = m.header.type == SLOT_HELLO ? m.serial == 0 : failed || m.serial != 0;
+    if (m.zero || !serial_ok || !errno_ok(m.error) || !detail_ok(m.detail) || m.stage >= SLOT_STAGE_MAX ||
+        failed != (m.stage != STAGE_NONE))
+        return MESSAGE_BAD_FIELD;
+    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status) : m.status != 0)
+        return MESSAGE_BAD_FIELD;
+    if (n_fds != (m.header.type == SLOT_READY ? 1 : 0))
+        return MESSAGE_BAD_FDS;
+    *ret = m;
+    return MESSAGE_OK;
+}

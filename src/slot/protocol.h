@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the daemon, hivemind-launcher and hivemind-slot say to each other.
+ *
+ * Two connections, both SOCK_SEQPACKET, one fixed-size message per packet, fds by SCM_RIGHTS:
+ *
+ *   daemon <-> launcher   HELLO, CREATE and DESTROY, each answered by one reply of the same type. Requests may be sent
+ *                         without waiting for the answers. An index stays taken until its DESTROY was answered.
+ *   daemon <-> slot       The slot begins with HELLO (its root stands) or FAILED. Then START (with fds), answered by
+ *                         READY or FAILED or EXITED; GO; KILL at any time after START; the end is EXITED or FAILED,
+ *                         exactly one per START.
+ *
+ * All run on one machine from one installation, so numbers are in host order; the version still is checked, for a daemon
+ * that was upgraded under its feet. The *_check functions judge bytes that came in; a message they refuse ends the
+ * connection.
+ */
+#ifndef SLOT_PROTOCOL_H
+#define SLOT_PROTOCOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PROTOCOL_VERSION = 1, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+
+/* The fds that a helper program is started on. */
+enum { PROTOCOL_FD = 3 };
+
+struct protocol_header {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t type;
+};
+
+/* --- daemon <-> launcher --- */
+
+#define LAUNCHER_MAGIC 0x686d6c63u
+
+enum launcher_type { LAUNCHER_HELLO = 1, LAUNCHER_CREATE, LAUNCHER_DESTROY, LAUNCHER_TYPE_MAX };
+
+struct launcher_request {
+    struct protocol_header header;
+    uint32_t index; /* below the launcher's number of slots; 0 for HELLO */
+    uint32_t zero;
+};
+
+enum { LAUNCHER_PRIVILEGED = 1 }; /* flags of the HELLO reply */
+
+struct launcher_reply {
+    struct protocol_header header;
+    uint32_t index;
+    int32_t error; /* 0 or a positive errno */
+    int32_t pid;   /* CREATE: of the slot */
+    uint32_t flags;
+    char detail[PROTOCOL_DETAIL_MAX]; /* HELLO: the warning; else what failed. NUL-terminated */
+};
+/* A CREATE reply without error carries one fd: the daemon's end of the slot's connection. */
+
+/* --- daemon <-> slot --- */
+
+#define SLOT_MAGIC 0x686d736cu
+
+enum slot_request_type { SLOT_START = 1, SLOT_GO, SLOT_KILL, SLOT_REQUEST_MAX };
+
+/* The fds of START, in this order. */
+enum slot_start_fd {
+    SLOT_FD_PLAN,   /* sealed memfd, plan.h */
+    SLOT_FD_SOURCE, /* sealed memfd, the task's source */
+    SLOT_FD_STDOUT, /* write ends of pipes */
+    SLOT_FD_STDERR,
+    SLOT_FD_RESULT,
+    SLOT_START_FDS
+};
+
+struct slot_request {
+    struct protocol_header header;
+    uint64_t serial; /* of the START that it is about; never 0 */
+};
+
+enum slot_reply_type {
+    SLOT_HELLO = 1, /* serial 0: the slot can take tasks */
+    SLOT_READY,     /* one fd: a pidfd of the task's pid namespace; it becomes readable when all in there is dead */
+    SLOT_EXITED,
+    SLOT_FAILED, /* serial 0: the slot is of no use */
+    SLOT_REPLY_MAX
+};
+
+#define SLOT_STAGES(X)                            \
+    X(NONE, "nothing")                            \
+    X(EXEC_SLOT, "starting hivemind-slot")        \
+    X(SETUP, "setting up the slot")               \
+    X(ROOT, "building the sandbox's root folder") \
+    X(FILTER, "compiling the system call filter") \
+    X(REQUEST, "taking the request")              \
+    X(PLAN, "reading the plan")                   \
+    X(NAMESPACES, "making the task's namespaces") \
+    X(PROC, "mounting /proc")                     \
+    X(FOLDERS, "mounting the task's folders")     \
+    X(FORK, "starting the task's process")        \
+    X(IDS, "taking the task's user id")           \
+    X(PRIVILEGES, "dropping privileges")          \
+    X(LIMITS, "setting limits")                   \
+    X(FDS, "arranging file descriptors")          \
+    X(SECCOMP, "loading the system call filter")  \
+    X(EXEC, "starting the interpreter")
+
+enum slot_stage {
+#define X(name, text) STAGE_##name,
+    SLOT_STAGES(X)
+#undef X
+        SLOT_STAGE_MAX
+};
+
+struct slot_reply {
+    struct protocol_header header;
+    uint64_t serial;
+    uint32_t stage; /* FAILED */
+    int32_t error;  /* FAILED: a positive errno */
+    int32_t status; /* EXITED: as wait() gives it */
+    uint32_t zero;
+    uint64_t wall_us; /* EXITED: the whole process tree, from GO */
+    uint64_t user_us;
+    uint64_t system_us;
+    uint64_t max_rss_bytes;
+    char detail[PROTOCOL_DETAIL_MAX]; /* FAILED: which thing, or ""; NUL-terminated */
+};
+
+/* What is wrong with a message. */
+enum message_error {
+    MESSAGE_OK,
+    MESSAGE_BAD_SIZE,
+    MESSAGE_BAD_MAGIC,
+    MESSAGE_BAD_VERSION,
+    MESSAGE_BAD_TYPE,
+    MESSAGE_BAD_FIELD,
+    MESSAGE_BAD_FDS,
+    MESSAGE_ERROR_MAX
+};
+const char *message_error_to_string(enum message_error error);
+const char *slot_stage_to_string(uint32_t stage);
+
+/* Copies the message to *ret if it is one; n_fds is how many came with it. */
+enum message_error launcher_request_check(
+    const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_request *ret);
+enum message_error launcher_reply_check(
+    const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_reply *ret);
+enum message_error slot_request_check(const void *data, size_t len, size_t n_fds, struct slot_request *ret);
+enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, struct slot_reply *ret);
+
+#endif

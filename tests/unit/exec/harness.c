@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+size_t children_of(pid_t pid, pid_t *ret, size_t max)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *f = fopen(path, "re");
+    size_t n = 0;
+    int child;
+    while (f && n < max && fscanf(f, "%d", &child) == 1)
+        ret[n++] = child;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+size_t count_fds(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+void wait_gone(pid_t pid, unsigned seconds)
+{
+    CLEANUP_FD int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0) {
+        assert_int_equal(errno, ESRCH);
+        return;
+    }
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, (int)seconds * 1000), 1);
+}
+
+void world_open(struct world *w, unsigned slots)
+{
+    struct tw_error error = {0};
+    struct launcher *launcher;
+    struct launcher_options options = {.libexec_dir = LIBEXEC_DIR, .max_slots = MAX(slots, 8u), .uid_base = 1900000000};
+    memset(w, 0, sizeof *w);
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    if (launcher_start(&options, &launcher, &error) < 0)
+        fail_msg("%s", error.message);
+    w->privileged = launcher_privileged(launcher);
+    if (sandbox_new(&w->loop, launcher, slots, &w->rt, &error) < 0)
+        fail_msg("%s", error.message);
+    pid_t children[2];
+    assert_int_equal(children_of(getpid(), children, 2), 1);
+    w->launcher = children[0];
+    uv_timer_init(&w->loop, &w->deadline);
+}
+
+static void on_closed(void *ctx)
+{
+    struct world *w = ctx;
+    w->closed = true;
+}
+
+void world_close(struct world *w)
+{
+    w->rt->ops->close(w->rt, on_closed, w);
+    world_wait(w, &w->closed, 30);
+    uv_close((uv_handle_t *)&w->deadline, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    assert_int_equal(kill(w->launcher, 0), -1);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    struct world *w = CONTAINER_OF(timer, struct world, deadline);
+    w->late = true;
+}
+
+void world_wait(struct world *w, const bool *flag, unsigned seconds)
+{
+    w->late = false;
+    uv_update_time(&w->loop);
+    uv_timer_start(&w->deadline, on_late, seconds * UINT64_C(1000), 0);
+    while (!*flag && !w->late)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    uv_timer_stop(&w->deadline);
+    if (!*flag)
+        fail_msg("nothing happened for %u seconds", seconds);
+}
+
+static void on_ready(void *ctx)
+{
+    struct job *job = ctx;
+    assert_false(job->was_ready);
+    job->was_ready = true;
+    if (!job->hold)
+        job->world->rt->ops->go(job->run);
+}
+
+static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t len)
+{
+    struct job *job = ctx;
+    assert_true(job->was_ready);
+    assert_false(job->ended);
+    assert_int_equal(buf_append(stream == TW_STREAM_STDOUT ? &job->out : &job->err, data, len), 0);
+    if (job->on_output)
+        job->on_output(job);
+}
+
+static void on_ended(void *ctx, const struct run_outcome *o)
+{
+    struct job *job = ctx;
+    assert_non_null(job->run); /* not from within start */
+    job->ended = true;
+    job->n_ended++;
+    job->end = o->end;
+    job->exit_code = o->exit_code;
+    job->signal = o->signal;
+    job->usage = o->usage;
+    job->result_too_large = o->result_too_large;
+    snprintf(job->message, sizeof job->message, "%s", o->message ? o->message : "");
+    job->error = o->error ? strdup(o->error) : NULL;
+    if (o->result) {
+        job->result = calloc(1, o->result_len + 1);
+        assert_non_null(job->result);
+        memcpy(job->result, o->result, o->result_len);
+        job->result_len = o->result_len;
+    }
+}
+
+void job_start_spec(struct world *w, struct job *job, const struct run_spec *spec)
+{
+    static const struct run_events events = {.ready = on_ready, .output = on_output, .ended = on_ended};
+    struct tw_error error = {0};
+    job->world = w;
+    buf_init(&job->out, 512 << 20);
+    buf_init(&job->err, 512 << 20);
+    job->run = w->rt->ops->start(w->rt, spec, &events, job, &error);
+    if (!job->run)
+        fail_msg("%s", error.message);
+    assert_false(job->ended);
+}
+
+void job_start(struct world *w, struct job *job, const char *type, const char *source, const char *const *args)
+{
+    struct run_spec spec = {
+        .task_id = "test-1",
+        .type = type,
+        .data = source,
+        .data_len = strlen(source),
+        .args = args,
+        .max_result = 1 << 20,
+    };
+    while (args && args[spec.n_args])
+        spec.n_args++;
+    job_start_spec(w, job, &spec);
+}
+
+void job_run(struct world *w, struct job *job, const char *type, const char *source)
+{
+    job_start(w, job, type, source, NULL);
+    world_wait(w, &job->ended, 60);
+    assert_int_equal(job->n_ended, 1);
+}
+
+static const char *text_of(struct buf *b)
+{
+    assert_int_equal(buf_append_u8(b, 0), 0);
+    b->len--;
+    return (const char *)b->data;
+}
+
+const char *job_out(struct job *job)
+{
+    return text_of(&job->out);
+}
+
+const char *job_err(struct job *job)
+{
+    return text_of(&job->err);
+}
+
+void job_done(struct job *job)
+{
+    buf_done(&job->out);
+    buf_done(&job->err);
+    free(job->error);
+    free(job->result);
+    *job = (struct job){0};
+}
