@@ -208,10 +208,9 @@ static int start_worker(struct node *node)
     struct tw_worker_options options;
     worker_options(node, node->config, &options);
     options.loop = &node->loop;
-    options.launcher = node->launcher;
+    options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
     if (tw_worker_new(&options, &node->worker, &error) < 0)
         return fail(&error, "cannot start");
-    node->launcher = NULL; /* the worker's now */
     struct tw_rpc_options rpc = {
         .size = sizeof rpc,
         .host = config_text(node->config, SETTING_GRPC_HOST),

@@ -65,8 +65,10 @@ int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **re
     event("new uid=%u gid=%u groups=%d slots=%u\n", (unsigned)geteuid(), (unsigned)getegid(), getgroups(0, NULL),
         options->max_concurrent_tasks);
     event("storage %s\n", options->storage_path);
-    if (fake_library.new_fails)
+    if (fake_library.new_fails) {
+        tw_launcher_free(options->launcher);
         return error_set(error, TW_INTERNAL, "the store is on strike");
+    }
     struct tw_worker *worker = calloc(1, sizeof *worker);
     if (!worker)
         return -1;

@@ -72,7 +72,8 @@ static void write_config(struct node_process *p, const char *text)
 
 static int run_node(char **argv, char **envp)
 {
-    const struct config_input input = {.argc = 0, .argv = argv, .envp = envp, .root = geteuid() == 0, .libexec_dir = "/x"};
+    const struct config_input input = {
+        .argc = 0, .argv = argv, .envp = envp, .root = geteuid() == 0, .libexec_dir = "/x"};
     struct config_input counted = input;
     struct config config;
     struct config_errors errors;
