@@ -38,11 +38,11 @@ int verb_logs(struct cli *cli, int argc, char **argv)
         .max_words = 1,
     };
     struct arguments args;
-    bool mid_line;
+    struct follow_seen seen;
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
         follow.id = args.words.items[0];
-        code = follow_logs(cli, &follow, &mid_line);
+        code = follow_logs(cli, &follow, &seen);
     }
     arguments_done(&args);
     return code;

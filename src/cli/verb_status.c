@@ -39,7 +39,7 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
         color_off(cli), format_span(now > started ? now - started : 0, text));
     printf("tasks      %u running of at most %u, %u waiting of at most %u\n", r->running_tasks, r->max_concurrent_tasks,
         r->queued_tasks, r->max_queued_tasks);
-    printf("since then %llu accepted, %llu completed, %llu failed, %llu stopped\n",
+    printf("so far     %llu accepted, %llu completed, %llu failed, %llu stopped\n",
         (unsigned long long)r->accepted_tasks, (unsigned long long)r->completed_tasks,
         (unsigned long long)r->failed_tasks, (unsigned long long)r->stopped_tasks);
     printf("task size  at most %s\n", format_bytes(r->max_task_size, text));
