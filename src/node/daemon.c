@@ -124,6 +124,28 @@ static int prepare_storage(struct node *node)
     return node->storage ? 0 : -1;
 }
 
+/* What a start needs from the disk, so that its absence is told in the words of the settings. */
+static int check_programs(const struct config *c)
+{
+    static const char *const helpers[] = {"hivemind-launcher", "hivemind-slot"};
+    const struct setting_value *folder = &c->values[SETTING_LIBEXEC_DIR], *python = &c->values[SETTING_PYTHON];
+    for (size_t i = 0; i < ARRAY_LEN(helpers); i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", folder->text, helpers[i]);
+        if (access(path, X_OK) < 0) {
+            log_error("cannot start: cannot run %s: %s; LIBEXEC_DIR is \"%s\" (%s)", path, strerror(errno),
+                folder->text, folder->where);
+            return -1;
+        }
+    }
+    if (access(python->text, X_OK) == 0)
+        return 0;
+    log_write(config_given(c, SETTING_PYTHON) ? LOG_ERROR : LOG_WARNING,
+        "cannot run %s: %s; PYTHON is \"%s\" (%s), and python tasks need it", python->text, strerror(errno),
+        python->text, python->where);
+    return config_given(c, SETTING_PYTHON) ? -1 : 0;
+}
+
 static int start_launcher(struct node *node)
 {
     struct tw_error error = {0};
@@ -202,6 +224,13 @@ static void worker_options(const struct node *node, const struct config *c, stru
     };
 }
 
+static void on_stopped(void *ctx)
+{
+    struct node *node = ctx;
+    node->stopped = true;
+    uv_stop(&node->loop);
+}
+
 static int start_worker(struct node *node)
 {
     struct tw_error error = {0};
@@ -211,6 +240,7 @@ static int start_worker(struct node *node)
     options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
     if (tw_worker_new(&options, &node->worker, &error) < 0)
         return fail(&error, "cannot start");
+    tw_worker_set_on_stopped(node->worker, on_stopped, node);
     struct tw_rpc_options rpc = {
         .size = sizeof rpc,
         .host = config_text(node->config, SETTING_GRPC_HOST),
@@ -266,13 +296,6 @@ static void drain(struct node *node, const char *why)
     tell_manager(node, "STOPPING=1\nSTATUS=Waiting for running tasks");
     uv_timer_start(&node->timer, on_drain_overdue, (us + 999) / 1000, 0);
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_DRAIN);
-}
-
-static void on_stopped(void *ctx)
-{
-    struct node *node = ctx;
-    node->stopped = true;
-    uv_stop(&node->loop);
 }
 
 /* --- reload --- */
@@ -393,7 +416,7 @@ static int start(struct node *node)
     node->identity = (struct identity){.uid = geteuid(), .gid = getegid()};
     if (node->input->root && user && privileges_resolve(user, &node->identity, &error) < 0)
         return fail(&error, "cannot start");
-    if (prepare_storage(node) < 0)
+    if (check_programs(node->config) < 0 || prepare_storage(node) < 0)
         return -1;
     log_config_warnings(node);
     if (start_launcher(node) < 0 || settle_process(node) < 0 || open_handles(node) < 0)
@@ -413,6 +436,15 @@ static void log_ready(const struct node *node, uint64_t started)
         (unsigned long long)config_number(c, SETTING_MAX_CONCURRENT_TASKS), node->storage,
         (double)(clock_monotonic_us() - started) / 1000.0);
     tell_manager(node, "READY=1\nSTATUS=Taking tasks");
+}
+
+/* A worker that exists but cannot serve goes down in order; what it may have begun to run gets the time of a drain. */
+static void give_up(struct node *node)
+{
+    if (!node->worker)
+        return;
+    drain(node, "the start failed");
+    uv_run(&node->loop, UV_RUN_DEFAULT);
 }
 
 static void finish(struct node *node)
@@ -440,10 +472,10 @@ int daemon_run(struct config *config, const struct config_input *input)
     if (r < 0)
         log_warning("cannot reach the service manager ($NOTIFY_SOCKET): %s", strerror(-r));
     if (start(&node) < 0) {
+        give_up(&node);
         finish(&node);
         return 1;
     }
-    tw_worker_set_on_stopped(node.worker, on_stopped, &node);
     log_ready(&node, started);
     uv_run(&node.loop, UV_RUN_DEFAULT);
     if (!node.stopped) {

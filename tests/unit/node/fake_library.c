@@ -84,7 +84,10 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
 {
     (void)worker;
     event("listen %s:%u\n", options->host, options->port);
-    return fake_library.listen_fails ? error_set(error, TW_UNAVAILABLE, "the port is taken") : 0;
+    if (fake_library.listen_fails)
+        return error_set(error, TW_UNAVAILABLE, "the port is taken");
+    event("running\n");
+    return 0;
 }
 
 uint16_t tw_worker_rpc_port(const struct tw_worker *worker)
@@ -104,7 +107,6 @@ void tw_worker_set_on_stopped(struct tw_worker *worker, void (*stopped)(void *ct
 {
     worker->on_stopped = stopped;
     worker->ctx = ctx;
-    event("running\n");
 }
 
 static void on_closed(uv_handle_t *handle)

@@ -37,6 +37,18 @@ struct node_process {
     char line[512];
 };
 
+/* The helpers as far as the daemon itself looks at them. */
+static void make_helpers(const char *folder)
+{
+    static const char *const names[] = {"hivemind-launcher", "hivemind-slot"};
+    char path[128];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        assert_int_equal(file_write_atomic(path, "", 0, 0755), 0);
+        assert_int_equal(chmod(path, 0755), 0);
+    }
+}
+
 static int set_up(void **state)
 {
     struct node_process *p = calloc(1, sizeof *p);
@@ -44,6 +56,7 @@ static int set_up(void **state)
     snprintf(p->folder, sizeof p->folder, "/tmp/test_daemon.XXXXXX");
     assert_non_null(mkdtemp(p->folder));
     assert_int_equal(chmod(p->folder, 0755), 0);
+    make_helpers(p->folder);
     snprintf(p->config_file, sizeof p->config_file, "%s/worker.conf", p->folder);
     p->events = p->manager = -1;
     *state = p;
@@ -70,10 +83,10 @@ static void write_config(struct node_process *p, const char *text)
     assert_int_equal(chmod(p->config_file, 0644), 0); /* the umask may say otherwise */
 }
 
-static int run_node(char **argv, char **envp)
+static int run_node(char **argv, char **envp, const char *libexec)
 {
     const struct config_input input = {
-        .argc = 0, .argv = argv, .envp = envp, .root = geteuid() == 0, .libexec_dir = "/x"};
+        .argc = 0, .argv = argv, .envp = envp, .root = geteuid() == 0, .libexec_dir = libexec};
     struct config_input counted = input;
     struct config config;
     struct config_errors errors;
@@ -108,7 +121,7 @@ static void start_node(struct node_process *p, struct fake_library fake, ...)
         close(fds[0]);
         fake_library = fake;
         fake_library.events_fd = fds[1];
-        exit(run_node(argv, envp)); /* with the checks of the sanitizers at exit */
+        exit(run_node(argv, envp, p->folder)); /* with the checks of the sanitizers at exit */
     }
     close(fds[1]);
     p->events = fds[0];
@@ -166,6 +179,12 @@ static void expect_exit(struct node_process *p, int code)
     p->pid = 0;
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), code);
+}
+
+static void expect_exit_without_events(struct node_process *p, int code)
+{
+    assert_string_equal(next_event(p), "");
+    expect_exit(p, code);
 }
 
 static void listen_as_manager(struct node_process *p, char name[64])
@@ -275,9 +294,27 @@ static void a_failed_start_leaves_nothing(void **state)
     assert_int_equal(access(p->storage, F_OK), -1);
     fd_close(&p->events);
     start_node(p, (struct fake_library){.listen_fails = true}, NULL);
-    skip_to_event(p, "freed");
+    skip_to_event(p, "shutdown 1"); /* no task is stopped for it */
+    expect_event(p, "freed");
     expect_exit(p, 1);
     assert_int_equal(access(p->storage, F_OK), -1);
+}
+
+static void missing_programs_are_named_before_anything_starts(void **state)
+{
+    struct node_process *p = *state;
+    write_config(p, "DEV=true\nPYTHON=/nonexistent/python\n");
+    start_node(p, (struct fake_library){0}, NULL);
+    skip_to_event(p, "log level 2");
+    expect_exit_without_events(p, 1);
+    fd_close(&p->events);
+    write_config(p, "DEV=true\n");
+    char path[128];
+    snprintf(path, sizeof path, "%s/hivemind-slot", p->folder);
+    assert_int_equal(unlink(path), 0);
+    start_node(p, (struct fake_library){0}, NULL);
+    skip_to_event(p, "log level 2");
+    expect_exit_without_events(p, 1);
 }
 
 static void a_storage_path_is_kept(void **state)
@@ -326,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_time_to_drain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reload_takes_what_can_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_start_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(missing_programs_are_named_before_anything_starts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_storage_path_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(root_is_given_up_behind_the_launcher, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mistakes_end_with_2, set_up, tear_down),
