@@ -53,7 +53,6 @@ struct node {
     bool handles_open;
     enum phase phase;
     bool stopped;
-    int exit_code;
 };
 
 static int fail(const struct tw_error *error, const char *doing)
@@ -482,7 +481,10 @@ int daemon_run(struct config *config, const struct config_input *input)
         log_error("the event loop ended without having been told to");
         _exit(1);
     }
+    bool asked = node.phase != PHASE_RUNNING;
+    if (!asked)
+        log_error("the worker has stopped by itself; the log above says why");
     finish(&node);
     log_info("stopped");
-    return 0;
+    return asked ? 0 : 1;
 }

@@ -87,6 +87,8 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
     if (fake_library.listen_fails)
         return error_set(error, TW_UNAVAILABLE, "the port is taken");
     event("running\n");
+    if (fake_library.breaks_down)
+        uv_async_send(&worker->stopped);
     return 0;
 }
 

@@ -13,6 +13,7 @@ struct fake_library {
     bool new_fails;
     bool listen_fails;
     bool drain_hangs; /* a task runs that does not end */
+    bool breaks_down; /* stops by itself as soon as the loop runs */
 };
 extern struct fake_library fake_library;
 

@@ -317,6 +317,16 @@ static void missing_programs_are_named_before_anything_starts(void **state)
     expect_exit_without_events(p, 1);
 }
 
+static void a_worker_that_stops_by_itself_is_a_failure(void **state)
+{
+    struct node_process *p = *state;
+    write_config(p, "DEV=true\n");
+    start_node(p, (struct fake_library){.breaks_down = true}, NULL);
+    skip_to_event(p, "freed");
+    expect_exit(p, 1);
+    assert_int_equal(access(p->storage, F_OK), -1);
+}
+
 static void a_storage_path_is_kept(void **state)
 {
     struct node_process *p = *state;
@@ -364,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reload_takes_what_can_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_start_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_programs_are_named_before_anything_starts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_worker_that_stops_by_itself_is_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_storage_path_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(root_is_given_up_behind_the_launcher, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mistakes_end_with_2, set_up, tear_down),
