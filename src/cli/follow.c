@@ -145,7 +145,8 @@ static int stream_with_retries(struct follower *f)
             return 0;
         if (f->progress)
             away_since = 0;
-        bool lost = f->status.code == TW_UNAVAILABLE && f->options->follow && (f->progress || f->offset || away_since);
+        bool was_there = f->options->known || f->progress || f->offset || away_since;
+        bool lost = f->status.code == TW_UNAVAILABLE && f->options->follow && was_there;
         if (!lost || (away_since && clock_monotonic_us() - away_since > AWAY_MAX_US))
             return cli_report(f->cli, &f->status);
         if (!away_since) {

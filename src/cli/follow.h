@@ -9,6 +9,7 @@ struct follow_options {
     const char *id;
     bool follow; /* until the task has ended; else what there is */
     bool raw;    /* not made harmless on terminals */
+    bool known;  /* the node has accepted it: a node that is not there is away, not wrong */
 };
 
 /* What was seen. The end of standard error is for telling whether something was printed there already. */

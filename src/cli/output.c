@@ -128,6 +128,38 @@ int output_json(FILE *out, json_t *object)
     return r < 0 || fputc('\n', out) == EOF ? -1 : 0;
 }
 
+/* Numbers of any length and precision go through unchanged, hence no detour over jansson's. */
+static bool is_json(const ProtobufCBinaryData *result)
+{
+    json_t *value = json_loadb(
+        (const char *)result->data, result->len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+    json_decref(value);
+    return value;
+}
+
+int output_json_result(FILE *out, json_t *object, const ProtobufCBinaryData *result, bool json)
+{
+    if (!json || !is_json(result)) {
+        if (json_set_bytes(object, "result", result->data, result->len) < 0) {
+            json_decref(object);
+            return -1;
+        }
+        return output_json(out, object);
+    }
+    CLEANUP_FREE char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    size_t len = text ? strlen(text) : 0;
+    if (len < 3 || text[len - 1] != '}')
+        return -1;
+    fprintf(out, "%.*s,\"result\":", (int)(len - 1), text);
+    for (size_t i = 0; i < result->len; i++) {
+        char c = (char)result->data[i];
+        /* Line breaks stand between the parts of a JSON text only, never in one. */
+        putc(c == '\n' || c == '\r' ? ' ' : c, out);
+    }
+    return fputs("}\n", out) == EOF ? -1 : 0;
+}
+
 json_t *json_text(const char *s)
 {
     if (!text_is_utf8(s, strlen(s))) {

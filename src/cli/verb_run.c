@@ -85,13 +85,7 @@ static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *res
     const ProtobufCBinaryData *result = &response->result;
     bool python = !strcmp(response->task->task_type, "python");
     if (cli->json) {
-        json_t *line = json_pack("{s:o}", "task", json_task(response->task));
-        json_t *value = python ? json_loadb((const char *)result->data, result->len, JSON_DECODE_ANY, NULL) : NULL;
-        if (value)
-            json_object_set_new(line, "result", value);
-        else
-            json_set_bytes(line, "result", result->data, result->len);
-        output_json(stdout, line);
+        output_json_result(stdout, json_pack("{s:o}", "task", json_task(response->task)), result, python);
         return 0;
     }
     if (!python || result->len == 0 || (result->len == 4 && !memcmp(result->data, "null", 4)))
@@ -210,7 +204,7 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
     start_wait(run);
     if (run->interrupts)
         send_stop(run);
-    const struct follow_options options = {.id = run->id, .follow = true, .raw = raw};
+    const struct follow_options options = {.id = run->id, .follow = true, .raw = raw, .known = true};
     code = follow_logs(cli, &options, &seen);
     if (!code)
         code = wait_and_print(run, raw, &seen);

@@ -190,6 +190,7 @@ static int settle_process(struct node *node)
 {
     struct tw_error error = {0};
     char threads[24];
+    (void)umask(077); /* from here on: the folders above the storage folder may be anybody's */
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     snprintf(threads, sizeof threads, "%llu", (unsigned long long)config_number(node->config, SETTING_MAX_WORKERS));
@@ -462,7 +463,6 @@ int daemon_run(struct config *config, const struct config_input *input)
 {
     uint64_t started = clock_monotonic_us();
     struct node node = {.config = config, .input = input, .notify = {.fd = -1}};
-    (void)umask(077);
     tw_log_set_handler(on_library_log, NULL);
     apply_log_settings(config);
     log_info("hivemind-worker %s starts%s%s", HIVEMIND_VERSION, config->file ? ", configured by " : "",

@@ -107,6 +107,33 @@ static void bytes_in_json(void **state)
     json_decref(o);
 }
 
+static void expect_result(const char *result, bool json, const char *expected)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    const ProtobufCBinaryData data = {.data = (uint8_t *)result, .len = strlen(result)};
+    assert_int_equal(output_json_result(out, json_pack("{s:s}", "task", "t"), &data, json), 0);
+    fclose(out);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void results_in_json(void **state)
+{
+    (void)state;
+    expect_result("[0.1,1e-7,123456789012345678901234567890]", true,
+        "{\"task\":\"t\",\"result\":[0.1,1e-7,123456789012345678901234567890]}\n");
+    expect_result("{\n \"a\": null\r\n}", true, "{\"task\":\"t\",\"result\":{  \"a\": null  }}\n");
+    expect_result("\"x\\u0000\"", true, "{\"task\":\"t\",\"result\":\"x\\u0000\"}\n");
+    /* Forged: no JSON, or more than one value. */
+    expect_result("1},{", true, "{\"task\":\"t\",\"result\":\"1},{\"}\n");
+    expect_result("NaN", true, "{\"task\":\"t\",\"result\":\"NaN\"}\n");
+    expect_result("", true, "{\"task\":\"t\",\"result\":\"\"}\n");
+    expect_result("[1]", false, "{\"task\":\"t\",\"result\":\"[1]\"}\n");
+}
+
 /* Scripts rely on these names. */
 static void the_fields_of_a_task(void **state)
 {
@@ -210,6 +237,7 @@ int main(void)
         cmocka_unit_test(pieces_do_not_matter_to_valid_text),
         cmocka_unit_test(pipes_get_the_bytes),
         cmocka_unit_test(bytes_in_json),
+        cmocka_unit_test(results_in_json),
         cmocka_unit_test(the_fields_of_a_task),
         cmocka_unit_test(exit_codes),
         cmocka_unit_test(tables_are_aligned_and_harmless),

@@ -331,13 +331,13 @@ static void a_storage_path_is_kept(void **state)
 {
     struct node_process *p = *state;
     char text[300];
-    snprintf(text, sizeof text, "DEV=true\nSTORAGE_PATH=%s/state\n", p->folder);
+    snprintf(text, sizeof text, "DEV=true\nSTORAGE_PATH=%s/above/state\n", p->folder);
     write_config(p, text);
     start_node(p, (struct fake_library){0}, NULL);
     skip_to_event(p, "running");
     kill(p->pid, SIGTERM);
     expect_exit(p, 0);
-    assert_non_null(strstr(p->storage, "/state"));
+    assert_non_null(strstr(p->storage, "/above/state"));
     assert_int_equal(access(p->storage, F_OK), 0);
 }
 
