@@ -7,14 +7,7 @@
 static void print_json(const Taskworker__GetResultResponse *r)
 {
     json_t *line = json_pack("{s:o, s:o}", "task", json_task(r->task), "content_type", json_text(r->content_type));
-    json_t *value = NULL;
-    if (!strcmp(r->content_type, "application/json"))
-        value = json_loadb((const char *)r->result.data, r->result.len, JSON_DECODE_ANY, NULL);
-    if (value)
-        json_object_set_new(line, "result", value);
-    else
-        json_set_bytes(line, "result", r->result.data, r->result.len);
-    output_json(stdout, line);
+    output_json_result(stdout, line, &r->result, !strcmp(r->content_type, "application/json"));
 }
 
 static void print_result(struct cli *cli, const Taskworker__GetResultResponse *r, bool raw)
@@ -39,16 +32,24 @@ int verb_result(struct cli *cli, int argc, char **argv)
 {
     bool raw = false;
     const struct option options[] = {
-        {.name = "raw", .kind = OPTION_FLAG, .target = &raw,
+        {.name = "raw",
+            .kind = OPTION_FLAG,
+            .target = &raw,
             .help = "let control characters of the task through to the terminal"},
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for an answer [30s]"},
     };
     const struct syntax syntax = {
         .verb = "result",
         .usage = "[OPTION]... ID",
-        .text = "Prints the result of a task that has ended: of a python task the JSON of its global `result`, of a shell task\n"
-                "the tail of its standard output, byte for byte (see logs about terminals). For a task that did not end well\n"
+        .text = "Prints the result of a task that has ended: of a python task the JSON of its global `result`, of a "
+                "shell task\n"
+                "the tail of its standard output, byte for byte (see logs about terminals). For a task that did not "
+                "end well\n"
                 "its error goes to standard error, and the exit code is that of the task as run has it.",
         .example = "  hivemind result task_001\n"
                    "  hivemind wait task_001 && hivemind result task_001 | jq .",

@@ -62,7 +62,11 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
 int verb_show(struct cli *cli, int argc, char **argv)
 {
     const struct option options[] = {
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for an answer [30s]"},
     };
     const struct syntax syntax = {
