@@ -38,7 +38,7 @@ TW_PUBLIC void tw_launcher_free(struct tw_launcher *launcher);
 struct tw_worker_options {
     size_t size;                  /* sizeof(struct tw_worker_options) */
     struct uv_loop_s *loop;       /* NULL: the worker makes its own, for tw_worker_run() */
-    struct tw_launcher *launcher; /* taken over on success; NULL: the worker starts one */
+    struct tw_launcher *launcher; /* taken over, whatever comes of the call; NULL: the worker starts one */
     const char *node_id;          /* shown to clients; NULL: "worker" */
     const char *storage_path;     /* the folder for everything that must survive; required */
     uint32_t max_concurrent_tasks; /* 0: 4 */

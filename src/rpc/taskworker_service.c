@@ -32,10 +32,16 @@ struct pending {
     bool timer_used;
 };
 
+static void pending_drop(struct pending *p, unsigned refs)
+{
+    p->refs -= refs;
+    if (p->refs == 0)
+        free(p);
+}
+
 static void pending_unref(struct pending *p)
 {
-    if (--p->refs == 0)
-        free(p);
+    pending_drop(p, 1);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -56,11 +62,12 @@ static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
     struct pending *p = ctx;
     p->call = NULL;
     stop_timer(p);
+    unsigned refs = 1;
     if (p->wait) {
-        engine_wait_cancel(STEAL(p->wait));
-        pending_unref(p);
+        engine_wait_cancel(STEAL(p->wait)); /* and with it the engine's */
+        refs++;
     }
-    pending_unref(p);
+    pending_drop(p, refs);
 }
 
 /* Unpacks the request and makes the pending; NULL when the call has been refused already. */
@@ -501,13 +508,12 @@ int taskworker_service_register(
         {0},
     };
     /* Room for the data, and for the largest legal arguments and environment beside it. */
-    const struct rpc_method execute[] = {
-        {.name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task},
-        {0},
-    };
+    service->execute[0] =
+        (struct rpc_method){.name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task};
+    service->execute[1] = (struct rpc_method){0};
 #undef METHOD
     int r = rpc_server_add_methods(server, methods, service);
     if (r == 0)
-        r = rpc_server_add_methods(server, execute, service);
+        r = rpc_server_add_methods(server, service->execute, service);
     return r < 0 ? error_set_errno(error, r, "cannot register TaskWorkerService") : 0;
 }

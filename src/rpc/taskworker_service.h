@@ -15,6 +15,7 @@ struct taskworker_service {
     uint64_t started_us;
     const char *const *warnings;
     size_t n_warnings;
+    struct rpc_method execute[2]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */
 };
 
 /* The service is borrowed and must outlive the server. Returns 0, or -1 with the error. */

@@ -340,6 +340,10 @@ static struct verified *verified_slot(struct store *store, uint64_t seq, uint64_
     return &store->verified[(hash >> 32) % STORE_VERIFIED];
 }
 
+static void remember_verified(struct store *store, uint64_t seq, uint64_t offset) {
+    *verified_slot(store, seq, offset) = (struct verified){.seq = seq, .offset = offset};
+}
+
 /* --- jobs --- */
 
 static int carry_out(
@@ -385,14 +389,13 @@ static void call_back(struct store *store, const struct read *r) {
         return;
     case READ_LOG:
         if (!r->error)
-            *verified_slot(store, r->seq, r->offset + r->len) =
-                (struct verified){.seq = r->seq, .offset = r->offset + r->len};
-        /* fall through */
+            remember_verified(store, r->seq, r->offset + r->len);
+        break;
     case READ_INPUT:
     case READ_RESULT:
-        r->cb.bytes(r->ctx, r->error ? NULL : r->data, r->error ? 0 : r->len, r->error);
-        return;
+        break;
     }
+    r->cb.bytes(r->ctx, r->error ? NULL : r->data, r->error ? 0 : r->len, r->error);
 }
 
 static void read_job_done(uv_work_t *req, int status) {
