@@ -40,7 +40,7 @@ def test_root_lowers_itself(root, make_node, pb):
     ids = [node.submit("print('up', flush=True)\nimport time; time.sleep(1000)") for _ in range(2)]
     for task_id in ids:
         node.wait_for_output(task_id, b"up")
-    users = {host_ids(p)[0] for p in processes.descendants(worker) if "python" in processes.command_of(p)}
+    users = {host_ids(p)[0] for p in processes.descendants(worker) if "hivemind-" not in processes.command_of(p)}
     assert len(users) == 2 and 0 not in users and host_ids(worker)[0] not in users
     for task_id in ids:
         node.stop_task(task_id)

@@ -48,6 +48,10 @@ def command_of(pid):
         return "(gone)"
 
 
+def program_of(pid):
+    return command_of(pid).split(" ", 1)[0].rsplit("/", 1)[-1]
+
+
 def wait_for_exit(pid, seconds):
     """True when the process has ended within the time. It need not be a child, and it is not reaped."""
     try:
