@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# Runs a task's source as __main__ and reports its global `result`. Started as `python3 -I -c THIS ARGS...` with the source
-# on fd 3 and the result pipe on fd 4 (see slot/result_frame.h). Cold start counts: import nothing that is not needed.
+# Runs a task's source as __main__ and reports its global `result`, with the source on fd 3 and the result pipe on fd 4 (see
+# slot/result_frame.h). Cold it is started as `python3 -I -c THIS ARGS...`; warm it is loaded once into the slot's interpreter,
+# and each task's process, a fork of that, calls _be_task() and then _run_task(). Cold start counts: import nothing that is
+# not needed.
 
 
 def _run_task(source_fd=3, result_fd=4):
@@ -33,9 +35,8 @@ def _run_task(source_fd=3, result_fd=4):
                 encoding = "utf-8"
             return IncrementalNewlineDecoder(None, True).decode(source.decode(encoding, "replace"))
 
-    bootstrap = sys.modules["__main__"]
     main = type(sys)("__main__")
-    main.__builtins__ = bootstrap.__builtins__
+    main.__builtins__ = sys.modules["builtins"]
     main.__loader__ = Loader
     main.__file__ = name
     main.__annotations__ = {}
@@ -57,7 +58,7 @@ def _run_task(source_fd=3, result_fd=4):
     def show(error):
         """Prints the exception as Python does, without the frames of this file, and sends it."""
         tb = error.__traceback__
-        while tb and tb.tb_frame.f_globals is bootstrap.__dict__:
+        while tb and tb.tb_frame.f_globals is _run_task.__globals__:
             tb = tb.tb_next
         error.__traceback__ = tb
         try:
@@ -141,4 +142,19 @@ def _run_task(source_fd=3, result_fd=4):
     return status
 
 
-raise SystemExit(_run_task())
+def _be_task(args, env):
+    """Warm: makes the fork of the slot's interpreter look like a fresh one of the task's own."""
+    import os
+    import signal
+    import sys
+
+    sys.argv[:] = ["", *args]
+    os.environ.clear()
+    os.environ.update(env)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    raise SystemExit(_run_task())

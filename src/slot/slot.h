@@ -29,6 +29,7 @@ int slot_error_set(struct slot_error *error, enum slot_stage stage, const char *
 struct slot {
     int control;
     bool one_id; /* no second id in this user namespace: each task gets a user namespace of its own */
+    bool warm;   /* Python tasks are forks of this process's interpreter; else they start one of their own */
     const char *python;
     struct sock_fprog filter;
 };

@@ -29,6 +29,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "slot/channel.h"
+#include "slot/warm.h"
 
 enum run_state { RUN_NONE, RUN_PREPARING, RUN_READY, RUN_STARTED };
 
@@ -264,17 +265,23 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
 {
     (void)prctl(PR_SET_NAME, "hivemind-slot");
     errno = EINVAL;
-    if (argc != 3 || (strcmp(argv[1], "one-id") != 0 && strcmp(argv[1], "two-ids") != 0) || argv[2][0] != '/')
+    if (argc != 4 || (strcmp(argv[1], "one-id") != 0 && strcmp(argv[1], "two-ids") != 0) || argv[2][0] != '/' ||
+        (strcmp(argv[3], "warm") != 0 && strcmp(argv[3], "cold") != 0))
         return slot_error_set(error, STAGE_SETUP, "arguments");
-    *slot = (struct slot){.control = PROTOCOL_FD, .one_id = !strcmp(argv[1], "one-id"), .python = argv[2]};
+    *slot = (struct slot){
+        .control = PROTOCOL_FD,
+        .one_id = !strcmp(argv[1], "one-id"),
+        .python = argv[2],
+        .warm = !strcmp(argv[3], "warm"),
+    };
     if (fd_set_cloexec(slot->control, true) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return slot_error_set(error, STAGE_SETUP, "process attributes");
     if (sethostname("sandbox", 7) < 0)
         return slot_error_set(error, STAGE_SETUP, "host name");
-    if (slot_root_build(error) < 0)
+    if (slot_root_build(error) < 0 || slot_filter_build(&slot->filter, error) < 0)
         return -1;
-    return slot_filter_build(&slot->filter, error);
+    return slot->warm ? warm_init(error) : 0;
 }
 
 int main(int argc, char **argv)

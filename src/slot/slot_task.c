@@ -28,6 +28,7 @@
 #include "bootstrap.inc"
 #include "slot/caps.h"
 #include "slot/channel.h"
+#include "slot/warm.h"
 
 /* Where the task finds its fds beside 0, 1 and 2; bootstrap.py knows them too. */
 enum { TASK_FD_SOURCE = 3, TASK_FD_RESULT = 4, TASK_FD_REPORT = 5, TASK_FD_FREE = 6 };
@@ -231,12 +232,18 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_start *s
         slot_error_set(&error, STAGE_PLAN, "%s", "");
         fail(report, &error);
     }
-    if (confine(slot, start, &report, proc, &error) < 0 || load_filter(slot, &error) < 0)
+    bool warm = slot->warm && start->plan.kind == PLAN_PYTHON;
+    if (confine(slot, start, &report, proc, &error) < 0 || load_filter(slot, &error) < 0 ||
+        (warm && warm_become(&start->plan, env, &error) < 0))
         fail(report, &error);
 
     struct init_report ready = {.type = INIT_READY};
     char go;
     if (channel_send(report, &ready, sizeof ready, NULL, 0) < 0 || recv(report, &go, 1, 0) != 1)
         _exit(127); /* the slot is gone, and pid 1 with it */
+    if (warm) {
+        close(report);
+        warm_run();
+    }
     task_exec(argv, env, report);
 }

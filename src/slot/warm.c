@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A Python task's process is a fork of the slot: its interpreter is up, its usual modules are loaded, and what a fork
+ * shares with its parent costs a page fault where it is written and nothing elsewhere. The slot's own interpreter never
+ * runs a line of a task; the objects that all tasks share are kept out of the collector's sight (gc.freeze), which would
+ * otherwise touch, and so copy, every one of them.
+ *
+ * What forks of one interpreter share beside memory is its hash seed and its address layout, so a slot serves one owner
+ * only and is replaced after a number of tasks (exec/). Random numbers are seeded anew by the module's own fork hook.
+ *
+ * The interpreter is not finalised at a task's end: the bootstrap has joined threads, run atexit functions and flushed by
+ * then, and what is left, tearing down every module, the end of the process does better.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "slot/warm.h"
+
+#include "bootstrap.inc"
+
+/* In every task sooner or later, or in the bootstrap, and cheap to hold. No threading: its fork hook costs 340 us. */
+static const char preload[] = "import atexit, collections, datetime, functools, io, itertools, json, linecache, math, os, random,"
+                              " re, signal, string, time, tokenize, traceback, types, gc\n"
+                              "json.dumps({'a': [1, 2.5, None]}); json.loads('[1]'); re.compile('a+b')\n"
+                              "gc.collect(); gc.freeze()\n";
+
+static struct {
+    PyObject *be_task, *run_task;
+} warm;
+
+static int fail(struct slot_error *error, const char *what)
+{
+    errno = EIO;
+    return slot_error_set(error, STAGE_PYTHON, "%s", what);
+}
+
+static int start_interpreter(struct slot_error *error)
+{
+    PyPreConfig pre;
+    PyPreConfig_InitIsolatedConfig(&pre);
+    pre.utf8_mode = 1;
+    PyStatus status = Py_PreInitialize(&pre);
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+    config.install_signal_handlers = 0;
+    config.parse_argv = 0;
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesString(&config, &config.program_name, "/usr/bin/python3");
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    return PyStatus_Exception(status) ? fail(error, status.err_msg ? status.err_msg : "starting it") : 0;
+}
+
+/* Runs source text in the namespace; an exception is printed by nobody, since nobody could read it. */
+static bool run_text(const char *text, const char *name, PyObject *globals)
+{
+    PyObject *code = Py_CompileString(text, name, Py_file_input);
+    PyObject *value = code ? PyEval_EvalCode(code, globals, globals) : NULL;
+    Py_XDECREF(code);
+    Py_XDECREF(value);
+    return value;
+}
+
+int warm_init(struct slot_error *error)
+{
+    if (start_interpreter(error) < 0)
+        return -1;
+    PyObject *globals = PyDict_New(), *name = PyUnicode_FromString("hivemind_bootstrap");
+    if (!globals || !name || PyDict_SetItemString(globals, "__name__", name) < 0 ||
+        PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) < 0 ||
+        !run_text(bootstrap_py, "<bootstrap>", globals))
+        return fail(error, "loading the bootstrap");
+    Py_DECREF(name);
+    warm.be_task = PyDict_GetItemString(globals, "_be_task");
+    warm.run_task = PyDict_GetItemString(globals, "_run_task");
+    if (!warm.be_task || !warm.run_task)
+        return fail(error, "loading the bootstrap");
+    /* Last: everything that is there now is frozen. */
+    return run_text(preload, "<preload>", globals) ? 0 : fail(error, "loading the usual modules");
+}
+
+static PyObject *list_of_args(const struct plan *plan)
+{
+    PyObject *list = PyList_New((Py_ssize_t)plan->n_args);
+    for (size_t i = 0; list && i < plan->n_args; i++) {
+        PyObject *arg = PyUnicode_DecodeFSDefault(plan->args[i]);
+        if (!arg) {
+            Py_DECREF(list);
+            return NULL;
+        }
+        PyList_SET_ITEM(list, (Py_ssize_t)i, arg);
+    }
+    return list;
+}
+
+static PyObject *dict_of_env(char *const *env)
+{
+    PyObject *dict = PyDict_New();
+    for (; dict && *env; env++) {
+        const char *equals = strchr(*env, '=');
+        PyObject *key = PyUnicode_DecodeFSDefaultAndSize(*env, equals - *env);
+        PyObject *value = PyUnicode_DecodeFSDefault(equals + 1);
+        if (!key || !value || PyDict_SetItem(dict, key, value) < 0)
+            Py_CLEAR(dict);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    return dict;
+}
+
+int warm_become(const struct plan *plan, char *const *env, struct slot_error *error)
+{
+    PyOS_AfterFork_Child();
+    PyObject *args = list_of_args(plan), *dict = dict_of_env(env);
+    PyObject *done = args && dict ? PyObject_CallFunctionObjArgs(warm.be_task, args, dict, NULL) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(dict);
+    Py_XDECREF(done);
+    return done ? 0 : fail(error, "arguments and environment");
+}
+
+/* What the task's sys.exit() said, as the interpreter itself would turn it into an exit code. */
+static int exit_code_of(PyObject *status)
+{
+    if (!status)
+        return 1;
+    if (status == Py_None)
+        return 0;
+    if (PyLong_Check(status)) {
+        long code = PyLong_AsLong(status);
+        PyErr_Clear();
+        return (int)code;
+    }
+    PyObject *text = PyObject_Str(status);
+    const char *s = text ? PyUnicode_AsUTF8(text) : NULL;
+    PyErr_Clear();
+    if (s && write(STDERR_FILENO, s, strlen(s)) >= 0)
+        (void)!write(STDERR_FILENO, "\n", 1);
+    return 1;
+}
+
+_Noreturn void warm_run(void)
+{
+    PyObject *status = PyObject_CallNoArgs(warm.run_task);
+    if (!status)
+        PyErr_Print(); /* not the task's: the bootstrap reports what a task raises */
+    _exit(exit_code_of(status));
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The warm interpreter: CPython inside of hivemind-slot, started once, forked for each Python task. */
+#ifndef SLOT_WARM_H
+#define SLOT_WARM_H
+
+#include "slot/plan.h"
+#include "slot/slot.h"
+
+/*
+ * Starts the interpreter and loads what tasks usually need. Once per process, after the root folder stands (it reads its
+ * library from there) and before anything is forked.
+ */
+int warm_init(struct slot_error *error);
+
+/*
+ * In the task's process, confined already: makes the interpreter the task's own (arguments, environment), so that only
+ * the source is left to run.
+ */
+int warm_become(const struct plan *plan, char *const *env, struct slot_error *error);
+
+/* Runs the source on its fd to the end of the process. */
+_Noreturn void warm_run(void);
+
+#endif
