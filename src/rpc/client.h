@@ -27,7 +27,7 @@ struct rpc_client_options {
 };
 
 int rpc_client_new(uv_loop_t *loop, const struct rpc_client_options *options, struct rpc_client **ret, struct tw_error *error);
-/* Calls in flight end with CANCELLED first. Run the loop once more afterwards. NULL is allowed. */
+/* Calls in flight end with CANCELLED first. Run the loop once more afterwards. Not from on_message. NULL is allowed. */
 void rpc_client_free(struct rpc_client *client);
 
 /*
