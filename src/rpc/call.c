@@ -83,6 +83,7 @@ struct rpc_call *call_new(struct server_conn *sc, int32_t id)
     call->conn = sc;
     call->id = id;
     call->begun_us = sc->conn.last_recv_us;
+    call->stall_mark = UINT64_MAX; /* none yet: the first look only takes note */
     list_init(&call->drained);
     list_push(&sc->calls, &call->link);
     sc->n_calls++;
@@ -157,11 +158,11 @@ void call_set_alarm(struct rpc_call *call)
     else if (due && (!at || due < at))
         at = due;
     call->alarm.ring = on_alarm;
-    if (!at)
-        alarm_clear(queue, &call->alarm);
-    else if (at != call->alarm.at_us || !call->alarm.place)
-        if (alarm_set(queue, &call->alarm, at) < 0)
-            conn_fail(&call->conn->conn, NGHTTP2_INTERNAL_ERROR, "out of memory");
+    /* One that rings too early finds nothing to do and is set anew: cheaper than moving it each time. */
+    if (!at || (call->alarm.place && call->alarm.at_us <= at))
+        return;
+    if (alarm_set(queue, &call->alarm, at) < 0)
+        conn_fail(&call->conn->conn, NGHTTP2_INTERNAL_ERROR, "out of memory");
 }
 
 static void reset(struct rpc_call *call, uint32_t error)
@@ -177,7 +178,7 @@ static void on_alarm(struct alarm *alarm)
     struct rpc_call *call = CONTAINER_OF(alarm, struct rpc_call, alarm);
     uint64_t now = clock_monotonic_us(), due = request_due(call);
     if (call->finished) {
-        if (call->sent == call->stall_mark)
+        if (call->sent == call->stall_mark || (call->deadline_us && now >= call->deadline_us))
             reset(call, NGHTTP2_CANCEL); /* the client does not fetch its answer */
         call->stall_mark = call->sent;
     } else if (call->deadline_us && now >= call->deadline_us) {
