@@ -360,9 +360,10 @@ uint64_t rpc_call_deadline_us(const struct rpc_call *call)
 
 const char *rpc_call_metadata(const struct rpc_call *call, const char *name)
 {
-    const char *p = (const char *)call->headers.data, *end = p + call->headers.len;
+    const char *p = (const char *)call->headers.data, *end;
     if (!p)
         return NULL;
+    end = p + call->headers.len;
     for (p += strlen(p) + 1; p < end;) {
         const char *value = p + strlen(p) + 1;
         if (!strcmp(p, name))

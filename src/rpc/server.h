@@ -36,13 +36,13 @@ struct rpc_method {
 };
 
 struct rpc_server_options {
-    const char *host; /* numeric address or name; "" and NULL: 127.0.0.1 */
-    uint16_t port;    /* 0: any free one, see rpc_server_port() */
-    size_t max_message;       /* default for methods, bytes; 0: 4 MiB */
-    size_t max_inflight;      /* bytes of request messages held for all calls together; 0: 512 MiB */
-    unsigned max_connections; /* 0: 4096 */
-    unsigned max_streams;     /* per connection; 0: 1000 */
-    size_t max_header_list;   /* bytes; 0: 16 KiB */
+    const char *host;              /* numeric address or name; "" and NULL: 127.0.0.1 */
+    uint16_t port;                 /* 0: any free one, see rpc_server_port() */
+    size_t max_message;            /* default for methods, bytes; 0: 4 MiB */
+    size_t max_inflight;           /* bytes of request messages held for all calls together; 0: 512 MiB */
+    unsigned max_connections;      /* 0: 4096 */
+    unsigned max_streams;          /* per connection; 0: 1000 */
+    size_t max_header_list;        /* bytes; 0: 16 KiB */
     uint64_t keepalive_us;         /* ping after this much silence; 0: 30 s */
     uint64_t keepalive_timeout_us; /* close without an answer after; 0: 20 s */
     /*
@@ -60,7 +60,8 @@ struct rpc_server_options {
  *
  * Binds and listens at once (so that a taken port is an error here), serves as soon as the loop runs.
  */
-int rpc_server_new(uv_loop_t *loop, const struct rpc_server_options *options, struct rpc_server **ret, struct tw_error *error);
+int rpc_server_new(
+    uv_loop_t *loop, const struct rpc_server_options *options, struct rpc_server **ret, struct tw_error *error);
 uint16_t rpc_server_port(const struct rpc_server *server);
 /* ctx goes to the method's handlers. The table ends with name == NULL. Returns 0, -EEXIST or -ENOMEM. */
 int rpc_server_add_methods(struct rpc_server *server, const struct rpc_method *methods, void *ctx);
@@ -78,7 +79,7 @@ void rpc_server_free(struct rpc_server *server);
 
 struct rpc_server_stats {
     unsigned connections;
-    unsigned calls;       /* in flight */
+    unsigned calls; /* in flight */
     size_t inflight_bytes;
     uint64_t calls_total;
 };
