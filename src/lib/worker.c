@@ -93,13 +93,17 @@ static void on_runtime_closed(void *ctx)
         on_store_closed(w);
 }
 
+static void free_server(struct tw_worker *w)
+{
+    rpc_server_free(STEAL(w->server));
+    rpc_health_free(STEAL(w->health));
+    rpc_reflection_free(STEAL(w->reflection));
+}
+
 static void on_rpc_drained(void *ctx)
 {
     struct tw_worker *w = ctx;
-    if (w->server) {
-        rpc_server_free(STEAL(w->server));
-        rpc_health_free(STEAL(w->health));
-    }
+    free_server(w);
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
@@ -320,10 +324,10 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
+        rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
-        rpc_server_free(STEAL(worker->server));
-        rpc_health_free(STEAL(worker->health));
+        free_server(worker);
         return -1;
     }
     worker->port = rpc_server_port(worker->server);
