@@ -19,19 +19,23 @@
 #include "base/fd.h"
 #include "slot/channel.h"
 
+/* The one whose library the slot program is linked with. */
+static const char SYSTEM_PYTHON[] = "/usr/bin/python3";
+
 enum { HELLO_DEADLINE_MS = 5000, END_DEADLINE_MS = 10000 };
 
 /* Everything that the child needs, made before the fork: between it and the exec no memory may be allocated. */
 struct launch {
     char program[PATH_MAX], slot[PATH_MAX];
     char slots[16], uid_base[16], parent[16];
-    const char *python;
+    const char *python, *warmth;
 };
 
 static _Noreturn void child_exec(const struct launch *launch, int socket, int problem)
 {
     const char *const argv[] = {
-        launch->program, launch->slot, launch->slots, launch->uid_base, launch->python, launch->parent, NULL};
+        launch->program, launch->slot, launch->slots, launch->uid_base, launch->python, launch->parent,
+        launch->warmth, NULL};
     char *envp[] = {NULL};
     sigset_t none;
     sigemptyset(&none);
@@ -76,7 +80,8 @@ static int shake_hands(struct launcher *l, struct tw_error *error)
 
 static int prepare(const struct launcher_options *o, struct launch *launch, struct tw_error *error)
 {
-    launch->python = o->python ? o->python : "/usr/bin/python3";
+    launch->python = o->python ? o->python : SYSTEM_PYTHON;
+    launch->warmth = o->python_cold || strcmp(launch->python, SYSTEM_PYTHON) != 0 ? "cold" : "warm";
     if (!o->libexec_dir || o->libexec_dir[0] != '/' || launch->python[0] != '/')
         return error_set(
             error, TW_INVALID_ARGUMENT, "the folder of the helper programs and the interpreter must be absolute paths");

@@ -16,6 +16,7 @@ struct launcher_options {
     unsigned max_slots;      /* the launcher never makes more than this many; 1 to 4096 */
     uint32_t uid_base;       /* root only: slots get host uids and gids from here, two each */
     const char *python;      /* the interpreter; NULL: /usr/bin/python3 */
+    bool python_cold;        /* a fresh interpreter per task; always so for any other than /usr/bin/python3 */
 };
 
 /*

@@ -12,6 +12,7 @@
 struct launcher_setup {
     int slot_exe; /* O_PATH: the slot needs no way to the folder it lies in */
     const char *python;
+    bool warm;       /* Python tasks are forks of the slot's own interpreter */
     bool privileged; /* may write id maps of two ids */
     uint32_t uid_base;
 };

@@ -212,18 +212,18 @@ static int set_signals(struct launcher_process *l)
     return l->signals < 0 ? -errno : 0;
 }
 
-/* argv: the slot program, how many slots, the first host id, the interpreter, the daemon's pid. */
+/* argv: the slot program, how many slots, the first host id, the interpreter, the daemon's pid, warm or cold. */
 static int setup(struct launcher_process *l, int argc, char **argv)
 {
     uint64_t slots, uid_base, parent;
-    if (argc != 6 || argv[1][0] != '/' || argv[4][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
+    if (argc != 7 || argv[1][0] != '/' || argv[4][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
         parse_u64(argv[3], 0, UINT32_MAX - 2 * PROTOCOL_SLOTS_MAX, &uid_base) < 0 ||
         parse_u64(argv[5], 1, INT32_MAX, &parent) < 0) {
         fprintf(stderr, "hivemind-launcher: not to be started by hand: hivemind-worker does\n");
         return -EINVAL;
     }
     *l = (struct launcher_process){
-        .setup = {.slot_exe = -1, .python = argv[4], .uid_base = (uint32_t)uid_base},
+        .setup = {.slot_exe = -1, .python = argv[4], .warm = !strcmp(argv[6], "warm"), .uid_base = (uint32_t)uid_base},
         .slots = (uint32_t)slots,
         .control = PROTOCOL_FD,
     };
