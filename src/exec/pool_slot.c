@@ -52,8 +52,9 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     if (slot->state != SLOT_IS_BOOTING && slot->state != SLOT_IS_IDLE && slot->state != SLOT_IS_BUSY)
         return;
     slot->state = SLOT_IS_BROKEN;
+    slot->sandbox->pump_again = true; /* it may be the pump that found out */
     disconnect(slot);
-    if (booting) {
+    if (booting && !slot->sandbox->launcher_dead) {
         if (why)
             error_set(&slot->sandbox->problem, TW_UNAVAILABLE, "cannot make a sandbox: %s", why);
         boot_failed(slot);

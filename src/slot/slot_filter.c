@@ -376,6 +376,9 @@ static int add_conditional(scmp_filter_ctx ctx)
         if (family != AF_UNIX && family != AF_INET)
             r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
     }
+    /* Only its own: where all share one id, pid 1 would let the task set its limits. */
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+    r |= seccomp_rule_add(ctx, no, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
     for (size_t i = 0; i < ARRAY_LEN(personalities); i++)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, personalities[i]));
     return r < 0 ? r : 0;
