@@ -188,7 +188,7 @@ static const char *const allowed[] = {
     "pidfd_open",
     "pidfd_send_signal",
     "prctl",
-    "prlimit64",
+    
     "rseq",
     "sched_get_priority_max",
     "sched_get_priority_min",
