@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # A task for a first look: what it prints is its log, and the global `result` is its result.
 import os
 import platform

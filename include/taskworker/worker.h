@@ -38,7 +38,7 @@ TW_PUBLIC void tw_launcher_free(struct tw_launcher *launcher);
 struct tw_worker_options {
     size_t size;                  /* sizeof(struct tw_worker_options) */
     struct uv_loop_s *loop;       /* NULL: the worker makes its own, for tw_worker_run() */
-    struct tw_launcher *launcher; /* taken over on success; NULL: the worker starts one */
+    struct tw_launcher *launcher; /* taken over, whatever comes of the call; NULL: the worker starts one */
     const char *node_id;          /* shown to clients; NULL: "worker" */
     const char *storage_path;     /* the folder for everything that must survive; required */
     uint32_t max_concurrent_tasks; /* 0: 4 */
@@ -65,6 +65,12 @@ enum tw_shutdown {
  */
 TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how);
 TW_PUBLIC void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx);
+
+/*
+ * Why the worker has stopped by itself (its launcher died, so that it can make no sandboxes), or NULL. What was queued is
+ * kept. For on_stopped, and after tw_worker_run(); lives as long as the worker.
+ */
+TW_PUBLIC const char *tw_worker_failure(const struct tw_worker *worker);
 
 /* Only after it has stopped (or before its loop ever ran). NULL is allowed. */
 TW_PUBLIC void tw_worker_free(struct tw_worker *worker);

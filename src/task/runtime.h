@@ -43,8 +43,8 @@ enum run_end {
 /* Borrowed during run_events.ended. */
 struct run_outcome {
     enum run_end end;
-    int exit_code; /* RUN_EXITED */
-    int signal;    /* RUN_SIGNALED */
+    int exit_code;       /* RUN_EXITED */
+    int signal;          /* RUN_SIGNALED */
     const char *message; /* one sentence, may be NULL */
     const char *error;   /* what the task says of its failure (traceback), UTF-8, may be NULL */
     const void *result;
@@ -86,6 +86,12 @@ struct runtime_ops {
 /* The first member of every runtime's and run's own struct. */
 struct runtime {
     const struct runtime_ops *ops;
+    /*
+     * Set by the owner, may be NULL: the runtime can run nothing any more and never will. Called once, before the runs
+     * that this costs end as RUN_LOST.
+     */
+    void (*on_broken)(void *ctx, const struct tw_error *error);
+    void *on_broken_ctx;
 };
 struct run {
     struct runtime *rt;

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cli/output.h"
+
+/* So soon people hear that there is no node; a far one may need some round trips. */
+#define CONNECT_TIMEOUT_US UINT64_C(2000000)
+
+void cli_init(struct cli *cli)
+{
+    const char *server = getenv("HIVEMIND_SERVER"), *no_color = getenv("NO_COLOR");
+    *cli = (struct cli){
+        .server = server && *server ? server : CLI_DEFAULT_SERVER,
+        .connect_timeout_us = CONNECT_TIMEOUT_US,
+        .color = isatty(STDOUT_FILENO) && !(no_color && *no_color),
+    };
+}
+
+void cli_done(struct cli *cli)
+{
+    rpc_client_free(cli->client);
+    cli->client = NULL;
+    if (!cli->loop_open)
+        return;
+    /* What is being closed needs some rounds. */
+    for (int i = 0; i < 100 && uv_run(&cli->loop, UV_RUN_NOWAIT); i++)
+        ;
+    (void)uv_loop_close(&cli->loop);
+    cli->loop_open = false;
+}
+
+static void print_error(const struct cli *cli, enum tw_code code, const char *text)
+{
+    if (cli->json) {
+        output_json(
+            stderr, json_pack("{s:{s:s, s:o}}", "error", "code", error_code_name(code), "message", json_text(text)));
+        return;
+    }
+    fputs("hivemind: ", stderr);
+    output_text(stderr, text);
+    fputc('\n', stderr);
+}
+
+void cli_error(const struct cli *cli, enum tw_code code, const char *fmt, ...)
+{
+    CLEANUP_FREE char *text = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        text = NULL;
+    va_end(ap);
+    print_error(cli, code, text ? text : "out of memory");
+}
+
+void cli_note(const struct cli *cli, const char *fmt, ...)
+{
+    CLEANUP_FREE char *text = NULL;
+    va_list ap;
+    if (cli->json)
+        return;
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        text = NULL;
+    va_end(ap);
+    print_error(cli, TW_OK, text ? text : "out of memory");
+}
+
+struct rpc_client *cli_connect(struct cli *cli)
+{
+    struct tw_error error = {0};
+    if (cli->client)
+        return cli->client;
+    if (!cli->loop_open) {
+        int r = uv_loop_init(&cli->loop);
+        if (r < 0) {
+            cli_error(cli, TW_INTERNAL, "cannot make an event loop: %s", uv_strerror(r));
+            return NULL;
+        }
+        cli->loop_open = true;
+    }
+    const struct rpc_client_options options = {.target = cli->server, .connect_timeout_us = cli->connect_timeout_us};
+    if (rpc_client_new(&cli->loop, &options, &cli->client, &error) < 0) {
+        cli_error(cli, error.code, "cannot use the server address \"%s\": %s", cli->server, error.message);
+        cli->client = NULL;
+    }
+    return cli->client;
+}
+
+const char *cli_method(const char *method, char out[80])
+{
+    snprintf(out, 80, "/taskworker.TaskWorkerService/%s", method);
+    return out;
+}
+
+/* The client's words for "there was no connection", without which the cause would be told twice; else NULL. */
+static const char *connect_failure(const struct tw_error *error)
+{
+    static const char words[] = "cannot connect to ";
+    if (error->code != TW_UNAVAILABLE || strncmp(error->message, words, sizeof words - 1) != 0)
+        return NULL;
+    const char *colon = strstr(error->message, ": ");
+    return colon ? colon + 2 : error->message;
+}
+
+int cli_report(struct cli *cli, const struct tw_error *error)
+{
+    const char *why = connect_failure(error);
+    if (why)
+        cli_error(cli, error->code,
+            "cannot reach the node at %s: %s; is hivemind-worker running? Start it with \"hivemind-worker\" (to try it "
+            "out: \"hivemind-worker --dev\"), or name another node with --server=HOST:PORT",
+            cli->server, why);
+    else
+        cli_error(cli, error->code, "%s", *error->message ? error->message : error_code_name(error->code));
+    return EXIT_TROUBLE;
+}
+
+int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *descriptor, uint64_t timeout_us, void *ret)
+{
+    char name[80];
+    struct tw_error error = {0};
+    struct rpc_client *client = cli_connect(cli);
+    if (!client)
+        return EXIT_TROUBLE;
+    if (timeout_us == 0)
+        timeout_us = cli->timeout_us ? cli->timeout_us : CLI_CALL_TIMEOUT_US;
+    else if (timeout_us == CLI_NO_TIMEOUT)
+        timeout_us = 0;
+    int r = rpc_client_unary(client, cli_method(method, name), request, descriptor, timeout_us, ret, &error);
+    return r < 0 ? cli_report(cli, &error) : 0;
+}
+
+int cli_bad_reply(struct cli *cli, const char *method)
+{
+    cli_error(cli, TW_INTERNAL, "the node at %s answered %s with a message that lacks what it must have", cli->server,
+        method);
+    return EXIT_TROUBLE;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all verbs of the program share: see main.c. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <uv.h>
+
+#include "base/util.h"
+#include "rpc/client.h"
+
+/* Exit codes beside the task's own (run, result, wait). */
+enum {
+    EXIT_USAGE = 2,       /* the command line is wrong */
+    EXIT_TIMED_OUT = 124, /* the task ran into its time-out, or waiting took too long */
+    EXIT_TROUBLE = 125,   /* the node, the way to it or this program failed */
+    EXIT_SIGNAL = 128,    /* plus the signal that ended the task */
+};
+
+#define CLI_DEFAULT_SERVER "127.0.0.1:50053"
+
+struct cli {
+    const char *server;
+    uint64_t connect_timeout_us; /* 0: the client's default */
+    uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
+    bool json;
+    bool color; /* on standard output */
+    uv_loop_t loop;
+    bool loop_open;
+    struct rpc_client *client; /* made by the first call */
+};
+
+#define CLI_CALL_TIMEOUT_US UINT64_C(30000000)
+#define CLI_NO_TIMEOUT UINT64_MAX
+
+void cli_init(struct cli *cli);
+void cli_done(struct cli *cli);
+
+/* The client, or NULL after a message. */
+struct rpc_client *cli_connect(struct cli *cli);
+
+/*
+ * One call; `method` is the name alone ("GetTask"). On failure the message is printed and the exit code returned; 0 is
+ * success. timeout_us: 0 for the usual one, CLI_NO_TIMEOUT for none. *ret: protobuf_c_message_free_unpacked() it.
+ */
+int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
+    const ProtobufCMessageDescriptor *descriptor, uint64_t timeout_us, void *ret);
+/* The full name for rpc_client_start. */
+const char *cli_method(const char *method, char out[80]);
+/* Prints what a failed call says, naming the server if that is what is not there. Returns the exit code. */
+int cli_report(struct cli *cli, const struct tw_error *error);
+/* A message to standard error, harmless to show, as text or with --json as {"error":{"code":...,"message":...}}. */
+void cli_error(const struct cli *cli, enum tw_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Something worth knowing, to standard error; nothing with --json. */
+void cli_note(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The node broke the contract (a reply without a task). Returns the exit code. */
+int cli_bad_reply(struct cli *cli, const char *method);
+
+/* Frees an unpacked message by scope. */
+static inline void cli_free_message(void *p)
+{
+    ProtobufCMessage *message = *(ProtobufCMessage **)p;
+    if (message)
+        protobuf_c_message_free_unpacked(message, NULL);
+}
+#define CLEANUP_MESSAGE CLEANUP(cli_free_message)
+
+/* The verbs: each parses its part of the command line and returns the exit code. */
+#define CLI_VERBS(X)                                         \
+    X(submit, "hand a task in and print its id")             \
+    X(run, "hand a task in, follow it, and exit as it does") \
+    X(ps, "list tasks")                                      \
+    X(show, "everything about one task")                     \
+    X(logs, "what a task printed")                           \
+    X(result, "the result of a task")                        \
+    X(wait, "wait until tasks have ended")                   \
+    X(stop, "end tasks")                                     \
+    X(status, "the node")
+#define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
+CLI_VERBS(X)
+#undef X
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/follow.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+/* How long a node that was there may be away before a follower gives up, and how often it looks. */
+#define AWAY_MAX_US UINT64_C(60000000)
+enum { AWAY_RETRY_MS = 500 };
+
+struct follower {
+    struct cli *cli;
+    const struct follow_options *options;
+    struct follow_seen *seen;
+    struct output_stream out, err;
+    uint64_t offset; /* where to go on */
+    struct rpc_client_call *call;
+    struct tw_error status;
+    bool done;
+    bool write_failed;
+    bool bad_message;
+    bool progress; /* something came since the last connection */
+};
+
+static int print_json(struct follower *f, const Taskworker__StreamLogsResponse *m)
+{
+    bool is_err = m->stream == TASKWORKER__STREAM_LOGS_RESPONSE__STREAM__STDERR;
+    json_t *line = json_pack("{s:s, s:I}", "stream", is_err ? "stderr" : "stdout", "time_us", (json_int_t)m->time_us);
+    if (!line || json_set_bytes(line, "data", m->data.data, m->data.len) < 0) {
+        json_decref(line);
+        return -1;
+    }
+    if (output_json(f->out.out, line) < 0)
+        return -1;
+    return fflush(f->out.out) == 0 ? 0 : -1;
+}
+
+static void keep_tail(struct follow_seen *seen, const uint8_t *data, size_t len)
+{
+    if (len >= sizeof seen->tail) {
+        data += len - sizeof seen->tail;
+        len = sizeof seen->tail;
+    }
+    size_t keep = MIN(seen->tail_len, sizeof seen->tail - len);
+    memmove(seen->tail, seen->tail + seen->tail_len - keep, keep);
+    if (len)
+        memcpy(seen->tail + keep, data, len);
+    seen->tail_len = keep + len;
+}
+
+static int print_chunk(struct follower *f, const Taskworker__StreamLogsResponse *m)
+{
+    bool is_err = m->stream == TASKWORKER__STREAM_LOGS_RESPONSE__STREAM__STDERR;
+    if (f->cli->json)
+        return print_json(f, m);
+    if (is_err)
+        keep_tail(f->seen, m->data.data, m->data.len);
+    struct output_stream *s = is_err ? &f->err : &f->out;
+    output_stream_write(s, m->data.data, m->data.len);
+    return fflush(s->out) == 0 && !ferror(s->out) ? 0 : -1;
+}
+
+static void on_message(struct rpc_client_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    struct follower *f = ctx;
+    if (f->write_failed || f->bad_message)
+        return;
+    CLEANUP_MESSAGE Taskworker__StreamLogsResponse *m = taskworker__stream_logs_response__unpack(NULL, len, msg);
+    f->bad_message = !m;
+    f->progress = true;
+    if (m) {
+        errno = 0;
+        f->write_failed = print_chunk(f, m) < 0;
+        f->offset = m->next_offset;
+    }
+    if (f->bad_message || f->write_failed)
+        rpc_client_cancel(call);
+}
+
+static void on_done(UNUSED struct rpc_client_call *call, const struct tw_error *status, void *ctx)
+{
+    struct follower *f = ctx;
+    f->status = *status;
+    f->call = NULL;
+    f->done = true;
+}
+
+/* One stream from f->offset to its end; how it ended is in f->status. */
+static int run_stream(struct follower *f)
+{
+    static const struct rpc_client_callbacks callbacks = {.on_message = on_message, .on_done = on_done};
+    Taskworker__StreamLogsRequest request = TASKWORKER__STREAM_LOGS_REQUEST__INIT;
+    char method[80];
+    request.task_id = (char *)f->options->id;
+    request.follow = f->options->follow;
+    request.offset = f->offset;
+    f->done = false;
+    uint64_t timeout_us = f->options->follow ? 0 : f->cli->timeout_us;
+    f->call =
+        rpc_client_start(f->cli->client, cli_method("StreamLogs", method), &request.base, timeout_us, &callbacks, f);
+    if (!f->call) {
+        cli_error(f->cli, TW_RESOURCE_EXHAUSTED, "out of memory");
+        return EXIT_TROUBLE;
+    }
+    while (!f->done)
+        uv_run(&f->cli->loop, UV_RUN_ONCE);
+    if (f->write_failed) {
+        cli_error(f->cli, TW_INTERNAL, "cannot write the output: %s", errno ? strerror(errno) : "output error");
+        return EXIT_TROUBLE;
+    }
+    return f->bad_message ? cli_bad_reply(f->cli, "StreamLogs") : 0;
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Lets the loop run for a while (a signal may come meanwhile). */
+static void pause_loop(struct cli *cli, uint64_t ms)
+{
+    bool over = false;
+    uv_timer_t timer;
+    uv_timer_init(&cli->loop, &timer);
+    timer.data = &over;
+    uv_timer_start(&timer, on_pause_over, ms, 0);
+    while (!over)
+        uv_run(&cli->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&cli->loop, UV_RUN_NOWAIT);
+}
+
+static int stream_with_retries(struct follower *f)
+{
+    uint64_t away_since = 0;
+    for (;;) {
+        f->progress = false;
+        int code = run_stream(f);
+        if (code)
+            return code;
+        if (f->status.code == TW_OK)
+            return 0;
+        if (f->progress)
+            away_since = 0;
+        bool was_there = f->options->known || f->progress || f->offset || away_since;
+        bool lost = f->status.code == TW_UNAVAILABLE && f->options->follow && was_there;
+        if (!lost || (away_since && clock_monotonic_us() - away_since > AWAY_MAX_US))
+            return cli_report(f->cli, &f->status);
+        if (!away_since) {
+            away_since = clock_monotonic_us();
+            cli_note(f->cli, "the connection to %s is lost; trying for a minute to get it back", f->cli->server);
+        }
+        pause_loop(f->cli, AWAY_RETRY_MS);
+    }
+}
+
+int follow_logs(struct cli *cli, const struct follow_options *options, struct follow_seen *ret)
+{
+    struct follower f = {.cli = cli, .options = options, .seen = ret};
+    *ret = (struct follow_seen){0};
+    if (!cli_connect(cli))
+        return EXIT_TROUBLE;
+    output_stream_init(&f.out, stdout, options->raw);
+    output_stream_init(&f.err, stderr, options->raw);
+    int code = stream_with_retries(&f);
+    if (output_stream_flush(&f.err) < 0 || output_stream_flush(&f.out) < 0)
+        code = code ? code : output_finish(cli, EXIT_TROUBLE);
+    ret->mid_line = f.out.mid_line;
+    return code;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/submission.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/fd.h"
+
+/* What a node may be told to accept at most; it has its own, usually lower bound. */
+enum { SOURCE_MAX = 1 << 30 };
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n > m && !memcmp(s + n - m, end, m);
+}
+
+/* The program that the #! line means: the last part of its path, of what follows if that is env. */
+static size_t shebang_program(const char *data, size_t len, char out[64])
+{
+    const char *end = memchr(data, '\n', len), *p = data + 2;
+    end = end ? end : data + len;
+    size_t n = 0;
+    while (p < end) {
+        while (p < end && (*p == ' ' || *p == '\t' || *p == '\r'))
+            p++;
+        const char *word = p;
+        while (p < end && *p != ' ' && *p != '\t' && *p != '\r')
+            p++;
+        const char *slash = memrchr(word, '/', (size_t)(p - word));
+        word = slash ? slash + 1 : word;
+        n = MIN((size_t)(p - word), (size_t)63);
+        memcpy(out, word, n);
+        out[n] = '\0';
+        /* env, its options and its variables stand before the program. */
+        if (strcmp(out, "env") != 0 && out[0] != '-' && !memchr(out, '=', n))
+            break;
+    }
+    return n;
+}
+
+const char *submission_guess_type(const char *name, const char *data, size_t len)
+{
+    char program[64] = "";
+    if (ends_with(name, ".py"))
+        return "python";
+    if (ends_with(name, ".sh"))
+        return "shell";
+    if (len > 2 && !memcmp(data, "#!", 2) && shebang_program(data, len, program) > 0) {
+        if (!strncmp(program, "python", 6))
+            return "python";
+        static const char *const shells[] = {"sh", "bash", "dash", "ash", "ksh", "busybox"};
+        for (size_t i = 0; i < ARRAY_LEN(shells); i++) {
+            if (!strcmp(program, shells[i]))
+                return "shell";
+        }
+        return NULL;
+    }
+    return strcmp(name, "-") ? NULL : "python";
+}
+
+char *submission_quote(char *const *words, size_t n, size_t *ret_len)
+{
+    CLEANUP_BUF struct buf out = BUF_INIT(SOURCE_MAX);
+    buf_append_str(&out, "exec");
+    for (size_t i = 0; i < n; i++) {
+        buf_append_str(&out, " '");
+        for (const char *p = words[i]; *p; p++) {
+            if (*p == '\'')
+                buf_append_str(&out, "'\\''");
+            else
+                buf_append_u8(&out, (uint8_t)*p);
+        }
+        buf_append_u8(&out, '\'');
+    }
+    buf_append_u8(&out, '\n');
+    return out.error ? NULL : buf_steal(&out, ret_len);
+}
+
+static int read_source(struct cli *cli, struct submission *s, const char *name)
+{
+    CLEANUP_BUF struct buf data = BUF_INIT(SOURCE_MAX);
+    bool is_stdin = !strcmp(name, "-");
+    CLEANUP_FD int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(name, O_RDONLY | O_CLOEXEC);
+    const char *shown = is_stdin ? "standard input" : name;
+    int failed = fd < 0 ? errno : 0;
+    while (!failed) {
+        uint8_t *to = buf_reserve(&data, MIN(MAX(data.cap - data.len, (size_t)65536), SOURCE_MAX - data.len + 1));
+        ssize_t n = to ? fd_read_all(fd, to, MAX(data.cap - data.len, (size_t)1)) : data.error;
+        if (n <= 0) {
+            failed = (int)-n;
+            break;
+        }
+        data.len += (size_t)n;
+    }
+    if (failed == E2BIG) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "%s is longer than 1 GiB, which no node accepts", shown);
+        return EXIT_TROUBLE;
+    }
+    if (failed) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "cannot read %s: %s", shown, strerror(failed));
+        return EXIT_TROUBLE;
+    }
+    if (data.len == 0) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "%s is empty: there is nothing to run", shown);
+        return EXIT_TROUBLE;
+    }
+    s->data = buf_steal(&data, &s->data_len);
+    return 0;
+}
+
+static int out_of_memory(struct cli *cli)
+{
+    cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
+    return EXIT_TROUBLE;
+}
+
+static int make_env(struct cli *cli, struct submission *s)
+{
+    size_t n = s->env.n;
+    s->entries = calloc(n + 1, sizeof *s->entries);
+    s->entry_pointers = calloc(n + 1, sizeof(void *));
+    s->names = calloc(n + 1, sizeof(void *));
+    if (!s->entries || !s->entry_pointers || !s->names)
+        return out_of_memory(cli);
+    for (size_t i = 0; i < n; i++) {
+        const char *given = s->env.items[i], *equals = strchr(given, '=');
+        size_t len = equals ? (size_t)(equals - given) : strlen(given);
+        char *name = s->names[i] = strndup(given, len);
+        if (!name)
+            return out_of_memory(cli);
+        s->n_env++;
+        char *value = equals ? (char *)equals + 1 : getenv(name);
+        if (len == 0) {
+            cli_error(cli, TW_INVALID_ARGUMENT, "--env \"%.60s\" has no name; write NAME=VALUE", given);
+            return EXIT_USAGE;
+        }
+        if (!value) {
+            cli_error(cli, TW_INVALID_ARGUMENT, "--env %s: there is no such variable here to copy; write %s=VALUE",
+                name, name);
+            return EXIT_USAGE;
+        }
+        s->entries[i] = (Taskworker__ExecuteTaskRequest__EnvEntry)TASKWORKER__EXECUTE_TASK_REQUEST__ENV_ENTRY__INIT;
+        s->entries[i].key = name;
+        s->entries[i].value = value;
+        s->entry_pointers[i] = &s->entries[i];
+    }
+    return 0;
+}
+
+/* The fields that do not depend on where the source comes from. */
+static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
+{
+    int code = make_env(cli, s);
+    if (code)
+        return code;
+    s->request = (Taskworker__ExecuteTaskRequest)TASKWORKER__EXECUTE_TASK_REQUEST__INIT;
+    if (s->id)
+        s->request.task_id = (char *)s->id;
+    s->request.task_type = (char *)type;
+    s->request.task_data = (ProtobufCBinaryData){.data = (uint8_t *)s->data, .len = s->data_len};
+    s->request.timeout_ms = (int64_t)((s->timeout_us + 999) / 1000);
+    s->request.args = args;
+    s->request.n_args = n_args;
+    s->request.env = s->entry_pointers;
+    s->request.n_env = s->n_env;
+    s->request.retries = (uint32_t)s->retries;
+    return 0;
+}
+
+int submission_make(struct cli *cli, struct submission *s, const struct arguments *args)
+{
+    const char *name = args->words.items[0];
+    int code = read_source(cli, s, name);
+    if (code)
+        return code;
+    const char *type = s->type ? s->type : submission_guess_type(name, s->data, s->data_len);
+    if (!type) {
+        cli_error(cli, TW_INVALID_ARGUMENT,
+            "cannot tell the type of %s: its name ends in neither .py nor .sh and its first line names neither Python "
+            "nor "
+            "a shell; say --type=python or --type=shell",
+            name);
+        return EXIT_USAGE;
+    }
+    return fill_request(cli, s, type, args->rest, args->n_rest);
+}
+
+int submission_make_command(struct cli *cli, struct submission *s, char **words, size_t n)
+{
+    if (s->type && strcmp(s->type, "shell") != 0) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "a command is a task of type shell, not %.60s", s->type);
+        return EXIT_USAGE;
+    }
+    s->data = submission_quote(words, n, &s->data_len);
+    return s->data ? fill_request(cli, s, "shell", NULL, 0) : out_of_memory(cli);
+}
+
+void submission_done(struct submission *s)
+{
+    for (size_t i = 0; s->names && i < s->n_env; i++)
+        free(s->names[i]);
+    free(s->names);
+    free(s->entries);
+    free(s->entry_pointers);
+    free(s->data);
+    words_done(&s->env);
+}

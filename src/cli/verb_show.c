@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "cli/options.h"
+#include "cli/output.h"
+
+static void print_field(const char *name, const char *text)
+{
+    printf("%-10s ", name);
+    output_text(stdout, text);
+    putchar('\n');
+}
+
+static void print_time(const char *name, int64_t us)
+{
+    char text[CLOCK_TEXT_MAX];
+    if (us > 0)
+        print_field(name, clock_format((uint64_t)us, text));
+}
+
+static void print_usage(const Taskworker__Task *t)
+{
+    char wall[32], user[32], system[32], memory[32];
+    const Taskworker__Usage *u = t->usage;
+    if (!u || !u->wall_us)
+        return;
+    printf("%-10s %s wall, %s user, %s system, %s memory at most\n", "used", format_span(u->wall_us, wall),
+        format_span(u->user_us, user), format_span(u->system_us, system), format_bytes(u->max_rss_bytes, memory));
+}
+
+static void print_task(const struct cli *cli, const Taskworker__Task *t)
+{
+    char reason[32], text[32];
+    print_field("id", t->task_id);
+    print_field("type", t->task_type);
+    if (*t->owner)
+        print_field("owner", t->owner);
+    printf("%-10s %s%s%s", "state", color_of_state(cli, t->state), task_state_name(t->state), color_off(cli));
+    if (t->reason)
+        printf(" (%s)", task_reason_name(t->reason, reason));
+    putchar('\n');
+    if (*t->message)
+        print_field("message", t->message);
+    if (task_has_ended(t))
+        printf("%-10s %d%s", "exit code", t->exit_code, t->signal ? "" : "\n");
+    if (task_has_ended(t) && t->signal)
+        printf(", signal %d\n", t->signal);
+    printf("%-10s %u of %llu\n", "attempt", t->attempt, (unsigned long long)t->retries + 1);
+    if (t->timeout_ms > 0)
+        print_field("time-out", format_span((uint64_t)t->timeout_ms * 1000, text));
+    print_time("created", t->created_us);
+    print_time("started", t->started_us);
+    print_time("finished", t->finished_us);
+    print_usage(t);
+    printf("%-10s %s\n", "result", format_bytes(t->result_size, text));
+    printf("%-10s %s%s\n", "log", format_bytes(t->log_size, text), t->log_truncated ? ", not all of it was kept" : "");
+    if (*t->error) {
+        puts("error");
+        output_block(stdout, t->error, "  ");
+    }
+}
+
+int verb_show(struct cli *cli, int argc, char **argv)
+{
+    const struct option options[] = {
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
+            .help = "how long to wait for an answer [30s]"},
+    };
+    const struct syntax syntax = {
+        .verb = "show",
+        .usage = "[OPTION]... ID",
+        .text = "Prints everything that the node knows about a task.",
+        .example = "  hivemind show task_001\n"
+                   "  hivemind show --json task_001 | jq .usage",
+        .options = options,
+        .n_options = ARRAY_LEN(options),
+        .min_words = 1,
+        .max_words = 1,
+    };
+    struct arguments args;
+    CLEANUP_MESSAGE Taskworker__GetTaskResponse *response = NULL;
+    Taskworker__GetTaskRequest request = TASKWORKER__GET_TASK_REQUEST__INIT;
+    int code = 0;
+    if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
+        request.task_id = (char *)args.words.items[0];
+        code = cli_call(cli, "GetTask", &request.base, &taskworker__get_task_response__descriptor, 0, &response);
+        if (!code && !response->task)
+            code = cli_bad_reply(cli, "GetTask");
+        if (!code && cli->json)
+            output_json(stdout, json_task(response->task));
+        else if (!code)
+            print_task(cli, response->task);
+        code = output_finish(cli, code);
+    }
+    arguments_done(&args);
+    return code;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "cli/options.h"
+#include "cli/output.h"
+
+static const char *state_name(Taskworker__GetStatusResponse__State state)
+{
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&taskworker__get_status_response__state__descriptor, (int)state);
+    return v ? v->name : "?";
+}
+
+static json_t *to_json(const Taskworker__GetStatusResponse *r)
+{
+    json_t *warnings = json_array();
+    for (size_t i = 0; warnings && i < r->n_warnings; i++)
+        json_array_append_new(warnings, json_text(r->warnings[i]));
+    return json_pack("{s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "node_id",
+        json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
+        (json_int_t)r->started_us, "max_concurrent_tasks", (json_int_t)r->max_concurrent_tasks, "running_tasks",
+        (json_int_t)r->running_tasks, "queued_tasks", (json_int_t)r->queued_tasks, "max_queued_tasks",
+        (json_int_t)r->max_queued_tasks, "max_task_size", (json_int_t)r->max_task_size, "accepted_tasks",
+        (json_int_t)r->accepted_tasks, "completed_tasks", (json_int_t)r->completed_tasks, "failed_tasks",
+        (json_int_t)r->failed_tasks, "stopped_tasks", (json_int_t)r->stopped_tasks, "warnings", warnings);
+}
+
+static void print_status(const struct cli *cli, const Taskworker__GetStatusResponse *r)
+{
+    char text[32];
+    uint64_t now = clock_wall_us(), started = r->started_us > 0 ? (uint64_t)r->started_us : now;
+    bool serving = r->state == TASKWORKER__GET_STATUS_RESPONSE__STATE__SERVING;
+    fputs("node       ", stdout);
+    output_text(stdout, r->node_id);
+    fputs(" at ", stdout);
+    output_text(stdout, cli->server);
+    fputs("\nversion    ", stdout);
+    output_text(stdout, r->version);
+    printf("\nstate      %s%s%s, up %s\n", cli->color ? (serving ? "\033[32m" : "\033[33m") : "", state_name(r->state),
+        color_off(cli), format_span(now > started ? now - started : 0, text));
+    printf("tasks      %u running of at most %u, %u waiting of at most %u\n", r->running_tasks, r->max_concurrent_tasks,
+        r->queued_tasks, r->max_queued_tasks);
+    printf("so far     %llu accepted, %llu completed, %llu failed, %llu stopped\n",
+        (unsigned long long)r->accepted_tasks, (unsigned long long)r->completed_tasks,
+        (unsigned long long)r->failed_tasks, (unsigned long long)r->stopped_tasks);
+    printf("task size  at most %s\n", format_bytes(r->max_task_size, text));
+    for (size_t i = 0; i < r->n_warnings; i++) {
+        printf("%swarning%s    ", cli->color ? "\033[33m" : "", color_off(cli));
+        output_text(stdout, r->warnings[i]);
+        putchar('\n');
+    }
+}
+
+int verb_status(struct cli *cli, int argc, char **argv)
+{
+    const struct option options[] = {
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
+            .help = "how long to wait for an answer [30s]"},
+    };
+    const struct syntax syntax = {
+        .verb = "status",
+        .usage = "[OPTION]...",
+        .text = "Prints how the node is: what it does, what it has done since it was started, what it cannot do.",
+        .example = "  hivemind status\n"
+                   "  hivemind status --server 10.0.0.7:50053 --json",
+        .options = options,
+        .n_options = ARRAY_LEN(options),
+    };
+    struct arguments args;
+    CLEANUP_MESSAGE Taskworker__GetStatusResponse *response = NULL;
+    Taskworker__GetStatusRequest request = TASKWORKER__GET_STATUS_REQUEST__INIT;
+    int code = 0;
+    if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
+        code = cli_call(cli, "GetStatus", &request.base, &taskworker__get_status_response__descriptor, 0, &response);
+        if (!code && cli->json)
+            output_json(stdout, to_json(response));
+        else if (!code)
+            print_status(cli, response);
+        code = output_finish(cli, code);
+    }
+    arguments_done(&args);
+    return code;
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The library's face: puts store, runtime, engine and RPC server together on one loop, and takes them down again in the
+ * order in which they need each other:
+ *
+ *   engine drains (running tasks end, all is on disk) -> RPC server drains (last answers go out) -> runtime closes
+ *   (sandboxes, launcher) -> store closes -> the loop has nothing left
+ *
+ * While the engine drains the server keeps answering, so that an operator can see what it is waiting for.
+ */
+#include "lib/worker_internal.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/parse.h"
+
+enum {
+    DEFAULT_CONCURRENT = 4,
+    DEFAULT_QUEUED = 10000,
+    DEFAULT_MAX_SLOTS = 1024,
+    DEFAULT_UID_BASE = 1900000000,
+    DEFAULT_MAX_TASK = 100 << 20,
+    DEFAULT_MAX_RESULT = 16 << 20,
+    DEFAULT_MAX_LOG = 64 << 20,
+};
+static const uint64_t default_timeout_us = 300ull * 1000000;
+static const uint64_t rpc_grace_us = 2ull * 1000000;
+
+/* --- the launcher --- */
+
+int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error)
+{
+    struct tw_launcher *l = calloc(1, sizeof *l);
+    if (!l)
+        return error_oom(error);
+    struct launcher_options o = {
+        .libexec_dir = options && options->libexec_dir ? options->libexec_dir : HIVEMIND_LIBEXECDIR,
+        .max_slots = options && options->max_slots ? options->max_slots : DEFAULT_MAX_SLOTS,
+        .uid_base = options && options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
+        .python = options ? options->python : NULL,
+    };
+    if (launcher_start(&o, &l->launcher, error) < 0) {
+        free(l);
+        return -1;
+    }
+    *ret = l;
+    return 0;
+}
+
+void tw_launcher_free(struct tw_launcher *launcher)
+{
+    if (launcher)
+        launcher_free(launcher->launcher);
+    free(launcher);
+}
+
+/* --- the way down --- */
+
+static void worker_stopped(struct tw_worker *w)
+{
+    w->stopped = true;
+    log_debug("the worker has stopped");
+    if (w->on_stopped)
+        w->on_stopped(w->on_stopped_ctx);
+}
+
+static void on_wake_closed(uv_handle_t *handle)
+{
+    worker_stopped(handle->data);
+}
+
+static void on_store_closed(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    w->store = NULL;
+    uv_close((uv_handle_t *)&w->wake, on_wake_closed);
+}
+
+static void on_runtime_closed(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    w->runtime = NULL;
+    engine_free(STEAL(w->engine));
+    if (w->store)
+        store_close(w->store, on_store_closed, w);
+    else
+        on_store_closed(w);
+}
+
+static void on_rpc_drained(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    if (w->server) {
+        rpc_server_free(STEAL(w->server));
+        rpc_health_free(STEAL(w->health));
+    }
+    if (w->runtime)
+        w->runtime->ops->close(w->runtime, on_runtime_closed, w);
+    else
+        on_runtime_closed(w);
+}
+
+static void on_engine_drained(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    worker_close_calls(w);
+    if (w->server)
+        rpc_server_drain(w->server, rpc_grace_us, on_rpc_drained, w);
+    else
+        on_rpc_drained(w);
+}
+
+static void begin_shutdown(struct tw_worker *w, int how)
+{
+    if (how <= w->shutting_down)
+        return;
+    if (!w->shutting_down && w->health)
+        rpc_health_shutdown(w->health);
+    w->shutting_down = how;
+    engine_shutdown(w->engine, how == TW_SHUTDOWN_STOP, on_engine_drained, w);
+}
+
+/* Without sandboxes there is nothing to do here. What is queued waits for the next start. */
+static void on_broken(void *ctx, const struct tw_error *error)
+{
+    struct tw_worker *w = ctx;
+    log_error("the node stops: %s", error->message);
+    w->failure = *error;
+    begin_shutdown(w, TW_SHUTDOWN_DRAIN);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    struct tw_worker *w = async->data;
+    worker_run_calls(w);
+    int how = atomic_load(&w->asked);
+    if (how)
+        begin_shutdown(w, how);
+}
+
+void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how)
+{
+    int seen = atomic_load(&worker->asked);
+    while (seen < (int)how && !atomic_compare_exchange_weak(&worker->asked, &seen, (int)how))
+        ;
+    uv_async_send(&worker->wake);
+}
+
+const char *tw_worker_failure(const struct tw_worker *worker)
+{
+    return worker->failure.code != TW_OK ? worker->failure.message : NULL;
+}
+
+void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx)
+{
+    worker->on_stopped = on_stopped;
+    worker->on_stopped_ctx = ctx;
+}
+
+/* --- life --- */
+
+static struct engine_options engine_options_from(const struct tw_worker *w, const struct tw_worker_options *o)
+{
+    return (struct engine_options){
+        .loop = w->loop,
+        .store = w->store,
+        .runtime = w->runtime,
+        .max_running = o->max_concurrent_tasks ? o->max_concurrent_tasks : DEFAULT_CONCURRENT,
+        .max_queued = o->max_queued_tasks ? o->max_queued_tasks : DEFAULT_QUEUED,
+        .default_timeout_us = o->default_timeout_us ? o->default_timeout_us : default_timeout_us,
+        .max_task_size = w->max_task_size,
+        .max_result_size = o->max_result_size ? o->max_result_size : DEFAULT_MAX_RESULT,
+        .max_log_size = o->max_log_size ? o->max_log_size : DEFAULT_MAX_LOG,
+    };
+}
+
+/* Takes the launcher over, whatever comes of it. */
+static int build(
+    struct tw_worker *w, const struct tw_worker_options *o, struct tw_launcher *launcher, struct tw_error *error)
+{
+    unsigned slots = o->max_concurrent_tasks ? o->max_concurrent_tasks : DEFAULT_CONCURRENT;
+    struct store_options store_options = {.path = o->storage_path};
+    if (!launcher && tw_launcher_start(NULL, &launcher, error) < 0)
+        return -1;
+    const char *warning = launcher_warning(launcher->launcher);
+    if (warning)
+        w->warning = strdup(warning);
+    if (store_open(w->loop, &store_options, &w->store, error) < 0 ||
+        sandbox_new(w->loop, launcher->launcher, slots, &w->runtime, error) < 0) {
+        tw_launcher_free(launcher);
+        return -1;
+    }
+    free(launcher); /* what was in it is the runtime's now */
+    w->runtime->on_broken = on_broken;
+    w->runtime->on_broken_ctx = w;
+    struct engine_options engine_options = engine_options_from(w, o);
+    if (engine_new(&engine_options, &w->engine, error) < 0)
+        return -1;
+    engine_start(w->engine);
+    return 0;
+}
+
+static int worker_init(struct tw_worker *w, const struct tw_worker_options *options, struct tw_error *error)
+{
+    if (!options->storage_path || !*options->storage_path)
+        return error_set(error, TW_INVALID_ARGUMENT, "storage_path is missing");
+    if (sodium_init() < 0)
+        return error_set(error, TW_INTERNAL, "libsodium cannot be initialised");
+    w->node_id = strdup(options->node_id ? options->node_id : "worker");
+    if (!w->node_id)
+        return error_oom(error);
+    w->loop = options->loop;
+    int r = w->loop ? 0 : uv_loop_init(&w->own_loop);
+    if (r == 0 && !w->loop)
+        w->loop = &w->own_loop;
+    if (r == 0)
+        r = uv_async_init(w->loop, &w->wake, on_wake);
+    w->wake.data = w;
+    return r < 0 ? error_set_errno(error, r, "cannot set up the event loop") : 0;
+}
+
+int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error)
+{
+    struct tw_worker *w = calloc(1, sizeof *w);
+    if (!w) {
+        tw_launcher_free(options->launcher);
+        return error_oom(error);
+    }
+    w->max_task_size = options->max_task_size ? options->max_task_size : DEFAULT_MAX_TASK;
+    list_init(&w->calls);
+    pthread_mutex_init(&w->lock, NULL);
+    if (worker_init(w, options, error) < 0) {
+        tw_launcher_free(options->launcher);
+        w->stopped = true;
+        tw_worker_free(w);
+        return -1;
+    }
+    if (build(w, options, options->launcher, error) < 0) {
+        engine_free(STEAL(w->engine));
+        on_rpc_drained(w); /* what there is goes down in order, now */
+        while (!w->stopped)
+            uv_run(w->loop, UV_RUN_ONCE);
+        tw_worker_free(w);
+        return -1;
+    }
+    *ret = w;
+    return 0;
+}
+
+int tw_worker_run(struct tw_worker *worker)
+{
+    if (worker->loop != &worker->own_loop)
+        return -1;
+    /* A peer that hangs up must not kill the program. */
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, NULL);
+    uv_run(worker->loop, UV_RUN_DEFAULT);
+    return 0;
+}
+
+void tw_worker_free(struct tw_worker *worker)
+{
+    if (!worker)
+        return;
+    if (!worker->stopped) { /* its loop never ran: let it go down in order */
+        tw_worker_shutdown(worker, TW_SHUTDOWN_STOP);
+        while (!worker->stopped)
+            uv_run(worker->loop, UV_RUN_ONCE);
+    }
+    if (worker->loop == &worker->own_loop)
+        uv_loop_close(worker->loop);
+    pthread_mutex_destroy(&worker->lock);
+    free(worker->node_id);
+    free(worker->warning);
+    free(worker);
+}
+
+void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options)
+{
+    engine_set_limits(
+        worker->engine, options->max_concurrent_tasks, options->max_queued_tasks, options->default_timeout_us);
+}
+
+const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
+{
+    return n == 0 ? worker->warning : NULL;
+}
+
+/* --- the RPC service --- */
+
+int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *options, struct tw_error *error)
+{
+    if (worker->server)
+        return error_set(error, TW_FAILED_PRECONDITION, "this worker listens already");
+    struct rpc_server_options o = {
+        .host = options->host,
+        .port = options->port,
+        .max_connections = options->max_connections,
+        .max_inflight = options->max_inflight,
+    };
+    if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0)
+        return -1;
+    worker->service_warnings[0] = worker->warning;
+    worker->service = (struct taskworker_service){
+        .loop = worker->loop,
+        .engine = worker->engine,
+        .store = worker->store,
+        .node_id = worker->node_id,
+        .started_us = clock_wall_us(),
+        .warnings = worker->service_warnings,
+        .n_warnings = worker->warning ? 1 : 0,
+    };
+    if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
+        rpc_health_new(worker->server, &worker->health, error) < 0 ||
+        rpc_health_set(worker->health, "", true) < 0 ||
+        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
+        rpc_server_free(STEAL(worker->server));
+        rpc_health_free(STEAL(worker->health));
+        return -1;
+    }
+    worker->port = rpc_server_port(worker->server);
+    return 0;
+}
+
+uint16_t tw_worker_rpc_port(const struct tw_worker *worker)
+{
+    return worker->port;
+}
+
+/* --- small things --- */
+
+const char *tw_version(void)
+{
+    return HIVEMIND_VERSION;
+}
+
+void tw_log_set_level(enum tw_log_level level)
+{
+    log_set_level((enum log_level)level);
+}
+
+void tw_log_set_handler(void (*handler)(enum tw_log_level level, const char *message, void *ctx), void *ctx)
+{
+    _Static_assert((int)TW_LOG_ERROR == LOG_ERROR && (int)TW_LOG_DEBUG == LOG_DEBUG, "the same levels");
+    log_set_handler((log_handler)handler, ctx);
+}

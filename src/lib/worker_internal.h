@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker behind include/taskworker/worker.h; private to src/lib. */
+#ifndef LIB_WORKER_INTERNAL_H
+#define LIB_WORKER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <taskworker/taskworker.h>
+
+#include "base/list.h"
+#include "exec/sandbox.h"
+#include "rpc/health.h"
+#include "rpc/server.h"
+#include "rpc/taskworker_service.h"
+#include "store/store.h"
+#include "task/engine.h"
+
+struct tw_launcher {
+    struct launcher *launcher;
+};
+
+struct tw_worker {
+    uv_loop_t *loop;
+    uv_loop_t own_loop;
+    char *node_id;
+    char *warning; /* or NULL */
+    struct store *store;
+    struct runtime *runtime;
+    struct engine *engine;
+    uint64_t max_task_size;
+
+    struct rpc_server *server; /* NULL until tw_worker_listen, and after it has drained */
+    struct rpc_health *health;
+    uint16_t port;
+    struct taskworker_service service;
+    const char *service_warnings[1];
+
+    uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
+    atomic_int asked;  /* enum tw_shutdown, 0: none */
+    int shutting_down; /* what was begun of it, loop thread */
+    bool stopped;
+    struct tw_error failure; /* why it stopped by itself; code TW_OK: it did not */
+    void (*on_stopped)(void *ctx);
+    void *on_stopped_ctx;
+
+    pthread_mutex_t lock; /* the two below */
+    struct list calls;    /* struct thread_call, from other threads */
+    bool closed;          /* no call is taken any more */
+};
+
+/* calls.c: carries out what other threads have asked for. */
+void worker_run_calls(struct tw_worker *worker);
+/* Refuses calls from now on; those on their way were answered by the engine. */
+void worker_close_calls(struct tw_worker *worker);
+
+#endif

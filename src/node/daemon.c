@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of a start matters. The launcher is started first, as a process of its own, while the program may still be
+ * root; then root is given up for good; only then is anything opened that bytes from outside flow through: the store and
+ * the network. From there on one loop runs everything, on this thread: the library's work and the signals. A signal never
+ * does more than ask the library to shut down; the loop ends when the library says that it has stopped, and what is left
+ * is closed in the reverse order of the start. Two timers bound this: one turns a drain into a stop, one gives up on a stop
+ * that does not end, which loses nothing, since everything that was accepted is on disk.
+ */
+#include "node/daemon.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <taskworker/taskworker.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/notify.h"
+#include "node/privileges.h"
+
+/* How long a stop may take: killing tasks and closing files is a matter of milliseconds. */
+enum { STOP_GRACE_MS = 15000, FILES_MAX = 1 << 20 };
+
+static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+enum phase {
+    PHASE_RUNNING,
+    PHASE_DRAINING,
+    PHASE_STOPPING,
+};
+
+struct node {
+    struct config *config;
+    const struct config_input *input;
+    struct notify notify;
+    struct identity identity;
+    char *storage;          /* absolute */
+    bool storage_temporary; /* remove it at the end */
+    struct tw_launcher *launcher;
+    struct tw_worker *worker;
+    uv_loop_t loop;
+    uv_signal_t signals[ARRAY_LEN(watched_signals)];
+    uv_timer_t timer;
+    bool handles_open;
+    enum phase phase;
+    bool stopped;
+};
+
+static int fail(const struct tw_error *error, const char *doing)
+{
+    log_error("%s: %s", doing, error->message);
+    return -1;
+}
+
+/* --- log --- */
+
+static void on_library_log(enum tw_log_level level, const char *message, UNUSED void *ctx)
+{
+    static const enum log_level levels[] = {[TW_LOG_ERROR] = LOG_ERROR,
+        [TW_LOG_WARNING] = LOG_WARNING,
+        [TW_LOG_INFO] = LOG_INFO,
+        [TW_LOG_DEBUG] = LOG_DEBUG};
+    log_write((size_t)level < ARRAY_LEN(levels) ? levels[level] : LOG_ERROR, "%s", message);
+}
+
+/* The choices of LOG_LEVEL stand in the order of both enums, those of LOG_FORMAT in the order of enum log_format. */
+static void apply_log_settings(const struct config *c)
+{
+    log_set_output(STDERR_FILENO, (enum log_format)config_number(c, SETTING_LOG_FORMAT));
+    log_set_level((enum log_level)config_number(c, SETTING_LOG_LEVEL));
+    tw_log_set_level((enum tw_log_level)config_number(c, SETTING_LOG_LEVEL));
+}
+
+static void log_config_warnings(const struct node *node)
+{
+    const struct config *c = node->config;
+    for (enum setting_id id = 0; id < SETTING_MAX; id++) {
+        if (setting_get(id)->group == GROUP_LATER && config_given(c, id) && strncmp(c->values[id].where, "as ", 3) != 0)
+            log_warning("%s is set (%s), but has no effect in this version", setting_get(id)->key, c->values[id].where);
+    }
+    if (config_number(c, SETTING_DEV))
+        log_warning(
+            "DEVELOPMENT MODE (--dev): no authentication; do not use this for anything that matters. State is in "
+            "%s%s",
+            node->storage, node->storage_temporary ? ", which is removed at the end" : "");
+    if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)))
+        log_warning("INSECURE: listening on %s without authentication: whoever reaches the port can run tasks here",
+            config_text(c, SETTING_GRPC_HOST));
+    if (!node->input->root && config_given(c, SETTING_WORKER_USER))
+        log_warning("WORKER_USER is set (%s), but has no effect: only root can become somebody else",
+            c->values[SETTING_WORKER_USER].where);
+    if (node->input->root && node->identity.uid == 0)
+        log_warning("this user namespace maps nobody but root: the worker stays what it is");
+}
+
+/* --- start --- */
+
+static int prepare_storage(struct node *node)
+{
+    struct tw_error error = {0};
+    char absolute[PATH_MAX];
+    const char *path = config_text(node->config, SETTING_STORAGE_PATH);
+    if (!path) {
+        if (storage_make_temporary(&node->identity, &node->storage, &error) < 0)
+            return fail(&error, "cannot start");
+        node->storage_temporary = true;
+        return 0;
+    }
+    if (storage_prepare(path, &node->identity, &error) < 0)
+        return fail(&error, "cannot start");
+    node->storage = strdup(realpath(path, absolute) ? absolute : path);
+    if (!node->storage)
+        log_error("cannot start: out of memory");
+    return node->storage ? 0 : -1;
+}
+
+/* What a start needs from the disk, so that its absence is told in the words of the settings. */
+static int check_programs(const struct config *c)
+{
+    static const char *const helpers[] = {"hivemind-launcher", "hivemind-slot"};
+    const struct setting_value *folder = &c->values[SETTING_LIBEXEC_DIR], *python = &c->values[SETTING_PYTHON];
+    for (size_t i = 0; i < ARRAY_LEN(helpers); i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", folder->text, helpers[i]);
+        if (access(path, X_OK) < 0) {
+            log_error("cannot start: cannot run %s: %s; LIBEXEC_DIR is \"%s\" (%s)", path, strerror(errno),
+                folder->text, folder->where);
+            return -1;
+        }
+    }
+    if (access(python->text, X_OK) == 0)
+        return 0;
+    log_write(config_given(c, SETTING_PYTHON) ? LOG_ERROR : LOG_WARNING,
+        "cannot run %s: %s; PYTHON is \"%s\" (%s), and python tasks need it", python->text, strerror(errno),
+        python->text, python->where);
+    return config_given(c, SETTING_PYTHON) ? -1 : 0;
+}
+
+static int start_launcher(struct node *node)
+{
+    struct tw_error error = {0};
+    const struct config *c = node->config;
+    struct tw_launcher_options options = {
+        .size = sizeof options,
+        .libexec_dir = config_text(c, SETTING_LIBEXEC_DIR),
+        .max_slots = NODE_SLOTS_MAX,
+        .slot_uid_base = (uint32_t)config_number(c, SETTING_SLOT_UID_BASE),
+        .python = config_text(c, SETTING_PYTHON),
+    };
+    if (tw_launcher_start(&options, &node->launcher, &error) < 0)
+        return fail(&error, "cannot start the launcher of sandboxes");
+    return 0;
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    rlim_t wanted = MIN(limit.rlim_max, (rlim_t)FILES_MAX);
+    if (limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("cannot raise the limit of open files to %llu: %s", (unsigned long long)wanted, strerror(errno));
+}
+
+/* The memory holds what tasks were given. A piped core handler ignores the limit, hence both. */
+static void forbid_core_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+#ifdef HIVEMIND_SANITIZED /* the leak check attaches to the process, and giving up root forbids that as well */
+    (void)prctl(PR_SET_DUMPABLE, 1);
+#else
+    (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+static int settle_process(struct node *node)
+{
+    struct tw_error error = {0};
+    char threads[24];
+    (void)umask(077); /* from here on: the folders above the storage folder may be anybody's */
+    (void)signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    snprintf(threads, sizeof threads, "%llu", (unsigned long long)config_number(node->config, SETTING_MAX_WORKERS));
+    if (setenv("UV_THREADPOOL_SIZE", threads, 1) < 0) {
+        log_error("cannot start: out of memory");
+        return -1;
+    }
+    if (node->input->root && privileges_drop(&node->identity, &error) < 0)
+        return fail(&error, "cannot give up root");
+    forbid_core_dumps();
+    if (access(node->storage, R_OK | W_OK | X_OK) < 0) {
+        log_error("cannot start: uid %u cannot use STORAGE_PATH %s: %s; check the rights of the folders above it",
+            (unsigned)node->identity.uid, node->storage, strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static void worker_options(const struct node *node, const struct config *c, struct tw_worker_options *ret)
+{
+    *ret = (struct tw_worker_options){
+        .size = sizeof *ret,
+        .node_id = config_text(c, SETTING_NODE_ID),
+        .storage_path = node->storage,
+        .max_concurrent_tasks = (uint32_t)config_number(c, SETTING_MAX_CONCURRENT_TASKS),
+        .max_queued_tasks = (uint32_t)config_number(c, SETTING_MAX_QUEUED_TASKS),
+        .default_timeout_us = config_number(c, SETTING_DEFAULT_TIMEOUT),
+        .max_task_size = config_number(c, SETTING_MAX_TASK_SIZE),
+        .max_result_size = config_number(c, SETTING_MAX_RESULT_SIZE),
+        .max_log_size = config_number(c, SETTING_MAX_LOG_SIZE),
+    };
+}
+
+static void on_stopped(void *ctx)
+{
+    struct node *node = ctx;
+    node->stopped = true;
+    uv_stop(&node->loop);
+}
+
+static int start_worker(struct node *node)
+{
+    struct tw_error error = {0};
+    struct tw_worker_options options;
+    worker_options(node, node->config, &options);
+    options.loop = &node->loop;
+    options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
+    if (tw_worker_new(&options, &node->worker, &error) < 0)
+        return fail(&error, "cannot start");
+    tw_worker_set_on_stopped(node->worker, on_stopped, node);
+    struct tw_rpc_options rpc = {
+        .size = sizeof rpc,
+        .host = config_text(node->config, SETTING_GRPC_HOST),
+        .port = (uint16_t)config_number(node->config, SETTING_GRPC_PORT),
+    };
+    if (tw_worker_listen(node->worker, &rpc, &error) < 0)
+        return fail(&error, "cannot serve");
+    return 0;
+}
+
+/* --- shutdown --- */
+
+static void tell_manager(const struct node *node, const char *text)
+{
+    int r = notify_send(&node->notify, "%s", text);
+    if (r < 0)
+        log_warning("cannot tell the service manager how it goes: %s", strerror(-r));
+}
+
+static void on_stop_overdue(UNUSED uv_timer_t *timer)
+{
+    log_error(
+        "stopping took longer than %d s: giving up; nothing is lost, the next start tidies up", STOP_GRACE_MS / 1000);
+    _exit(1);
+}
+
+static void stop_now(struct node *node, const char *why)
+{
+    if (node->phase == PHASE_STOPPING)
+        return;
+    node->phase = PHASE_STOPPING;
+    log_info("stopping all tasks: %s", why);
+    tell_manager(node, "STOPPING=1\nSTATUS=Stopping all tasks");
+    uv_timer_start(&node->timer, on_stop_overdue, STOP_GRACE_MS, 0);
+    tw_worker_shutdown(node->worker, TW_SHUTDOWN_STOP);
+}
+
+static void on_drain_overdue(uv_timer_t *timer)
+{
+    stop_now(timer->data, "the time to drain (DRAIN_TIMEOUT) is over");
+}
+
+static void drain(struct node *node, const char *why)
+{
+    uint64_t us = config_number(node->config, SETTING_DRAIN_TIMEOUT);
+    if (us == 0) {
+        stop_now(node, why);
+        return;
+    }
+    node->phase = PHASE_DRAINING;
+    log_info("draining: %s; running tasks may go on for %g s, queued ones stay for the next start", why,
+        (double)us / (double)SEC);
+    tell_manager(node, "STOPPING=1\nSTATUS=Waiting for running tasks");
+    uv_timer_start(&node->timer, on_drain_overdue, (us + 999) / 1000, 0);
+    tw_worker_shutdown(node->worker, TW_SHUTDOWN_DRAIN);
+}
+
+/* --- reload --- */
+
+/* Moves the values that can change over to the running configuration, and says so. Returns how many changed. */
+static size_t take_changes(struct node *node, struct config *fresh)
+{
+    size_t taken = 0;
+    for (enum setting_id id = 0; id < SETTING_MAX; id++) {
+        struct setting_value *now = &node->config->values[id], *then = &fresh->values[id];
+        if (config_equal(node->config, fresh, id))
+            continue;
+        if (setting_get(id)->group == GROUP_LATER)
+            continue;
+        if (!setting_get(id)->reload) {
+            log_warning("%s is now \"%s\" (%s); it stays \"%s\" until the next start", setting_get(id)->key,
+                then->text ? then->text : "", then->where, now->text ? now->text : "");
+            continue;
+        }
+        log_info("%s changes from \"%s\" to \"%s\" (%s)", setting_get(id)->key, now->text, then->text, then->where);
+        struct setting_value old = *now;
+        *now = *then;
+        *then = old;
+        taken++;
+    }
+    return taken;
+}
+
+static void log_config_errors(const struct config_errors *errors)
+{
+    const char *p = (const char *)errors->text.data, *end = p + errors->text.len;
+    while (p && p < end) {
+        size_t n = strcspn(p, "\n"); /* each line ends in a newline */
+        log_error("%.*s", (int)n, p);
+        p += n + 1;
+    }
+}
+
+static void reload(struct node *node)
+{
+    struct config fresh;
+    struct config_errors errors;
+    struct tw_worker_options options;
+    (void)notify_send(&node->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_monotonic_us());
+    config_errors_init(&errors);
+    if (config_load(node->input, &fresh, &errors) < 0) {
+        log_config_errors(&errors);
+        log_error("reload: %zu %s in the configuration; everything stays as it was", errors.count,
+            errors.count == 1 ? "mistake" : "mistakes");
+    } else {
+        size_t changed = take_changes(node, &fresh);
+        apply_log_settings(node->config);
+        worker_options(node, node->config, &options);
+        tw_worker_reload(node->worker, &options);
+        log_info("reload: %zu %s changed", changed, changed == 1 ? "setting" : "settings");
+    }
+    config_done(&fresh);
+    config_errors_done(&errors);
+    tell_manager(node, "READY=1");
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct node *node = handle->data;
+    const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+    if (number == SIGHUP && node->phase == PHASE_RUNNING)
+        reload(node);
+    else if (number == SIGHUP)
+        log_info("SIGHUP is ignored while the node shuts down");
+    else if (node->phase == PHASE_RUNNING)
+        drain(node, name);
+    else
+        stop_now(node, name);
+}
+
+/* --- the life of a node --- */
+
+static int open_handles(struct node *node)
+{
+    int r = uv_loop_init(&node->loop);
+    if (r < 0) {
+        log_error("cannot start: no event loop: %s", uv_strerror(r));
+        return -1;
+    }
+    node->handles_open = true;
+    uv_timer_init(&node->loop, &node->timer);
+    node->timer.data = node;
+    for (size_t i = 0; i < ARRAY_LEN(watched_signals); i++) {
+        uv_signal_init(&node->loop, &node->signals[i]);
+        node->signals[i].data = node;
+        int failed = uv_signal_start(&node->signals[i], on_signal, watched_signals[i]);
+        if (failed)
+            log_error("cannot start: signal %d cannot be watched: %s", watched_signals[i], uv_strerror(failed));
+        r = r ? r : failed;
+    }
+    return r ? -1 : 0;
+}
+
+static void close_handles(struct node *node)
+{
+    if (!node->handles_open)
+        return;
+    uv_close((uv_handle_t *)&node->timer, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(watched_signals); i++)
+        uv_close((uv_handle_t *)&node->signals[i], NULL);
+    /* What is being closed needs some rounds; more than these means that a handle was forgotten. */
+    for (int i = 0; i < 100 && uv_run(&node->loop, UV_RUN_NOWAIT); i++)
+        ;
+    if (uv_loop_close(&node->loop) < 0)
+        log_debug("some handles of the event loop were still open at the end");
+    node->handles_open = false;
+}
+
+static int start(struct node *node)
+{
+    struct tw_error error = {0};
+    const char *user = config_text(node->config, SETTING_WORKER_USER);
+    node->identity = (struct identity){.uid = geteuid(), .gid = getegid()};
+    if (node->input->root && user && privileges_resolve(user, &node->identity, &error) < 0)
+        return fail(&error, "cannot start");
+    if (check_programs(node->config) < 0 || prepare_storage(node) < 0)
+        return -1;
+    log_config_warnings(node);
+    if (start_launcher(node) < 0 || settle_process(node) < 0 || open_handles(node) < 0)
+        return -1;
+    return start_worker(node);
+}
+
+static void log_ready(const struct node *node, uint64_t started)
+{
+    const struct config *c = node->config;
+    const char *warning, *host = config_text(c, SETTING_GRPC_HOST);
+    bool v6 = strchr(host, ':');
+    for (size_t i = 0; (warning = tw_worker_warning(node->worker, i)); i++)
+        log_warning("%s", warning);
+    log_info("ready: listening on %s%s%s:%u as %s, %llu tasks at once, state in %s, started in %.1f ms", v6 ? "[" : "",
+        host, v6 ? "]" : "", (unsigned)tw_worker_rpc_port(node->worker), config_text(c, SETTING_NODE_ID),
+        (unsigned long long)config_number(c, SETTING_MAX_CONCURRENT_TASKS), node->storage,
+        (double)(clock_monotonic_us() - started) / 1000.0);
+    tell_manager(node, "READY=1\nSTATUS=Taking tasks");
+}
+
+/* A worker that exists but cannot serve goes down in order; what it may have begun to run gets the time of a drain. */
+static void give_up(struct node *node)
+{
+    if (!node->worker)
+        return;
+    drain(node, "the start failed");
+    uv_run(&node->loop, UV_RUN_DEFAULT);
+}
+
+static void finish(struct node *node)
+{
+    tw_worker_free(node->worker);
+    tw_launcher_free(node->launcher);
+    close_handles(node);
+    notify_done(&node->notify);
+    if (node->storage_temporary)
+        storage_remove(node->storage);
+    free(node->storage);
+    tw_log_set_handler(NULL, NULL);
+}
+
+int daemon_run(struct config *config, const struct config_input *input)
+{
+    uint64_t started = clock_monotonic_us();
+    struct node node = {.config = config, .input = input, .notify = {.fd = -1}};
+    tw_log_set_handler(on_library_log, NULL);
+    apply_log_settings(config);
+    log_info("hivemind-worker %s starts%s%s", HIVEMIND_VERSION, config->file ? ", configured by " : "",
+        config->file ? config->file : "");
+    int r = notify_init(&node.notify);
+    if (r < 0)
+        log_warning("cannot reach the service manager ($NOTIFY_SOCKET): %s", strerror(-r));
+    if (start(&node) < 0) {
+        give_up(&node);
+        finish(&node);
+        return 1;
+    }
+    log_ready(&node, started);
+    uv_run(&node.loop, UV_RUN_DEFAULT);
+    if (!node.stopped) {
+        log_error("the event loop ended without having been told to");
+        _exit(1);
+    }
+    bool failed = tw_worker_failure(node.worker); /* which the log has said */
+    finish(&node);
+    log_info("stopped");
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every setting of the daemon, in one table: its key, kind, default, range and help. The key is the name in a file and in
+ * the environment; the flag follows from it (GRPC_PORT: --grpc-port). Defaults are text and go through the same parser as
+ * what people write.
+ */
+#ifndef NODE_SETTINGS_H
+#define NODE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum setting_type {
+    SETTING_COUNT,
+    SETTING_PORT,
+    SETTING_SIZE,
+    SETTING_DURATION, /* the number is in microseconds */
+    SETTING_BOOL,
+    SETTING_CHOICE, /* the number is the index in `choices` */
+    SETTING_PATH,
+    SETTING_HOST,
+    SETTING_ADDRESS, /* HOST:PORT */
+    SETTING_USER,
+    SETTING_NAME,
+};
+
+enum setting_group { GROUP_NETWORK, GROUP_TASKS, GROUP_STORAGE, GROUP_PROCESS, GROUP_LOG, GROUP_LATER, GROUP_MAX };
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+#define TIB (GIB * 1024)
+#define MSEC UINT64_C(1000)
+#define SEC (MSEC * 1000)
+#define DAY (SEC * 86400)
+
+/* The slots of a node at most: what the launcher prepares for, and two host uids each. */
+enum { NODE_SLOTS_MAX = 1024 };
+
+/*
+ * X(key, fields of struct setting...). Those of GROUP_LATER are known and checked, so that a configuration written for
+ * the whole product works, and do nothing yet.
+ */
+#define SETTINGS(X)                                                                                                    \
+    X(GRPC_HOST, .type = SETTING_HOST, .group = GROUP_NETWORK, .fallback = "127.0.0.1", .metavar = "ADDRESS",          \
+        .help = "address to listen on. There is no authentication yet: any other than a loopback address "             \
+                "needs --insecure-listen")                                                                             \
+    X(GRPC_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
+        .help = "port of the gRPC service; 0: any free one, named in the log")                                         \
+    X(NODE_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
+        .help = "another name of --grpc-port")                                                                         \
+    X(INSECURE_LISTEN, .type = SETTING_BOOL, .group = GROUP_NETWORK, .fallback = "false",                              \
+        .help = "allow --grpc-host to be reachable from other machines although whoever reaches the port can "         \
+                "run tasks here")                                                                                      \
+    X(NODE_ID, .type = SETTING_NAME, .group = GROUP_NETWORK, .computed = "worker-HOSTNAME-PORT", .metavar = "NAME",    \
+        .help = "the name of this node, as its clients see it")                                                        \
+    X(MAX_CONCURRENT_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "4", .min = 1,                    \
+        .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N", .help = "tasks that run at the same time")              \
+    X(MAX_QUEUED_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "10000", .min = 1, .max = 10000000,   \
+        .reload = true, .metavar = "N", .help = "tasks that wait; more are refused (RESOURCE_EXHAUSTED)")              \
+    X(DEFAULT_TIMEOUT, .type = SETTING_DURATION, .group = GROUP_TASKS, .fallback = "300", .min = MSEC,                 \
+        .max = 365 * DAY, .reload = true, .metavar = "TIME", .help = "how long a task may run that names no time-out") \
+    X(MAX_TASK_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "100M", .min = 1, .max = GIB,             \
+        .metavar = "SIZE", .help = "the longest task_data")                                                            \
+    X(MAX_RESULT_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "16M", .min = 1, .max = 100 * MIB,      \
+        .metavar = "SIZE", .help = "the longest result that is kept")                                                  \
+    X(MAX_LOG_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "64M", .min = 1, .max = TIB,               \
+        .metavar = "SIZE", .help = "how much of a task's output is kept")                                              \
+    X(PYTHON, .type = SETTING_PATH, .group = GROUP_TASKS, .fallback = "/usr/bin/python3", .env = "HIVEMIND_PYTHON",    \
+        .metavar = "FILE", .help = "the interpreter of python tasks")                                                  \
+    X(STORAGE_PATH, .type = SETTING_PATH, .group = GROUP_STORAGE, .computed = "see below", .metavar = "FOLDER",        \
+        .help = "where tasks, results and logs are kept")                                                              \
+    X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
+        .help = "whom to run as when started as root: a name or a number. Without an account called hivemind "         \
+                "the default is the number 1899999999")                                                                \
+    X(LIBEXEC_DIR, .type = SETTING_PATH, .group = GROUP_PROCESS, .computed = "as installed", .metavar = "FOLDER",      \
+        .help = "where hivemind-launcher and hivemind-slot are")                                                       \
+    X(SLOT_UID_BASE, .type = SETTING_COUNT, .group = GROUP_PROCESS, .fallback = "1900000000", .min = 100000,           \
+        .max = UINT32_MAX - 1 - 2 * NODE_SLOTS_MAX, .metavar = "UID",                                                  \
+        .help = "started as root: tasks run under the 2048 user ids from here, which nothing else may use")            \
+    X(MAX_WORKERS, .type = SETTING_COUNT, .group = GROUP_PROCESS, .fallback = "4", .min = 1, .max = 1024,              \
+        .metavar = "N", .help = "threads for blocking work (disk); requests need none")                                \
+    X(DRAIN_TIMEOUT, .type = SETTING_DURATION, .group = GROUP_PROCESS, .fallback = "25", .max = 7 * DAY,               \
+        .reload = true, .metavar = "TIME",                                                                             \
+        .help = "how long SIGTERM lets running tasks go on before it stops them. The default leaves room within "      \
+                "the 30 seconds that container platforms give")                                                        \
+    X(DEV, .type = SETTING_BOOL, .group = GROUP_PROCESS, .fallback = "false", .env = "HIVEMIND_DEV",                   \
+        .help = "to try things out: other defaults. Loopback only, no authentication, and state in a temporary "       \
+                "folder that is removed at the end; --storage-path still wins, and is kept")                           \
+    X(LOG_LEVEL, .type = SETTING_CHOICE, .group = GROUP_LOG, .fallback = "info", .reload = true, .metavar = "LEVEL",   \
+        .choices = "error warning info debug", .help = "how much is logged")                                           \
+    X(LOG_FORMAT, .type = SETTING_CHOICE, .group = GROUP_LOG, .fallback = "auto", .reload = true, .metavar = "FORMAT", \
+        .choices = "auto text json",                                                                                   \
+        .help = "auto: text on a terminal, else one JSON "                                                             \
+                "object a line")                                                                                       \
+    X(MAX_STORAGE_SIZE, .type = SETTING_SIZE, .group = GROUP_LATER, .fallback = "10G", .min = MIB,                     \
+        .max = 1024 * 1024 * GIB, .metavar = "SIZE", .help = "bound of the whole storage folder")                      \
+    X(WEB_PORT, .type = SETTING_PORT, .group = GROUP_LATER, .fallback = "5000", .metavar = "PORT",                     \
+        .help = "port of the web interface")                                                                           \
+    X(FLASK_PORT, .type = SETTING_PORT, .group = GROUP_LATER, .fallback = "5000", .metavar = "PORT",                   \
+        .help = "another name of --web-port")                                                                          \
+    X(MASTER_ADDRESS, .type = SETTING_ADDRESS, .group = GROUP_LATER, .computed = "none", .metavar = "HOST:PORT",       \
+        .help = "the node pool to join")                                                                               \
+    X(DOCKER_ENABLED, .type = SETTING_BOOL, .group = GROUP_LATER, .fallback = "true",                                  \
+        .help = "allow tasks in Docker containers")                                                                    \
+    X(DOCKER_NETWORK, .type = SETTING_NAME, .group = GROUP_LATER, .fallback = "hivemind", .metavar = "NAME",           \
+        .help = "the network of those containers")                                                                     \
+    X(MAX_CPU_CORES, .type = SETTING_COUNT, .group = GROUP_LATER, .computed = "all", .min = 1, .max = 65536,           \
+        .metavar = "N", .help = "processors that tasks may use")                                                       \
+    X(MAX_MEMORY_GB, .type = SETTING_COUNT, .group = GROUP_LATER, .computed = "all", .min = 1, .max = 1048576,         \
+        .metavar = "N", .help = "memory that tasks may use, in GiB")                                                   \
+    X(SESSION_TIMEOUT, .type = SETTING_COUNT, .group = GROUP_LATER, .fallback = "24", .min = 1, .max = 8760,           \
+        .metavar = "HOURS", .help = "how long a login to the web interface lasts")                                     \
+    X(TRUST_THRESHOLD, .type = SETTING_COUNT, .group = GROUP_LATER, .fallback = "50", .max = 100, .metavar = "SCORE",  \
+        .help = "trust score below which a node gets no work")
+
+enum setting_id {
+#define X(key, ...) SETTING_##key,
+    SETTINGS(X)
+#undef X
+        SETTING_MAX
+};
+
+struct setting {
+    const char *key;
+    const char *env; /* its name in the environment; NULL: the key. PYTHON and DEV alone would catch other people's */
+    enum setting_type type;
+    enum setting_group group;
+    const char *fallback; /* the default; NULL: worked out at start, or nothing */
+    const char *computed; /* for help, when fallback is NULL */
+    const char *choices;  /* separated by spaces */
+    uint64_t min, max;    /* in the units of the number */
+    bool reload;          /* SIGHUP can change it */
+    const char *metavar;
+    const char *help;
+};
+
+enum { SETTING_TEXT_MAX = 4096, SETTING_EXPECTED_MAX = 160, SETTING_FLAG_MAX = 40 };
+
+const struct setting *setting_get(enum setting_id id);
+const char *setting_env(enum setting_id id);
+/* "--grpc-port" */
+const char *setting_flag(enum setting_id id, char out[SETTING_FLAG_MAX]);
+/* The setting with this key, in its exact case; SETTING_MAX: none. */
+enum setting_id setting_by_key(const char *key);
+/* The setting with this flag (without the dashes, len bytes); SETTING_MAX: none. */
+enum setting_id setting_by_flag(const char *flag, size_t len);
+
+/* Checks a value and sets *ret_number (0 for the kinds that are text). 0 or -EINVAL. */
+int setting_parse(enum setting_id id, const char *text, uint64_t *ret_number);
+/* What would be right: "a whole number from 1 to 1024". */
+const char *setting_expected(enum setting_id id, char out[SETTING_EXPECTED_MAX]);
+
+/* Whether an address can be reached from this machine alone. */
+bool setting_host_is_loopback(const char *host);
+
+#endif

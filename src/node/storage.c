@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/util.h"
+#include "node/privileges.h"
+
+/* Makes every folder above the last part of the path that is missing. */
+static int make_parents(const char *path, struct tw_error *error)
+{
+    char part[PATH_MAX];
+    if ((size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part)
+        return error_set(error, TW_INVALID_ARGUMENT, "the path of the storage folder is too long");
+    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return error_set_errno(error, errno, "cannot make the folder %s for STORAGE_PATH", part);
+        *slash = '/';
+    }
+    return 0;
+}
+
+static bool is_empty(int dir)
+{
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    if (!d) {
+        fd_close(&copy);
+        return false;
+    }
+    size_t entries = 0;
+    while (readdir(d))
+        entries++;
+    closedir(d);
+    return entries <= 2; /* "." and ".." */
+}
+
+static int complain_of_owner(const char *path, uid_t has, const struct identity *owner, struct tw_error *error)
+{
+    char name[64];
+    const struct passwd *account = getpwuid(has);
+    snprintf(name, sizeof name, "%s (uid %u)", account ? account->pw_name : "somebody", (unsigned)has);
+    if (geteuid() == 0)
+        return error_set(error, TW_FAILED_PRECONDITION,
+            "STORAGE_PATH %s belongs to %s, but the worker runs as uid %u: give it the folder (chown -R %u:%u %s), set "
+            "WORKER_USER to its owner, or choose another folder",
+            path, name, (unsigned)owner->uid, (unsigned)owner->uid, (unsigned)owner->gid, path);
+    return error_set(error, TW_FAILED_PRECONDITION,
+        "STORAGE_PATH %s belongs to %s, but the worker was started by uid %u: start it as the owner, or choose another "
+        "folder (--storage-path)",
+        path, name, (unsigned)owner->uid);
+}
+
+int storage_prepare(const char *path, const struct identity *owner, struct tw_error *error)
+{
+    if (make_parents(path, error) < 0)
+        return -1;
+    bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST)
+        return error_set_errno(error, errno, "cannot make the folder STORAGE_PATH %s", path);
+    /* No following of a link that somebody else may have put there: the folder may be about to change hands. */
+    CLEANUP_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (dir < 0 && (errno == ENOTDIR || errno == ELOOP))
+        return error_set(
+            error, TW_FAILED_PRECONDITION, "STORAGE_PATH %s is not a folder (links are not followed)", path);
+    if (dir < 0)
+        return error_set_errno(error, errno, "cannot open STORAGE_PATH %s", path);
+    struct stat st;
+    if (fstat(dir, &st) < 0)
+        return error_set_errno(error, errno, "cannot look at STORAGE_PATH %s", path);
+    if (st.st_uid == owner->uid)
+        return 0;
+    bool ours_to_give = geteuid() == 0 && st.st_uid == 0 && is_empty(dir);
+    if (!ours_to_give)
+        return complain_of_owner(path, st.st_uid, owner, error);
+    if (fchown(dir, owner->uid, owner->gid) < 0 || fchmod(dir, 0700) < 0)
+        return error_set_errno(error, errno, "cannot give STORAGE_PATH %s to uid %u", path, (unsigned)owner->uid);
+    return 0;
+}
+
+int storage_make_temporary(const struct identity *owner, char **ret, struct tw_error *error)
+{
+    const char *base = getenv("TMPDIR");
+    CLEANUP_FREE char *path = NULL;
+    if (asprintf(&path, "%s/hivemind-dev-XXXXXX", base && *base == '/' ? base : "/tmp") < 0) {
+        path = NULL;
+        return error_oom(error);
+    }
+    if (!mkdtemp(path))
+        return error_set_errno(error, errno, "cannot make a temporary folder %s", path);
+    if (owner->uid != geteuid() && chown(path, owner->uid, owner->gid) < 0) {
+        int saved = errno;
+        (void)rmdir(path);
+        return error_set_errno(
+            error, saved, "cannot give the temporary folder %s to uid %u", path, (unsigned)owner->uid);
+    }
+    *ret = STEAL(path);
+    return 0;
+}
+
+static int remove_entry(const char *path, UNUSED const struct stat *st, UNUSED int kind, UNUSED struct FTW *where)
+{
+    (void)remove(path);
+    return 0;
+}
+
+void storage_remove(const char *path)
+{
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Each call of the service is one `struct pending`: it ties what the client waits for to what the engine or the store
+ * will say. Either side may go first (the client cancels, or the answer comes), so the pending is counted by both and
+ * goes when both have let go. Following a log, which is a stream, is in taskworker_logs.c.
+ */
+#include "rpc/taskworker_service.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "rpc/taskworker_convert.h"
+#include "rpc/taskworker_logs.h"
+#include "rpc/wire_check.h"
+#include "task/state.h"
+
+enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+
+struct pending {
+    struct taskworker_service *service;
+    struct rpc_call *call; /* NULL once the call is over */
+    unsigned refs;         /* the call; the engine or the store; the timer */
+    struct engine_wait *wait;
+    bool include_result;
+    uint64_t states; /* ListTasks: the states that were asked for, all: 0 */
+    uint64_t timeout_us;
+    uv_timer_t timer; /* WaitTask with timeout_ms */
+    bool timer_used;
+};
+
+static void pending_drop(struct pending *p, unsigned refs)
+{
+    p->refs -= refs;
+    if (p->refs == 0)
+        free(p);
+}
+
+static void pending_unref(struct pending *p)
+{
+    pending_drop(p, 1);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    pending_unref(handle->data);
+}
+
+static void stop_timer(struct pending *p)
+{
+    if (!p->timer_used)
+        return;
+    p->timer_used = false;
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+}
+
+static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
+{
+    struct pending *p = ctx;
+    p->call = NULL;
+    stop_timer(p);
+    unsigned refs = 1;
+    if (p->wait) {
+        engine_wait_cancel(STEAL(p->wait)); /* and with it the engine's */
+        refs++;
+    }
+    pending_drop(p, refs);
+}
+
+/* Unpacks the request and makes the pending; NULL when the call has been refused already. */
+static struct pending *begin(struct rpc_call *call, struct taskworker_service *service,
+    const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len, void *ret_request)
+{
+    struct tw_error error;
+    if (wire_check(descriptor, msg, len, &error) < 0) {
+        rpc_call_finish_error(call, &error);
+        return NULL;
+    }
+    ProtobufCMessage *request = protobuf_c_message_unpack(descriptor, NULL, len, msg);
+    struct pending *p = request ? calloc(1, sizeof *p) : NULL;
+    if (!p) {
+        if (request)
+            error_oom(&error);
+        else
+            error_set(&error, TW_INVALID_ARGUMENT, "the request is not a valid %s message", descriptor->name);
+        protobuf_c_message_free_unpacked(request, NULL);
+        rpc_call_finish_error(call, &error);
+        return NULL;
+    }
+    *p = (struct pending){.service = service, .call = call, .refs = 2};
+    rpc_call_set_on_done(call, on_call_done, p);
+    *(ProtobufCMessage **)ret_request = request;
+    return p;
+}
+
+static void free_request(void *p)
+{
+    protobuf_c_message_free_unpacked(*(ProtobufCMessage **)p, NULL);
+}
+#define CLEANUP_REQUEST CLEANUP(free_request)
+
+static void fail(struct pending *p, const struct tw_error *error)
+{
+    if (p->call)
+        rpc_call_finish_error(p->call, error);
+}
+
+static int require_id(const char *id, struct tw_error *error)
+{
+    return *id ? 0 : error_set(error, TW_INVALID_ARGUMENT, "task_id is empty");
+}
+
+/* --- ExecuteTask --- */
+
+static void refuse_task(struct pending *p, const struct tw_error *error)
+{
+    if (!p->call)
+        return;
+    Taskworker__ExecuteTaskResponse response = TASKWORKER__EXECUTE_TASK_RESPONSE__INIT;
+    response.message = (char *)error->message;
+    rpc_call_send(p->call, &response.base);
+    fail(p, error);
+}
+
+static void on_admitted(void *ctx, const struct tw_task_info *info, bool existing, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    if (error) {
+        refuse_task(p, error);
+    } else if (p->call) {
+        Taskworker__ExecuteTaskResponse response = TASKWORKER__EXECUTE_TASK_RESPONSE__INIT;
+        response.success = true;
+        response.message = (char *)(existing ? "this task was accepted before" : "accepted");
+        response.task_id = info->id;
+        response.state = (Taskworker__Task__State)info->state;
+        rpc_call_reply(p->call, &response.base);
+    }
+    pending_unref(p);
+}
+
+static void execute_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__ExecuteTaskRequest *request = NULL;
+    struct pending *p = begin(call, ctx, &taskworker__execute_task_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_task_spec spec;
+    struct tw_error error;
+    CLEANUP_FREE void *arrays = NULL;
+    if (spec_from_request(request, &spec, &arrays, &error) < 0) {
+        refuse_task(p, &error);
+        pending_unref(p);
+        return;
+    }
+    /* The data was allocated for the request: the engine takes it over as it is. */
+    void *data = request->task_data.len ? STEAL(request->task_data.data) : NULL;
+    request->task_data.len = 0;
+    engine_admit(p->service->engine, &spec, data, on_admitted, p);
+}
+
+/* --- GetTask --- */
+
+static void on_task(void *ctx, const struct tw_task_info *info, uint64_t seq UNUSED, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    if (error) {
+        fail(p, error);
+    } else if (p->call) {
+        struct task_message message;
+        Taskworker__GetTaskResponse response = TASKWORKER__GET_TASK_RESPONSE__INIT;
+        response.task = task_to_message(info, &message);
+        rpc_call_reply(p->call, &response.base);
+    }
+    pending_unref(p);
+}
+
+static void get_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__GetTaskRequest *request = NULL;
+    struct pending *p = begin(call, ctx, &taskworker__get_task_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    if (require_id(request->task_id, &error) < 0)
+        on_task(p, NULL, 0, &error);
+    else
+        engine_get(p->service->engine, request->task_id, on_task, p);
+}
+
+/* --- WaitTask and GetResult: a task, and then perhaps its result from the store --- */
+
+/* The task's message must outlive the engine's callback, so this one owns its strings. */
+struct result_query {
+    struct pending *pending;
+    bool for_wait;
+    Taskworker__Task *task;
+};
+
+static void reply_wait(struct pending *p, Taskworker__Task *task, const void *result, size_t len)
+{
+    Taskworker__WaitTaskResponse response = TASKWORKER__WAIT_TASK_RESPONSE__INIT;
+    response.task = task;
+    response.result = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)result};
+    if (p->call)
+        rpc_call_reply(p->call, &response.base);
+}
+
+static void reply_result(struct pending *p, Taskworker__Task *task, const void *result, size_t len)
+{
+    Taskworker__GetResultResponse response = TASKWORKER__GET_RESULT_RESPONSE__INIT;
+    response.task = task;
+    response.result = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)result};
+    response.content_type = (char *)(!strcmp(task->task_type, "python") ? "application/json" : "text/plain");
+    if (p->call)
+        rpc_call_reply(p->call, &response.base);
+}
+
+static void on_result(void *ctx, const void *result, size_t len, const struct tw_error *error)
+{
+    struct result_query *q = ctx;
+    if (error)
+        fail(q->pending, error);
+    else if (q->for_wait)
+        reply_wait(q->pending, q->task, result, len);
+    else
+        reply_result(q->pending, q->task, result, len);
+    taskworker__task__free_unpacked(q->task, NULL);
+    pending_unref(q->pending);
+    free(q);
+}
+
+/* Takes over one reference to p. */
+static void load_result(struct pending *p, const struct tw_task_info *info, bool for_wait)
+{
+    struct task_message message;
+    Taskworker__Task *task = task_to_message(info, &message);
+    size_t size = taskworker__task__get_packed_size(task);
+    CLEANUP_FREE uint8_t *packed = malloc(size ? size : 1);
+    struct result_query *q = packed ? calloc(1, sizeof *q) : NULL;
+    if (q) {
+        taskworker__task__pack(task, packed);
+        *q = (struct result_query){
+            .pending = p, .for_wait = for_wait, .task = taskworker__task__unpack(NULL, size, packed)};
+    }
+    if (!q || !q->task) {
+        struct tw_error error;
+        free(q);
+        error_oom(&error);
+        fail(p, &error);
+        pending_unref(p);
+        return;
+    }
+    store_load_result(p->service->store, info->id, on_result, q);
+}
+
+static void on_end(
+    void *ctx, const struct tw_task_info *info, const void *result, size_t len, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    p->wait = NULL;
+    stop_timer(p);
+    if (!error && p->call && p->include_result && !result && info->result_size) {
+        load_result(p, info, true);
+        return;
+    }
+    if (error) {
+        fail(p, error);
+    } else if (p->call) {
+        struct task_message message;
+        reply_wait(p, task_to_message(info, &message), p->include_result ? result : NULL, p->include_result ? len : 0);
+    }
+    pending_unref(p);
+}
+
+static void on_wait_timeout(uv_timer_t *timer)
+{
+    struct pending *p = timer->data;
+    struct tw_error error;
+    error_set(&error, TW_DEADLINE_EXCEEDED, "the task has not ended after %llu ms",
+        (unsigned long long)(p->timeout_us / 1000));
+    fail(p, &error); /* on_call_done does the rest */
+}
+
+static void wait_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__WaitTaskRequest *request = NULL;
+    struct pending *p = begin(call, ctx, &taskworker__wait_task_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    if (require_id(request->task_id, &error) < 0 || timeout_from_ms(request->timeout_ms, &p->timeout_us, &error) < 0) {
+        on_end(p, NULL, NULL, 0, &error);
+        return;
+    }
+    p->include_result = request->include_result;
+    if (p->timeout_us) {
+        p->refs++;
+        p->timer_used = true;
+        uv_timer_init(p->service->loop, &p->timer);
+        p->timer.data = p;
+        uv_timer_start(&p->timer, on_wait_timeout, p->timeout_us / 1000, 0);
+    }
+    p->refs++; /* the answer may come, and the call end, before engine_wait returns */
+    p->wait = engine_wait(p->service->engine, request->task_id, on_end, p);
+    pending_unref(p);
+}
+
+static void on_task_for_result(
+    void *ctx, const struct tw_task_info *info, uint64_t seq UNUSED, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    struct tw_error early;
+    if (!error && task_state_is_final(info->state)) {
+        load_result(p, info, false);
+        return;
+    }
+    if (!error) {
+        error_set(&early, TW_FAILED_PRECONDITION, "task %s has no result yet: it is %s", info->id,
+            tw_task_state_to_string(info->state));
+        error = &early;
+    }
+    fail(p, error);
+    pending_unref(p);
+}
+
+static void get_result(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__GetResultRequest *request = NULL;
+    struct pending *p = begin(call, ctx, &taskworker__get_result_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    if (require_id(request->task_id, &error) < 0)
+        on_task_for_result(p, NULL, 0, &error);
+    else
+        engine_get(p->service->engine, request->task_id, on_task_for_result, p);
+}
+
+/* --- StopTask --- */
+
+static void on_stopped(void *ctx, const struct tw_task_info *info, const void *result UNUSED, size_t len UNUSED,
+    const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    p->wait = NULL;
+    if (p->call) {
+        struct task_message message;
+        Taskworker__StopTaskResponse response = TASKWORKER__STOP_TASK_RESPONSE__INIT;
+        response.success = !error;
+        response.message = (char *)(error ? error->message : "stopped");
+        response.task = info ? task_to_message(info, &message) : NULL;
+        if (error) {
+            rpc_call_send(p->call, &response.base);
+            fail(p, error);
+        } else {
+            rpc_call_reply(p->call, &response.base);
+        }
+    }
+    pending_unref(p);
+}
+
+static void stop_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__StopTaskRequest *request = NULL;
+    struct pending *p = begin(call, ctx, &taskworker__stop_task_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    if (require_id(request->task_id, &error) < 0)
+        on_stopped(p, NULL, NULL, 0, &error);
+    else
+        engine_stop(p->service->engine, request->task_id, on_stopped, p);
+}
+
+/* --- ListTasks --- */
+
+#define BIT(state) (1u << (unsigned)(state))
+
+/*
+ * The store knows QUEUED, RUNNING and the final states; where a live task stands between them only the engine knows. So
+ * the store is asked for every row that could qualify, and the engine's word decides.
+ */
+static uint32_t stored_states(uint32_t asked)
+{
+    uint32_t states = asked;
+    if (asked & BIT(TW_TASK_ALLOCATED))
+        states |= BIT(TW_TASK_QUEUED);
+    if (asked & BIT(TW_TASK_PREPARING))
+        states |= BIT(TW_TASK_QUEUED) | BIT(TW_TASK_RUNNING);
+    if (asked & BIT(TW_TASK_RUNNING))
+        states |= BIT(TW_TASK_QUEUED);
+    return states;
+}
+
+static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    struct tw_error oom;
+    struct task_message *messages = p->call && !error ? calloc(n + 1, sizeof *messages) : NULL;
+    Taskworker__Task **rows = messages ? calloc(n + 1, sizeof *rows) : NULL;
+    if (!error && !rows) {
+        error_oom(&oom);
+        error = &oom;
+    }
+    if (error) {
+        fail(p, error);
+    } else if (p->call) {
+        Taskworker__ListTasksResponse response = TASKWORKER__LIST_TASKS_RESPONSE__INIT;
+        char token[24] = "";
+        for (size_t i = 0; i < n; i++) {
+            const struct task *live = engine_find(p->service->engine, tasks[i].info.id);
+            const struct tw_task_info *info = live ? task_info(live) : &tasks[i].info;
+            if (!p->states || p->states & BIT(info->state))
+                rows[response.n_tasks] = task_to_message(info, &messages[response.n_tasks]), response.n_tasks++;
+        }
+        response.tasks = rows;
+        if (more && n)
+            snprintf(token, sizeof token, "%llu", (unsigned long long)tasks[n - 1].seq);
+        response.next_page_token = token;
+        rpc_call_reply(p->call, &response.base);
+    }
+    free(rows);
+    free(messages);
+    pending_unref(p);
+}
+
+static int filter_from_request(
+    const Taskworker__ListTasksRequest *request, struct store_filter *ret, uint64_t *ret_states, struct tw_error *error)
+{
+    uint32_t states = 0;
+    for (size_t i = 0; i < request->n_states; i++) {
+        int state = (int)request->states[i];
+        if (!tw_task_state_to_string((enum tw_task_state)state))
+            return error_set(error, TW_INVALID_ARGUMENT, "states has %d, which is no state", state);
+        states |= BIT(state);
+    }
+    uint64_t before = 0;
+    if (*request->page_token && parse_u64(request->page_token, 1, INT64_MAX, &before) < 0)
+        return error_set(error, TW_INVALID_ARGUMENT, "page_token is not one that this node gave out");
+    *ret_states = states;
+    *ret = (struct store_filter){
+        .states = stored_states(states),
+        .type = *request->task_type ? request->task_type : NULL,
+        .before = before,
+        .limit = request->page_size ? MIN(request->page_size, (uint32_t)PAGE_MAX) : PAGE_DEFAULT,
+    };
+    return 0;
+}
+
+static void list_tasks(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__ListTasksRequest *request = NULL;
+    struct pending *p = begin(call, ctx, &taskworker__list_tasks_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    struct store_filter filter;
+    if (filter_from_request(request, &filter, &p->states, &error) < 0)
+        on_page(p, NULL, 0, false, &error);
+    else
+        store_list(p->service->store, &filter, on_page, p);
+}
+
+/* --- GetStatus --- */
+
+static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t len UNUSED, void *ctx)
+{
+    struct taskworker_service *s = ctx;
+    struct engine_status status;
+    engine_get_status(s->engine, &status);
+    Taskworker__GetStatusResponse response = TASKWORKER__GET_STATUS_RESPONSE__INIT;
+    response.node_id = (char *)s->node_id;
+    response.version = (char *)HIVEMIND_VERSION;
+    response.state = status.draining ? TASKWORKER__GET_STATUS_RESPONSE__STATE__DRAINING
+                                     : TASKWORKER__GET_STATUS_RESPONSE__STATE__SERVING;
+    response.started_us = (int64_t)s->started_us;
+    response.max_concurrent_tasks = status.max_running;
+    response.running_tasks = status.running;
+    response.queued_tasks = status.queued;
+    response.max_queued_tasks = status.max_queued;
+    response.max_task_size = status.max_task_size;
+    response.accepted_tasks = status.accepted;
+    response.completed_tasks = status.completed;
+    response.failed_tasks = status.failed;
+    response.stopped_tasks = status.stopped;
+    response.warnings = (char **)s->warnings;
+    response.n_warnings = s->n_warnings;
+    rpc_call_reply(call, &response.base);
+}
+
+/* --- */
+
+int taskworker_service_register(
+    struct rpc_server *server, struct taskworker_service *service, size_t max_task_size, struct tw_error *error)
+{
+#define METHOD(name) "/taskworker.TaskWorkerService/" name
+    static const struct rpc_method methods[] = {
+        {.name = METHOD("GetTask"), .unary = get_task},
+        {.name = METHOD("WaitTask"), .unary = wait_task},
+        {.name = METHOD("ListTasks"), .unary = list_tasks},
+        {.name = METHOD("StopTask"), .unary = stop_task},
+        {.name = METHOD("GetResult"), .unary = get_result},
+        {.name = METHOD("StreamLogs"), .unary = taskworker_stream_logs},
+        {.name = METHOD("GetStatus"), .unary = get_status},
+        {0},
+    };
+    /* Room for the data, and for the largest legal arguments and environment beside it. */
+    service->execute[0] =
+        (struct rpc_method){.name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task};
+    service->execute[1] = (struct rpc_method){0};
+#undef METHOD
+    int r = rpc_server_add_methods(server, methods, service);
+    if (r == 0)
+        r = rpc_server_add_methods(server, service->execute, service);
+    return r < 0 ? error_set_errno(error, r, "cannot register TaskWorkerService") : 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TaskWorkerService of proto/taskworker.proto: decodes, validates, asks the engine, encodes. */
+#ifndef RPC_TASKWORKER_SERVICE_H
+#define RPC_TASKWORKER_SERVICE_H
+
+#include "rpc/server.h"
+#include "store/store.h"
+#include "task/engine.h"
+
+struct taskworker_service {
+    uv_loop_t *loop;
+    struct engine *engine;
+    struct store *store;
+    const char *node_id;
+    uint64_t started_us;
+    const char *const *warnings;
+    size_t n_warnings;
+    struct rpc_method execute[2]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */
+};
+
+/* The service is borrowed and must outlive the server. Returns 0, or -1 with the error. */
+int taskworker_service_register(
+    struct rpc_server *server, struct taskworker_service *service, size_t max_task_size, struct tw_error *error);
+
+#endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Admission: the one door for tasks. A spec is checked against every bound, copied, hashed, and handed to the store. The
+ * store decides whether the id is new (the database is the arbiter, so two callers at once are no special case), and only
+ * when the admission is on disk does the task become live and the caller hear of it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include <sodium.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "task/task.h"
+
+static const uint64_t timeout_max_us = 365ull * 86400 * 1000000;
+
+struct admission {
+    struct engine *engine;
+    struct store_task record;
+    size_t bytes;
+    engine_admit_cb cb;
+    void *ctx;
+};
+
+static int check_text(const char *s, const char *what, size_t index, size_t *total, struct tw_error *error)
+{
+    size_t len = strlen(s);
+    if (!text_is_utf8(s, len))
+        return error_set(error, TW_INVALID_ARGUMENT, "%s %zu is not valid UTF-8", what, index);
+    *total += len + 1;
+    return 0;
+}
+
+static int check_env_name(const char *name, size_t index, struct tw_error *error)
+{
+    static const char head[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+    if (!*name || !strchr(head, *name) ||
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name))
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "environment variable %zu has an illegal name: letters, digits and '_' only, not starting with a digit",
+            index);
+    return 0;
+}
+
+static int check_strings(const struct tw_task_spec *spec, struct tw_error *error)
+{
+    size_t total = 0;
+    if (spec->n_args > ENGINE_MAX_ARGS)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "%zu arguments are too many: at most %d", spec->n_args, ENGINE_MAX_ARGS);
+    if (spec->n_env > ENGINE_MAX_ENV)
+        return error_set(error, TW_INVALID_ARGUMENT, "%zu environment variables are too many: at most %d", spec->n_env,
+            ENGINE_MAX_ENV);
+    for (size_t i = 0; i < spec->n_args; i++) {
+        if (check_text(spec->args[i], "argument", i, &total, error) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < spec->n_env; i++) {
+        if (check_env_name(spec->env[i].name, i, error) < 0 ||
+            check_text(spec->env[i].value, "the value of environment variable", i, &total, error) < 0)
+            return -1;
+        total += strlen(spec->env[i].name) + 1;
+    }
+    if (total > ENGINE_MAX_ARGS_BYTES)
+        return error_set(error, TW_INVALID_ARGUMENT, "arguments and environment together are %zu bytes: at most %d",
+            total, ENGINE_MAX_ARGS_BYTES);
+    return 0;
+}
+
+int spec_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error)
+{
+    const struct engine_options *o = &engine->options;
+    if (spec->id && *spec->id && tw_task_id_check(spec->id, strlen(spec->id), error) < 0)
+        return error_wrap(error, "task_id");
+    if (!spec->type || !*spec->type)
+        return error_set(error, TW_INVALID_ARGUMENT, "task_type is missing: \"python\" or \"shell\"");
+    if (!o->runtime->ops->serves(o->runtime, spec->type)) {
+        CLEANUP_FREE char *shown = text_line(spec->type, strlen(spec->type), 40);
+        return error_set(error, TW_INVALID_ARGUMENT, "task_type \"%s\" is unknown here: \"python\" or \"shell\"",
+            shown ? shown : "");
+    }
+    if (!spec->data || spec->data_len == 0)
+        return error_set(error, TW_INVALID_ARGUMENT, "task_data is empty: there is nothing to run");
+    if (spec->data_len > o->max_task_size)
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "task_data is %zu bytes: this node takes at most %llu (MAX_TASK_SIZE)", spec->data_len,
+            (unsigned long long)o->max_task_size);
+    if (spec->timeout_us > timeout_max_us)
+        return error_set(error, TW_INVALID_ARGUMENT, "the time-out is longer than a year");
+    if (spec->retries > ENGINE_MAX_RETRIES)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
+    return check_strings(spec, error);
+}
+
+static void hash_bytes(crypto_generichash_state *h, const void *data, size_t len)
+{
+    uint64_t n = len; /* length first, so that no two specs run into each other */
+    crypto_generichash_update(h, (const unsigned char *)&n, sizeof n);
+    crypto_generichash_update(h, data ? data : "", len);
+}
+
+static void hash_text(crypto_generichash_state *h, const char *s)
+{
+    hash_bytes(h, s, s ? strlen(s) : 0);
+}
+
+/* Everything that makes two submissions the same task: not the id, not the node's defaults. */
+static void spec_digest(const struct tw_task_spec *spec, uint8_t out[STORE_DIGEST_LEN])
+{
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, STORE_DIGEST_LEN);
+    hash_text(&h, spec->type);
+    hash_text(&h, spec->owner);
+    hash_bytes(&h, spec->data, spec->data_len);
+    uint64_t numbers[] = {spec->timeout_us, spec->retries, spec->n_args, spec->n_env};
+    hash_bytes(&h, numbers, sizeof numbers);
+    for (size_t i = 0; i < spec->n_args; i++)
+        hash_text(&h, spec->args[i]);
+    for (size_t i = 0; i < spec->n_env; i++) {
+        hash_text(&h, spec->env[i].name);
+        hash_text(&h, spec->env[i].value);
+    }
+    crypto_generichash_final(&h, out, STORE_DIGEST_LEN);
+}
+
+/*
+ * 20 characters that survive being read aloud (Crockford's base 32, lower case): 45 bits of milliseconds, so that ids sort
+ * by time and the database's index grows at its end, then 55 random bits.
+ */
+static char *make_id(void)
+{
+    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    enum { TIME_DIGITS = 9, DIGITS = 20 };
+    uint8_t raw[DIGITS];
+    char *id = malloc(DIGITS + 1);
+    if (!id || getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw) {
+        free(id);
+        return NULL;
+    }
+    uint64_t ms = clock_wall_us() / 1000;
+    for (int i = TIME_DIGITS - 1; i >= 0; i--, ms >>= 5)
+        raw[i] = (uint8_t)(ms & 31);
+    for (size_t i = 0; i < DIGITS; i++)
+        id[i] = digits[raw[i] & 31];
+    id[DIGITS] = '\0';
+    return id;
+}
+
+static int copy_strings(const struct tw_task_spec *from, struct store_spec *to)
+{
+    to->args = calloc(from->n_args + 1, sizeof *to->args);
+    to->env = calloc(from->n_env + 1, sizeof *to->env);
+    if (!to->args || !to->env)
+        return -ENOMEM;
+    for (; to->n_args < from->n_args; to->n_args++) {
+        if (!(to->args[to->n_args] = strdup(from->args[to->n_args])))
+            return -ENOMEM;
+    }
+    for (; to->n_env < from->n_env; to->n_env++) {
+        struct store_env *env = &to->env[to->n_env];
+        env->name = strdup(from->env[to->n_env].name);
+        env->value = strdup(from->env[to->n_env].value);
+        if (!env->name || !env->value) {
+            free(env->name);
+            free(env->value);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int record_init(
+    struct store_task *record, const struct engine *engine, const struct tw_task_spec *spec, void **take_data)
+{
+    struct tw_task_info *info = &record->info;
+    info->id = spec->id && *spec->id ? strdup(spec->id) : make_id();
+    info->type = strdup(spec->type);
+    info->owner = strdup(spec->owner ? spec->owner : "");
+    info->message = strdup("waiting for a free slot");
+    info->error = strdup("");
+    info->state = TW_TASK_QUEUED;
+    info->retries = spec->retries;
+    info->timeout_us = spec->timeout_us ? spec->timeout_us : engine->options.default_timeout_us;
+    info->created_us = clock_wall_us();
+    record->spec.data = *take_data ? STEAL(*take_data) : (void *)text_dup(spec->data, spec->data_len);
+    record->spec.data_len = spec->data_len;
+    spec_digest(spec, record->digest);
+    if (!info->id || !info->type || !info->owner || !info->message || !info->error || !record->spec.data)
+        return -ENOMEM;
+    return copy_strings(spec, &record->spec);
+}
+
+size_t spec_bytes(const struct store_spec *spec)
+{
+    size_t bytes = sizeof(struct task) + 256;
+    for (size_t i = 0; i < spec->n_args; i++)
+        bytes += strlen(spec->args[i]) + 32;
+    for (size_t i = 0; i < spec->n_env; i++)
+        bytes += strlen(spec->env[i].name) + strlen(spec->env[i].value) + 64;
+    return bytes;
+}
+
+/* The admission is on disk, or refused by the store. */
+static void on_admitted(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
+    struct admission *a = ctx;
+    struct engine *engine = a->engine;
+    engine->admitting--;
+    engine->admitting_bytes -= a->bytes;
+    if (error) {
+        a->cb(a->ctx, NULL, false, error);
+    } else if (existing) {
+        const struct task *live = engine_find(engine, existing->info.id);
+        a->cb(a->ctx, live ? task_info(live) : &existing->info, true, NULL);
+    } else {
+        struct task *task = task_new(engine, &a->record);
+        engine->accepted++;
+        if (task) {
+            engine_enqueue(task);
+            a->cb(a->ctx, &task->record.info, false, NULL);
+            engine_schedule(engine);
+        } else {
+            /* It is on disk and will run after a restart; the promise holds. */
+            log_error("out of memory: task %s waits on disk for the next start", a->record.info.id);
+            a->cb(a->ctx, &a->record.info, false, NULL);
+        }
+    }
+    store_task_done(&a->record);
+    free(a);
+    engine_check_drained(engine);
+}
+
+/* Room for one more? A task handed in twice needs none. */
+static int check_room(const struct engine *engine, const char *id, struct tw_error *error)
+{
+    const struct engine_options *o = &engine->options;
+    if (engine->draining)
+        return error_set(error, TW_UNAVAILABLE, "the node is shutting down and takes no new tasks");
+    unsigned free_slots = o->max_running > engine->running ? o->max_running - engine->running : 0;
+    if (engine->queued + engine->admitting < o->max_queued + free_slots || (id && engine_find(engine, id)))
+        return 0;
+    return error_set(
+        error, TW_RESOURCE_EXHAUSTED, "the queue is full (MAX_QUEUED_TASKS is %u): try again later", o->max_queued);
+}
+
+static struct admission *admission_new(
+    struct engine *engine, const struct tw_task_spec *spec, void **take_data, struct tw_error *error)
+{
+    struct admission *a = calloc(1, sizeof *a);
+    if (!a || record_init(&a->record, engine, spec, take_data) < 0) {
+        if (a)
+            store_task_done(&a->record);
+        free(a);
+        error_oom(error);
+        return NULL;
+    }
+    a->bytes = spec_bytes(&a->record.spec);
+    if (engine->queue_bytes + engine->admitting_bytes + a->bytes > ENGINE_MAX_QUEUE_BYTES) {
+        store_task_done(&a->record);
+        free(a);
+        error_set(error, TW_RESOURCE_EXHAUSTED, "the queue holds its limit of %d MiB: try again later",
+            ENGINE_MAX_QUEUE_BYTES >> 20);
+        return NULL;
+    }
+    return a;
+}
+
+void engine_admit(
+    struct engine *engine, const struct tw_task_spec *spec, void *take_data, engine_admit_cb cb, void *ctx)
+{
+    struct tw_error error;
+    struct admission *a = NULL;
+    if (spec_check(engine, spec, &error) == 0 && check_room(engine, spec->id, &error) == 0)
+        a = admission_new(engine, spec, &take_data, &error);
+    free(take_data);
+    if (!a) {
+        cb(ctx, NULL, false, &error);
+        return;
+    }
+    a->engine = engine;
+    a->cb = cb;
+    a->ctx = ctx;
+    engine->admitting++;
+    engine->admitting_bytes += a->bytes;
+    store_admit(engine->options.store, &a->record, on_admitted, a);
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine keeps every live task in one map and the waiting ones in a FIFO queue. Whatever may free a slot or bring a
+ * task calls engine_schedule(), which starts tasks from the queue's head until all slots are taken. What happens to one
+ * task from there to its end is in attempt.c; here are the queue, the questions about tasks, and the way down.
+ */
+#include "task/task.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+/* A queued task keeps its data in memory only up to this size; beyond, it is read back from the store at its start. */
+enum { QUEUED_DATA_MAX = 1024 };
+
+/* --- the queue --- */
+
+void engine_enqueue(struct task *task)
+{
+    struct engine *engine = task->engine;
+    struct store_spec *spec = &task->record.spec;
+    task->queue_bytes = spec_bytes(spec) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
+    engine->queue_bytes += task->queue_bytes;
+    engine->queued++;
+    list_push(&engine->queue, &task->link);
+}
+
+void engine_dequeue(struct task *task)
+{
+    list_remove(&task->link);
+    task->engine->queued--;
+    task->engine->queue_bytes -= task->queue_bytes;
+    task->queue_bytes = 0;
+}
+
+void engine_schedule(struct engine *engine)
+{
+    if (engine->scheduling) /* an attempt that fails at once comes back here: the loop below goes on by itself */
+        return;
+    engine->scheduling = true;
+    while (!engine->draining && engine->running < engine->options.max_running && !list_empty(&engine->queue)) {
+        struct task *task = LIST_FIRST(&engine->queue, struct task, link);
+        engine_dequeue(task);
+        attempt_start(task);
+    }
+    engine->scheduling = false;
+    /* Whoever was pushed last and is still here waits: its data can wait on disk. */
+    if (!list_empty(&engine->queue)) {
+        struct store_spec *spec = &CONTAINER_OF(engine->queue.prev, struct task, link)->record.spec;
+        if (spec->data_len > QUEUED_DATA_MAX) {
+            free(spec->data);
+            spec->data = NULL;
+        }
+    }
+}
+
+/* --- questions --- */
+
+const struct task *engine_find(const struct engine *engine, const char *id)
+{
+    return map_get(&engine->tasks, id);
+}
+
+struct query {
+    engine_task_cb cb;
+    void *ctx;
+};
+
+static void on_stored_task(void *ctx, const struct store_task *stored, const struct tw_error *error)
+{
+    struct query *q = ctx;
+    q->cb(q->ctx, stored ? &stored->info : NULL, stored ? stored->seq : 0, error);
+    free(q);
+}
+
+void engine_get(struct engine *engine, const char *id, engine_task_cb cb, void *ctx)
+{
+    const struct task *task = engine_find(engine, id);
+    struct query *q = task ? NULL : malloc(sizeof *q);
+    if (task) {
+        cb(ctx, &task->record.info, task->record.seq, NULL);
+    } else if (!q) {
+        struct tw_error error;
+        error_oom(&error);
+        cb(ctx, NULL, 0, &error);
+    } else {
+        *q = (struct query){.cb = cb, .ctx = ctx};
+        store_get(engine->options.store, id, on_stored_task, q);
+    }
+}
+
+void engine_get_status(const struct engine *engine, struct engine_status *ret)
+{
+    *ret = (struct engine_status){
+        .running = engine->running,
+        .queued = engine->queued,
+        .max_running = engine->options.max_running,
+        .max_queued = engine->options.max_queued,
+        .max_task_size = engine->options.max_task_size,
+        .draining = engine->draining,
+        .accepted = engine->accepted,
+        .completed = engine->completed,
+        .failed = engine->failed,
+        .stopped = engine->stopped,
+    };
+}
+
+void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max_queued, uint64_t default_timeout_us)
+{
+    struct engine_options *o = &engine->options;
+    o->max_running = max_running ? max_running : o->max_running;
+    o->max_queued = max_queued ? max_queued : o->max_queued;
+    o->default_timeout_us = default_timeout_us ? default_timeout_us : o->default_timeout_us;
+    o->runtime->ops->resize(o->runtime, o->max_running);
+    engine_schedule(engine);
+}
+
+/* --- waiting and stopping --- */
+
+static void wait_answer(struct engine_wait *wait, const struct tw_task_info *info, const void *result, size_t len,
+    const struct tw_error *error)
+{
+    struct tw_error not_stopped;
+    if (info && wait->for_stop && info->state != TW_TASK_STOPPED) {
+        error_set(&not_stopped, TW_FAILED_PRECONDITION, "task %s has already ended (%s)", info->id,
+            tw_task_state_to_string(info->state));
+        error = &not_stopped;
+    }
+    list_remove(&wait->link);
+    if (!wait->cancelled)
+        wait->cb(wait->ctx, info, result, len, error);
+    free(wait);
+}
+
+static void on_stored_end(void *ctx, const struct store_task *stored, const struct tw_error *error)
+{
+    struct engine_wait *wait = ctx;
+    struct tw_error gone;
+    if (stored && !task_state_is_final(stored->info.state)) {
+        /* Admitted between our look into memory and the store's answer, or left for the next start: wait for it if it lives. */
+        struct task *task = map_get(&wait->engine->tasks, stored->info.id);
+        if (task) {
+            list_push(&task->waits, &wait->link);
+            if (wait->for_stop)
+                task_end_early(task, TW_REASON_STOPPED_BY_USER);
+            return;
+        }
+        error_set(&gone, TW_UNAVAILABLE, "task %s waits on disk for the next start of the node", stored->info.id);
+        stored = NULL;
+        error = &gone;
+    }
+    wait_answer(wait, stored ? &stored->info : NULL, NULL, 0, error);
+}
+
+static struct engine_wait *wait_new(struct engine *engine, const char *id, bool for_stop, engine_wait_cb cb, void *ctx)
+{
+    struct engine_wait *wait = calloc(1, sizeof *wait);
+    if (!wait) {
+        struct tw_error error;
+        error_oom(&error);
+        cb(ctx, NULL, NULL, 0, &error);
+        return NULL;
+    }
+    *wait = (struct engine_wait){.cb = cb, .ctx = ctx, .for_stop = for_stop, .engine = engine};
+    list_init(&wait->link);
+    struct task *task = map_get(&engine->tasks, id);
+    if (task)
+        list_push(&task->waits, &wait->link);
+    else
+        store_get(engine->options.store, id, on_stored_end, wait);
+    return wait;
+}
+
+struct engine_wait *engine_wait(struct engine *engine, const char *id, engine_wait_cb cb, void *ctx)
+{
+    return wait_new(engine, id, false, cb, ctx);
+}
+
+void engine_wait_cancel(struct engine_wait *wait)
+{
+    if (!wait)
+        return;
+    if (list_empty(&wait->link)) {
+        wait->cancelled = true; /* the store still holds it */
+        return;
+    }
+    list_remove(&wait->link);
+    free(wait);
+}
+
+void engine_stop(struct engine *engine, const char *id, engine_wait_cb cb, void *ctx)
+{
+    struct engine_wait *wait = wait_new(engine, id, true, cb, ctx);
+    struct task *task = wait ? map_get(&engine->tasks, id) : NULL;
+    if (task)
+        task_end_early(task, TW_REASON_STOPPED_BY_USER);
+}
+
+bool engine_watch(struct engine *engine, const char *id, struct engine_watch *watch)
+{
+    struct task *task = map_get(&engine->tasks, id);
+    if (task)
+        list_push(&task->watches, &watch->link);
+    else
+        list_init(&watch->link);
+    return task;
+}
+
+void engine_unwatch(struct engine_watch *watch)
+{
+    list_remove(&watch->link);
+}
+
+/* --- ends --- */
+
+/* Those who hear of it may wait, watch or cancel again: the lists are emptied from the front. */
+static void tell_all(struct task *task, const struct tw_task_info *info, const void *result, size_t result_len,
+    const struct tw_error *error)
+{
+    while (!list_empty(&task->waits))
+        wait_answer(LIST_FIRST(&task->waits, struct engine_wait, link), info, result, result_len, error);
+    while (!list_empty(&task->watches)) {
+        struct engine_watch *watch = LIST_FIRST(&task->watches, struct engine_watch, link);
+        list_remove(&watch->link);
+        watch->changed(watch, true);
+    }
+}
+
+void engine_task_ended(struct task *task, const void *result, size_t result_len)
+{
+    struct engine *engine = task->engine;
+    const struct tw_task_info *info = &task->record.info;
+    engine->completed += info->state == TW_TASK_COMPLETED;
+    engine->failed += info->state == TW_TASK_FAILED;
+    engine->stopped += info->state == TW_TASK_STOPPED;
+    log_debug("task %s ended: %s, %s", info->id, tw_task_state_to_string(info->state), info->message);
+    tell_all(task, info, result, result_len, NULL);
+    task_free(task);
+    engine_check_drained(engine);
+}
+
+void engine_task_abandoned(struct task *task, const struct tw_error *error)
+{
+    struct engine *engine = task->engine;
+    tell_all(task, NULL, NULL, 0, error);
+    task_free(task);
+    engine_check_drained(engine);
+}
+
+void engine_check_drained(struct engine *engine)
+{
+    if (!engine->draining || !engine->on_drained || engine->running || engine->finishing || engine->admitting)
+        return;
+    /* What is still here waits in the queue, and stays on disk. */
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        struct tw_error error;
+        error_set(&error, TW_UNAVAILABLE, "the node is shutting down; task %s stays queued for its next start",
+            task->record.info.id);
+        tell_all(task, NULL, NULL, 0, &error);
+    }
+    void (*done)(void *ctx) = engine->on_drained;
+    engine->on_drained = NULL;
+    done(engine->on_drained_ctx);
+}
+
+void engine_shutdown(struct engine *engine, bool kill, void (*done)(void *ctx), void *ctx)
+{
+    if (!engine->draining) {
+        engine->draining = true;
+        engine->on_drained = done;
+        engine->on_drained_ctx = ctx;
+    }
+    if (kill) {
+        map_for_each (it, &engine->tasks) {
+            struct task *task = it->value;
+            if (task->attempt)
+                task_end_early(task, TW_REASON_SHUTDOWN);
+        }
+    }
+    engine_check_drained(engine);
+}
+
+/* --- life --- */
+
+struct recovery {
+    struct engine *engine;
+    unsigned queued, again, lost;
+    bool oom;
+};
+
+/* A task that the last run of the node left behind. */
+static void recover_task(void *ctx, struct store_task *record)
+{
+    struct recovery *r = ctx;
+    struct task *task = task_new(r->engine, record);
+    if (!task) {
+        store_task_done(record);
+        r->oom = true;
+        return;
+    }
+    struct tw_task_info *info = &task->record.info;
+    if (info->state == TW_TASK_QUEUED) {
+        r->queued++;
+        engine_enqueue(task);
+    } else if (info->attempt <= info->retries) {
+        r->again++;
+        task_requeue(task, "the node stopped while it was running");
+    } else {
+        r->lost++;
+        task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_LOST, "the node stopped while the task was running");
+    }
+}
+
+int engine_new(const struct engine_options *options, struct engine **ret, struct tw_error *error)
+{
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return error_oom(error);
+    engine->options = *options;
+    map_init(&engine->tasks);
+    list_init(&engine->queue);
+    struct recovery r = {.engine = engine};
+    if (store_recover(options->store, recover_task, &r, error) < 0 || (r.oom && error_oom(error) < 0)) {
+        engine_free(engine);
+        return -1;
+    }
+    if (r.queued + r.again + r.lost)
+        log_info("taken up from the last run: %u queued tasks, %u to run again, %u lost", r.queued, r.again, r.lost);
+    *ret = engine;
+    return 0;
+}
+
+void engine_start(struct engine *engine)
+{
+    engine_schedule(engine);
+}
+
+void engine_free(struct engine *engine)
+{
+    if (!engine)
+        return;
+    for (;;) {
+        struct task *task = NULL;
+        map_for_each (it, &engine->tasks) {
+            task = it->value;
+            break;
+        }
+        if (!task)
+            break;
+        attempt_drop(task);
+        task_free(task);
+    }
+    map_done(&engine->tasks);
+    free(engine);
+}

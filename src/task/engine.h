@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine: the one owner of all live tasks, on the loop's thread. It admits tasks (durably), queues them, starts them
+ * when a slot is free, and carries each to exactly one end. A task is live from the moment its admission is on disk until
+ * its end is on disk; before and after it exists only in the store.
+ *
+ * Callbacks come on the loop's thread and may come from within the call that asked for them.
+ */
+#ifndef TASK_ENGINE_H
+#define TASK_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "store/store.h"
+#include "task/runtime.h"
+
+struct engine;
+struct task;
+
+struct engine_options {
+    uv_loop_t *loop;
+    struct store *store;     /* borrowed; outlives the engine */
+    struct runtime *runtime; /* borrowed; closed by the owner after the engine has drained */
+    unsigned max_running;
+    unsigned max_queued;
+    uint64_t default_timeout_us;
+    uint64_t max_task_size;
+    uint64_t max_result_size;
+    uint64_t max_log_size;
+};
+
+/* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
+enum {
+    ENGINE_MAX_ARGS = 1024,
+    ENGINE_MAX_ENV = 1024,
+    ENGINE_MAX_ARGS_BYTES = 128 * 1024,
+    ENGINE_MAX_QUEUE_BYTES = 64 * 1024 * 1024,
+    ENGINE_MAX_RETRIES = 1000,
+};
+
+/* Takes up what the store holds: queued tasks are queued again, running ones are run again or end as LOST. */
+int engine_new(const struct engine_options *options, struct engine **ret, struct tw_error *error);
+/* Begins to run what was taken up. */
+void engine_start(struct engine *engine);
+/* Only after engine_shutdown's callback, or before the loop ever ran. NULL is allowed. */
+void engine_free(struct engine *engine);
+
+/* New limits from now on; zero leaves one as it is. */
+void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max_queued, uint64_t default_timeout_us);
+
+/*
+ * The only door for tasks. The spec is copied, but for its data when `take_data` is given: that is spec->data itself, from
+ * malloc, and belongs to the engine from now on, whatever comes of the task (100 MB need no second copy).
+ * `info` is the task as it stands: QUEUED for a new one; `existing` when the id was handed in before with the same content.
+ * On failure info is NULL.
+ */
+typedef void (*engine_admit_cb)(
+    void *ctx, const struct tw_task_info *info, bool existing, const struct tw_error *error);
+void engine_admit(
+    struct engine *engine, const struct tw_task_spec *spec, void *take_data, engine_admit_cb cb, void *ctx);
+
+/* A task that is live, or NULL. Valid until control returns to the loop. */
+const struct task *engine_find(const struct engine *engine, const char *id);
+const struct tw_task_info *task_info(const struct task *task);
+uint64_t task_seq(const struct task *task);
+
+/* One task, live or stored. `seq` identifies it in the store. */
+typedef void (*engine_task_cb)(void *ctx, const struct tw_task_info *info, uint64_t seq, const struct tw_error *error);
+void engine_get(struct engine *engine, const char *id, engine_task_cb cb, void *ctx);
+
+/*
+ * Waits for the end of a task. The result comes along when the engine still holds it, else it is NULL and
+ * store_load_result has it. UNAVAILABLE when the node goes down before the task has ended.
+ */
+typedef void (*engine_wait_cb)(
+    void *ctx, const struct tw_task_info *info, const void *result, size_t len, const struct tw_error *error);
+struct engine_wait;
+/* NULL when the callback has been called already, or there is no memory (then it was called with that error). */
+struct engine_wait *engine_wait(struct engine *engine, const char *id, engine_wait_cb cb, void *ctx);
+/* The callback will not be called. */
+void engine_wait_cancel(struct engine_wait *wait);
+
+/* Ends a task; the callback comes when that is on disk. See StopTask in proto/taskworker.proto for the errors. */
+void engine_stop(struct engine *engine, const char *id, engine_wait_cb cb, void *ctx);
+
+/* Follows a live task: `changed` is called after each output and, with ended set and for the last time, at its end. */
+struct engine_watch {
+    struct list link; /* the engine's while watching */
+    void (*changed)(struct engine_watch *watch, bool ended);
+};
+/* False: the task is not live (any more), nothing will be called. */
+bool engine_watch(struct engine *engine, const char *id, struct engine_watch *watch);
+void engine_unwatch(struct engine_watch *watch);
+
+struct engine_status {
+    unsigned running, queued, max_running, max_queued;
+    uint64_t max_task_size;
+    bool draining;
+    uint64_t accepted, completed, failed, stopped; /* since the start */
+};
+void engine_get_status(const struct engine *engine, struct engine_status *ret);
+
+/*
+ * Refuses new tasks; with `kill` ends the running ones as STOPPED/SHUTDOWN, else lets them end. Queued ones stay in the
+ * store. `done` is called once, when nothing runs and all is written; waits that are left have ended by then. A second call
+ * with kill hurries the first; its `done` is ignored.
+ */
+void engine_shutdown(struct engine *engine, bool kill, void (*done)(void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "task/task.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+struct task *task_new(struct engine *engine, struct store_task *record)
+{
+    struct task *task = calloc(1, sizeof *task);
+    if (!task)
+        return NULL;
+    task->engine = engine;
+    list_init(&task->link);
+    list_init(&task->waits);
+    list_init(&task->watches);
+    if (map_put(&engine->tasks, record->info.id, task) < 0) {
+        free(task);
+        return NULL;
+    }
+    task->record = *record;
+    *record = (struct store_task){0};
+    return task;
+}
+
+void task_free(struct task *task)
+{
+    if (!task)
+        return;
+    map_remove(&task->engine->tasks, task->record.info.id);
+    list_remove(&task->link);
+    store_task_done(&task->record);
+    free(task);
+}
+
+void task_move(struct task *task, enum tw_task_state to)
+{
+    struct tw_task_info *info = &task->record.info;
+    bool legal = task_state_may_move(info->state, to);
+    assert(legal);
+    if (!legal) {
+        log_error("bug: task %s may not move from %s to %s", info->id, tw_task_state_to_string(info->state),
+            tw_task_state_to_string(to));
+        return;
+    }
+    log_debug("task %s: %s to %s", info->id, tw_task_state_to_string(info->state), tw_task_state_to_string(to));
+    info->state = to;
+}
+
+void task_set_message(struct task *task, const char *fmt, ...)
+{
+    char *message;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&message, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return;
+    free(task->record.info.message);
+    task->record.info.message = message;
+}
+
+const struct tw_task_info *task_info(const struct task *task)
+{
+    return &task->record.info;
+}
+
+uint64_t task_seq(const struct task *task)
+{
+    return task->record.seq;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The task entity and the engine that holds it; private to src/task. */
+#ifndef TASK_TASK_H
+#define TASK_TASK_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "task/engine.h"
+#include "task/state.h"
+
+struct attempt;
+
+struct task {
+    struct store_task record; /* what the store knows; record.info is what everybody sees */
+    struct engine *engine;
+    struct list link;         /* in engine->queue while QUEUED */
+    struct attempt *attempt;  /* while ALLOCATED, PREPARING or RUNNING, and until its end is on disk */
+    struct list waits;        /* struct engine_wait */
+    struct list watches;      /* struct engine_watch */
+    size_t queue_bytes;       /* what it counts for in engine->queue_bytes */
+    unsigned false_starts;   /* attempts whose sandbox was lost before the task began */
+    enum tw_reason end_asked; /* why it is to be ended, NONE: it is not; the first reason stays */
+};
+
+struct engine {
+    struct engine_options options;
+    struct map tasks;  /* id -> struct task, all live ones */
+    struct list queue; /* FIFO */
+    unsigned queued;
+    unsigned running;   /* attempts that hold a slot */
+    unsigned finishing; /* ends on their way to disk */
+    unsigned admitting; /* admissions on their way to disk */
+    size_t queue_bytes;
+    size_t admitting_bytes;
+    bool draining;
+    bool scheduling;
+    void (*on_drained)(void *ctx);
+    void *on_drained_ctx;
+    uint64_t accepted, completed, failed, stopped;
+};
+
+struct engine_wait {
+    struct list link;
+    engine_wait_cb cb;
+    void *ctx;
+    bool for_stop; /* NOT_STOPPED by then is an error for it */
+    bool cancelled;
+    struct engine *engine; /* while it is looked up in the store */
+};
+
+/* Moves the task along the state table; an illegal move is a bug: it asserts, and without asserts it is logged and not made. */
+void task_move(struct task *task, enum tw_task_state to);
+/* Replaces the sentence that is shown; without memory the old one stays. */
+void task_set_message(struct task *task, const char *fmt, ...) PRINTF_LIKE(2, 3);
+struct task *task_new(struct engine *engine, struct store_task *record);
+void task_free(struct task *task);
+
+/* --- admission (admit.c) --- */
+int spec_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error);
+/* Bytes that a queued task with this spec keeps in memory beside its data. */
+size_t spec_bytes(const struct store_spec *spec);
+
+/* --- the queue and its end (engine.c) --- */
+void engine_enqueue(struct task *task);
+void engine_dequeue(struct task *task);
+void engine_schedule(struct engine *engine);
+/* The task's end is on disk: tells everybody and forgets it. */
+void engine_task_ended(struct task *task, const void *result, size_t result_len);
+/* Its end could not be written and the node goes down: whoever waits hears the error; the store keeps it as it was. */
+void engine_task_abandoned(struct task *task, const struct tw_error *error);
+void engine_check_drained(struct engine *engine);
+
+/* --- one attempt (attempt.c) --- */
+void attempt_start(struct task *task);
+/* Forgets the attempt, if there is one, without an end: the engine is being freed. */
+void attempt_drop(struct task *task);
+/* Back into the queue after a lost attempt, in memory and on disk. */
+void task_requeue(struct task *task, const char *message);
+/* Ends the task for `reason` (stop, time-out, shutdown), wherever it is. */
+void task_end_early(struct task *task, enum tw_reason reason);
+/* For a task that has no attempt: writes its end. */
+void task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_reason reason, const char *message);
+
+#endif

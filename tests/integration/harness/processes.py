@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding out what a daemon has left behind.
+
+The test process makes itself the subreaper: whatever a daemon or one of its helpers leaves behind becomes our child,
+whichever way its parent died, and can be found and waited for without a race over names.
+"""
+import ctypes
+import os
+import pathlib
+import select
+import signal
+import time
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper():
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def children(pid="self"):
+    found = set()
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found.update(int(p) for p in (task / "children").read_text().split())
+        except OSError:
+            pass
+    return found
+
+
+def descendants(pid):
+    found, todo = set(), [pid]
+    while todo:
+        for child in children(todo.pop()):
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return found
+
+
+def command_of(pid):
+    try:
+        raw = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        return raw.replace(b"\0", b" ").decode("utf-8", "replace").strip() or "(zombie)"
+    except OSError:
+        return "(gone)"
+
+
+def program_of(pid):
+    return command_of(pid).split(" ", 1)[0].rsplit("/", 1)[-1]
+
+
+def wait_for_exit(pid, seconds):
+    """True when the process has ended within the time. It need not be a child, and it is not reaped."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], max(0, seconds))[0])
+    finally:
+        os.close(fd)
+
+
+class Orphans:
+    """Between start and check, every process that is neither there before nor started by the test itself."""
+
+    def __init__(self):
+        self.before = children()
+
+    def check(self, known=(), seconds=10):
+        """Waits until no orphan is left; returns those that are (and ends them, so that the next test starts clean)."""
+        deadline = time.monotonic() + seconds
+        left = []
+        while True:
+            # A subprocess of the test itself (a command line tool that runs in another thread) is in `known`.
+            orphans = children() - self.before - set(known)
+            if not orphans:
+                return left
+            for pid in orphans:
+                if not wait_for_exit(pid, deadline - time.monotonic()):
+                    left.append(f"{pid}: {command_of(pid)}")
+                    for victim in descendants(pid) | {pid}:
+                        try:
+                            os.kill(victim, signal.SIGKILL)
+                        except ProcessLookupError:
+                            pass
+                try:
+                    os.waitpid(pid, 0)
+                except ChildProcessError:
+                    pass
+
+
+def mounts():
+    return {line.split(" ", 4)[4].split(" ", 1)[0]
+            for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
+
+
+def cgroups():
+    found = set()
+    for folder, names, _ in os.walk("/sys/fs/cgroup"):
+        found.update(os.path.join(folder, n) for n in names if "hivemind" in n)
+    return found

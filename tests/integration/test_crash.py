@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 at random moments, under load, again and again.
+
+What must hold: a task whose ExecuteTask was answered ends exactly once, with the right result; one without retries is
+executed at most once; what a client has been told of an end stays true; and nothing is left over.
+
+A task proves its executions itself: each writes a line with a fresh random token first, and returns the token. The log
+is kept over crashes, so its lines are the executions, and attempt, log and result must agree.
+
+CRASH_ROUNDS says how many kills (scripts/crash-test), CRASH_SEED repeats a run's moments.
+"""
+import json
+import os
+import random
+import sqlite3
+import threading
+import time
+
+import grpc
+
+from harness.node import CHANNEL_OPTIONS
+
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
+SEED = int(os.environ.get("CRASH_SEED", str(int.from_bytes(os.urandom(4), "little"))))
+CLIENTS = 4
+MAX_UNFINISHED = 60  # per client: the load stays ahead of the node without growing for ever
+
+SOURCE = """
+import os, sys, time
+token = os.urandom(8).hex()
+os.write(1, f"begin {token}\\n".encode())
+time.sleep(float(sys.argv[2]))
+result = [sys.argv[1], token]
+"""
+
+
+class Client(threading.Thread):
+    """Hands tasks in, waits for some of them, and remembers what it was told."""
+
+    def __init__(self, node, pb, name, seed):
+        super().__init__(daemon=True)
+        self.node, self.pb, self.name_, self.random = node, pb, name, random.Random(seed)
+        self.connect()
+        self.stop = threading.Event()
+        self.alive = threading.Semaphore(0)  # released with every acknowledgement
+        self.requests = {}      # id -> request, of everything that was ever sent
+        self.acknowledged = {}  # id -> how often the answer was success
+        self.ended = {}         # id -> (Task, result) as told by WaitTask
+        self.unexpected = []
+        self.open = []
+
+    def connect(self):
+        # Not one of the node's own channels, which it closes when it is killed.
+        self.channel = grpc.insecure_channel(self.node.address, options=CHANNEL_OPTIONS)
+        self.stub = self.node.stubs.grpc.TaskWorkerServiceStub(self.channel)
+
+    def send(self, task_id):
+        answer = self.stub.ExecuteTask(self.requests[task_id], timeout=20)
+        if not answer.success:
+            self.unexpected.append(f"{task_id}: success=false without an error status")
+        self.acknowledged[task_id] = self.acknowledged.get(task_id, 0) + 1
+        self.alive.release()
+
+    def new_task(self):
+        task_id = f"{self.name_}-{len(self.requests)}"
+        pause = self.random.choice([0, 0, 0, 0.01, 0.05, 0.3])
+        self.requests[task_id] = self.pb.ExecuteTaskRequest(
+            task_id=task_id, task_type="python", task_data=SOURCE.encode(), args=[task_id, str(pause)],
+            retries=self.random.choice([0, 0, 100]), env={"N": str(len(self.requests))})
+        self.open.append(task_id)
+        self.send(task_id)
+
+    def wait_for_one(self):
+        task_id = self.random.choice(self.open)
+        answer = self.stub.WaitTask(self.pb.WaitTaskRequest(task_id=task_id, include_result=True), timeout=20)
+        self.ended[task_id] = (answer.task, answer.result)
+        self.open.remove(task_id)
+
+    def run(self):
+        while not self.stop.is_set():
+            try:
+                what = self.random.random()
+                if what < 0.1 and self.requests:
+                    self.send(self.random.choice(list(self.requests)))  # handed in again: the same task
+                elif what < 0.7 and len(self.open) < MAX_UNFINISHED:
+                    self.new_task()
+                elif self.open:
+                    self.wait_for_one()
+            except grpc.RpcError as error:
+                # The node is dead at the moment; and a task that was never acknowledged may not be there.
+                usual = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED,
+                         grpc.StatusCode.RESOURCE_EXHAUSTED)
+                if error.code() == grpc.StatusCode.NOT_FOUND:
+                    self.open = [t for t in self.open if t in self.acknowledged]
+                elif error.code() not in usual:
+                    self.unexpected.append(f"{error.code()}: {error.details()}")
+                if error.code() == grpc.StatusCode.UNAVAILABLE:
+                    # A new connection at once, where the old channel would back off for longer than a node lives here.
+                    self.channel.close()
+                    self.connect()
+                self.stop.wait(0.02)
+        self.channel.close()
+
+
+def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
+    chance = random.Random(SEED)
+    node = make_node(max_concurrent_tasks=4).start()
+    clients = [Client(node, pb, f"c{i}", chance.random()) for i in range(CLIENTS)]
+    try:
+        for c in clients:
+            c.start()
+        for n in range(ROUNDS):
+            # Under load: somebody has an answer from this very start. Then, the moment of death is the point of the
+            # exercise, hence the clock here.
+            someone = chance.choice(clients)
+            while someone.alive.acquire(blocking=False):
+                pass
+            assert someone.alive.acquire(timeout=60), f"no acknowledgement within 60 s; the node's log:\n{node.log()[-3000:]}"
+            time.sleep(chance.choice([0.02, 0.1, 0.3, 0.6, 1.0]) * chance.random() + 0.01)
+            node.kill()
+            node.start()
+            with capsys.disabled():
+                if ROUNDS > 10 and (n + 1) % 10 == 0:
+                    print(f"crash test: {n + 1} of {ROUNDS} kills, "
+                          f"{sum(len(c.acknowledged) for c in clients)} tasks acknowledged", flush=True)
+    finally:
+        for c in clients:
+            c.stop.set()
+        for c in clients:
+            c.join(60)
+    assert not any(c.is_alive() for c in clients)
+
+    problems = [f"{c.name_}: {text}" for c in clients for text in c.unexpected]
+    counts = {}
+    for c in clients:
+        for task_id in c.requests:
+            problems += check(node, pb, c, task_id, counts)
+    status = node.status()
+    if status.running_tasks or status.queued_tasks:
+        problems.append(f"all has ended, but the node counts {status.running_tasks} running and {status.queued_tasks} queued")
+    listed = count_tasks(node, pb)
+    if listed != counts["known"]:
+        problems.append(f"the node lists {listed} tasks, but {counts['known']} are known")
+    assert not problems, f"seed {SEED}:\n" + "\n".join(problems[:50])
+    assert counts["COMPLETED"] > 0
+    with capsys.disabled():
+        print(f"\ncrash test: {ROUNDS} kills, seed {SEED}: {counts}", flush=True)
+    node.stop()
+    problems = check_storage(node)
+    assert not problems, f"seed {SEED}:\n" + "\n".join(problems)
+
+
+def count(counts, *names):
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+
+
+def check(node, pb, client, task_id, counts):
+    """What the node now says of one task against what it was given and what it has said before."""
+    problems = []
+    request = client.requests[task_id]
+    try:
+        task, result = node.wait(task_id, seconds=120)
+    except grpc.RpcError as error:
+        if error.code() == grpc.StatusCode.NOT_FOUND and task_id not in client.acknowledged:
+            count(counts, "never acknowledged and not there")
+            return []
+        return [f"{task_id}: acknowledged {client.acknowledged.get(task_id, 0)} times, but {error.code()}: {error.details()}"]
+    count(counts, "known", "acknowledged" if task_id in client.acknowledged else "not acknowledged but there",
+          pb.Task.State.Name(task.state))
+
+    lines = node.output(task_id).decode().splitlines()
+    tokens = [line.split()[1] for line in lines if line.startswith("begin ") and len(line.split()) == 2]
+    if len(tokens) != len(lines):
+        problems.append(f"strange log {lines!r}")
+    if len(tokens) > task.attempt or len(set(tokens)) != len(tokens):
+        problems.append(f"{len(tokens)} executions in {task.attempt} attempts")
+    if task.attempt > 1 + request.retries:
+        problems.append(f"{task.attempt} attempts with {request.retries} retries")
+    if task.state == pb.Task.COMPLETED:
+        if not tokens or json.loads(result) != [task_id, tokens[-1]]:
+            problems.append(f"result {result!r}, log {lines!r}")
+    elif (task.state, task.reason) != (pb.Task.FAILED, pb.Task.LOST) or request.retries or task.attempt != 1:
+        problems.append(f"ended as {pb.Task.State.Name(task.state)}, {pb.Task.Reason.Name(task.reason)}: {task.message} {task.error}")
+    if task_id in client.ended and client.ended[task_id] != (task, result):
+        problems.append(f"its end has changed: {differences(client.ended[task_id][0], task)}; result {client.ended[task_id][1]!r}, "
+                        f"now {result!r}")
+    return [f"{task_id}: {p}" for p in problems]
+
+
+def differences(before, now):
+    fields = before.DESCRIPTOR.fields
+    return ", ".join(f"{f.name} was {getattr(before, f.name)!r}, is {getattr(now, f.name)!r}" for f in fields
+                     if getattr(before, f.name) != getattr(now, f.name))
+
+
+def count_tasks(node, pb):
+    total, token = 0, ""
+    while True:
+        page = node.stub.ListTasks(pb.ListTasksRequest(page_size=1000, page_token=token), timeout=60)
+        total, token = total + len(page.tasks), page.next_page_token
+        if not token:
+            return total
+
+
+def check_storage(node):
+    """The stopped node's folder: a sound database, and no file that was only on its way to somewhere."""
+    problems = []
+    for path in node.storage.rglob("*"):
+        if not path.is_file():
+            continue
+        if path.suffix in (".new", ".tmp", ".part"):
+            problems.append(f"temporary file {path}")
+        with open(path, "rb") as f:
+            if f.read(15) != b"SQLite format 3":
+                continue
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            said = database.execute("PRAGMA integrity_check").fetchone()[0]
+            if said != "ok":
+                problems.append(f"{path}: {said}")
+    return problems

@@ -1,0 +1,2 @@
+#include "rpc/client.h"
+#  include "rpc/server.h"

@@ -1,0 +1,1 @@
+#include "taskworker.pb-c.h"

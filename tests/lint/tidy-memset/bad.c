@@ -1,0 +1,5 @@
+#include <string.h>
+void f(int *p)
+{
+    memset(p, '0', 10);
+}

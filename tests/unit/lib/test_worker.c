@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The library as an embedding program sees it: public headers only, several threads, real sandboxes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <taskworker/taskworker.h>
+
+struct node {
+    char folder[64];
+    struct tw_worker *worker;
+    pthread_t thread;
+};
+
+static void *run_worker(void *worker)
+{
+    tw_worker_run(worker);
+    return NULL;
+}
+
+static int open_worker(struct node *n, struct tw_error *error)
+{
+    struct tw_launcher_options launcher_options = {
+        .size = sizeof launcher_options, .libexec_dir = getenv("TEST_LIBEXEC_DIR"), .max_slots = 8};
+    struct tw_launcher *launcher;
+    if (tw_launcher_start(&launcher_options, &launcher, error) < 0)
+        return -1;
+    struct tw_worker_options options = {
+        .size = sizeof options, .launcher = launcher, .storage_path = n->folder, .max_concurrent_tasks = 2};
+    return tw_worker_new(&options, &n->worker, error);
+}
+
+static int setup(void **state)
+{
+    tw_log_set_level(TW_LOG_ERROR);
+    struct node *n = calloc(1, sizeof *n);
+    snprintf(n->folder, sizeof n->folder, "/tmp/test-worker-XXXXXX");
+    assert_non_null(mkdtemp(n->folder));
+    struct tw_error error = {0};
+    if (open_worker(n, &error) < 0)
+        fail_msg("%s", error.message);
+    struct tw_rpc_options rpc = {.size = sizeof rpc};
+    if (tw_worker_listen(n->worker, &rpc, &error) < 0)
+        fail_msg("%s", error.message);
+    assert_int_not_equal(tw_worker_rpc_port(n->worker), 0);
+    assert_int_equal(pthread_create(&n->thread, NULL, run_worker, n->worker), 0);
+    *state = n;
+    return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    struct node *n = *state;
+    tw_worker_shutdown(n->worker, TW_SHUTDOWN_STOP);
+    pthread_join(n->thread, NULL);
+    tw_worker_free(n->worker);
+    nftw(n->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(n);
+    return 0;
+}
+
+static struct tw_task_spec python(const char *source)
+{
+    return (struct tw_task_spec){
+        .size = sizeof(struct tw_task_spec), .type = "python", .data = source, .data_len = strlen(source)};
+}
+
+static void test_submit_and_wait(void **state)
+{
+    struct node *n = *state;
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("import sys; print('hello'); result = [len(sys.argv), 6 * 7]");
+    const char *args[] = {"one"};
+    spec.args = args;
+    spec.n_args = 1;
+    char *id = NULL, *result = NULL;
+    size_t len = 0;
+    struct tw_task_info info;
+    if (tw_worker_submit(n->worker, &spec, &id, &error) < 0 ||
+        tw_worker_wait(n->worker, id, 30000000, &info, &result, &len, &error) < 0)
+        fail_msg("%s", error.message);
+    assert_int_equal(info.state, TW_TASK_COMPLETED);
+    assert_string_equal(result, "[2,42]");
+    assert_int_equal(len, 6);
+    assert_int_equal(info.log_size, 6);
+    assert_true(info.usage.wall_us > 0 && info.usage.max_rss_bytes > 0);
+    tw_task_info_done(&info);
+    free(result);
+    free(id);
+}
+
+static void test_stop_and_time_out_of_a_wait(void **state)
+{
+    struct node *n = *state;
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("import time; time.sleep(600)");
+    spec.id = "sleeper";
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), 0);
+    assert_int_equal(tw_worker_wait(n->worker, "sleeper", 1000, NULL, NULL, NULL, &error), -1);
+    assert_int_equal(error.code, TW_DEADLINE_EXCEEDED);
+    if (tw_worker_stop_task(n->worker, "sleeper", &error) < 0)
+        fail_msg("%s", error.message);
+    struct tw_task_info info;
+    assert_int_equal(tw_worker_wait(n->worker, "sleeper", 0, &info, NULL, NULL, &error), 0);
+    assert_int_equal(info.state, TW_TASK_STOPPED);
+    tw_task_info_done(&info);
+}
+
+static void test_errors_reach_the_caller(void **state)
+{
+    struct node *n = *state;
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("");
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), -1);
+    assert_int_equal(error.code, TW_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "task_data is empty"));
+    assert_int_equal(tw_worker_wait(n->worker, "nobody", 0, NULL, NULL, NULL, &error), -1);
+    assert_int_equal(error.code, TW_NOT_FOUND);
+    assert_int_equal(tw_worker_stop_task(n->worker, "nobody", &error), -1);
+    assert_int_equal(error.code, TW_NOT_FOUND);
+}
+
+static void *submit_some(void *worker)
+{
+    for (int i = 0; i < 10; i++) {
+        struct tw_error error = {0};
+        struct tw_task_spec spec = python("result = 1");
+        struct tw_task_info info;
+        char *id = NULL;
+        if (tw_worker_submit(worker, &spec, &id, &error) < 0 ||
+            tw_worker_wait(worker, id, 60000000, &info, NULL, NULL, &error) < 0)
+            return (void *)"an error";
+        bool completed = info.state == TW_TASK_COMPLETED;
+        tw_task_info_done(&info);
+        free(id);
+        if (!completed)
+            return (void *)"not completed";
+    }
+    return NULL;
+}
+
+static void test_many_threads(void **state)
+{
+    struct node *n = *state;
+    pthread_t threads[4];
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, submit_some, n->worker), 0);
+    for (size_t i = 0; i < 4; i++) {
+        void *problem = NULL;
+        pthread_join(threads[i], &problem);
+        assert_null(problem);
+    }
+}
+
+static void test_two_workers_do_not_share_a_folder(void **state)
+{
+    struct node *n = *state;
+    struct node second = {0};
+    struct tw_error error = {0};
+    memcpy(second.folder, n->folder, sizeof second.folder);
+    assert_int_equal(open_worker(&second, &error), -1);
+    assert_int_equal(error.code, TW_FAILED_PRECONDITION);
+    assert_non_null(strstr(error.message, n->folder));
+}
+
+static void test_a_worker_that_never_ran(void **state)
+{
+    (void)state;
+    struct node n = {.folder = "/tmp/test-worker-XXXXXX"};
+    struct tw_error error = {0};
+    assert_non_null(mkdtemp(n.folder));
+    if (open_worker(&n, &error) < 0)
+        fail_msg("%s", error.message);
+    tw_worker_free(n.worker);
+    nftw(n.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_submit_and_wait),
+        TEST(test_stop_and_time_out_of_a_wait),
+        TEST(test_errors_reach_the_caller),
+        TEST(test_many_threads),
+        TEST(test_two_workers_do_not_share_a_folder),
+        cmocka_unit_test(test_a_worker_that_never_ran),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
