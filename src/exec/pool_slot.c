@@ -214,6 +214,8 @@ void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
         slot->run = run;
         run->slot = slot;
         run_move(run, RUN_IS_PREPARING);
+        fd_close(&run->plan_fd); /* the slot has its own; a large source shall not lie here as long as the task runs */
+        fd_close(&run->source_fd);
         uv_timer_start(slot->deadline, on_deadline, READY_DEADLINE_MS, 0);
         r = run_attach_pipes(run, read_ends);
         if (r < 0)
