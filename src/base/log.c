@@ -148,12 +148,8 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_end(ap);
     if (n < 0)
         return;
-    for (char *p = raw; *p; p++) {
-        if (*p == '\n' || *p == '\t')
-            *p = ' ';
-    }
     struct log_entry entry = {.wall_us = clock_wall_us(), .level = level};
-    entry.message = text_printable(raw, strlen(raw), LOG_MESSAGE_MAX, false);
+    entry.message = text_line(raw, strlen(raw), LOG_MESSAGE_MAX);
     if (!entry.message)
         return;
 

@@ -83,6 +83,16 @@ char *text_printable(const void *data, size_t len, size_t max, bool keep_end)
     return out.error ? NULL : buf_steal(&out, NULL);
 }
 
+char *text_line(const void *data, size_t len, size_t max)
+{
+    char *line = text_printable(data, len, max, false);
+    for (char *p = line; p && *p; p++) {
+        if (*p == '\n' || *p == '\t')
+            *p = ' ';
+    }
+    return line;
+}
+
 char *text_dup(const void *data, size_t len)
 {
     char *s = malloc(len + 1);

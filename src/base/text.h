@@ -22,6 +22,9 @@ bool text_is_control(uint32_t code_point);
  */
 char *text_printable(const void *data, size_t len, size_t max, bool keep_end);
 
+/* The same for one line of a message or log: newlines and tabs become spaces as well, and what is too long is cut behind. */
+char *text_line(const void *data, size_t len, size_t max);
+
 /* A copy of len bytes with a NUL behind; NULL: no memory. */
 char *text_dup(const void *data, size_t len);
 

@@ -481,10 +481,8 @@ int daemon_run(struct config *config, const struct config_input *input)
         log_error("the event loop ended without having been told to");
         _exit(1);
     }
-    bool asked = node.phase != PHASE_RUNNING;
-    if (!asked)
-        log_error("the worker has stopped by itself; the log above says why");
+    bool failed = tw_worker_failure(node.worker) || node.phase == PHASE_RUNNING; /* the worker has logged why */
     finish(&node);
     log_info("stopped");
-    return asked ? 0 : 1;
+    return failed ? 1 : 0;
 }

@@ -75,11 +75,11 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, str
 {
     const struct engine_options *o = &engine->options;
     if (spec->id && *spec->id && tw_task_id_check(spec->id, strlen(spec->id), error) < 0)
-        return -1;
+        return error_wrap(error, "task_id");
     if (!spec->type || !*spec->type)
         return error_set(error, TW_INVALID_ARGUMENT, "task_type is missing: \"python\" or \"shell\"");
     if (!o->runtime->ops->serves(o->runtime, spec->type)) {
-        CLEANUP_FREE char *shown = text_printable(spec->type, strlen(spec->type), 40, false);
+        CLEANUP_FREE char *shown = text_line(spec->type, strlen(spec->type), 40);
         return error_set(error, TW_INVALID_ARGUMENT, "task_type \"%s\" is unknown here: \"python\" or \"shell\"",
             shown ? shown : "");
     }

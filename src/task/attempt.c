@@ -24,6 +24,7 @@
 
 enum {
     FINISH_RETRY_MS = 500,
+    MAX_FALSE_STARTS = 5,
     FINISH_TRIES_WITH_RESULT = 4, /* then the result is given up, so that at least the end is kept */
 };
 
@@ -243,19 +244,27 @@ static enum tw_task_state state_for(enum tw_reason reason)
     return reason == TW_REASON_STOPPED_BY_USER || reason == TW_REASON_SHUTDOWN ? TW_TASK_STOPPED : TW_TASK_FAILED;
 }
 
-/* The node lost it, not the task's own doing: it runs again if it may. */
+/*
+ * The node lost it, not the task's own doing: it runs again if it may. An attempt that had not begun does not count, but
+ * a sandbox that dies under the same task again and again is its end.
+ */
 static void lose(struct attempt *a, const char *message)
 {
     struct task *task = a->task;
-    struct engine *engine = task->engine;
-    if (task->record.info.attempt > task->record.info.retries || engine->draining) {
-        finish(a, TW_TASK_FAILED, TW_REASON_LOST, message ? message : "its sandbox was lost");
+    struct tw_task_info *info = &task->record.info;
+    bool begun = info->state == TW_TASK_RUNNING;
+    message = message ? message : "its sandbox was lost";
+    if (begun ? info->attempt > info->retries : ++task->false_starts > MAX_FALSE_STARTS) {
+        finish(a, TW_TASK_FAILED, begun ? TW_REASON_LOST : TW_REASON_SANDBOX_ERROR, message);
         return;
     }
-    log_warning("task %s: attempt %u was lost, it runs again", task->record.info.id, task->record.info.attempt);
+    log_warning("task %s goes back to the queue: %s", info->id, message);
+    if (!begun)
+        info->attempt--;
     give_slot_back(a);
     attempt_release(a);
-    task_requeue(task, "its sandbox was lost");
+    task_requeue(task, message);
+    engine_check_drained(task->engine);
 }
 
 static enum tw_reason reason_of(const struct run_outcome *outcome)

@@ -40,7 +40,7 @@ enum {
     ENGINE_MAX_ENV = 1024,
     ENGINE_MAX_ARGS_BYTES = 128 * 1024,
     ENGINE_MAX_QUEUE_BYTES = 64 * 1024 * 1024,
-    ENGINE_MAX_RETRIES = 100,
+    ENGINE_MAX_RETRIES = 1000,
 };
 
 /* Takes up what the store holds: queued tasks are queued again, running ones are run again or end as LOST. */

@@ -128,7 +128,7 @@ static void test_bad_specs_are_refused(void **state)
     BAD(bad[n].data = NULL);
     BAD(bad[n].data = huge, bad[n].data_len = (1 << 20) + 1);
     BAD(bad[n].timeout_us = UINT64_MAX);
-    BAD(bad[n].retries = 101);
+    BAD(bad[n].retries = 1001);
     BAD(bad[n].args = bad_utf8, bad[n].n_args = 2);
     BAD(bad[n].args = many, bad[n].n_args = ARRAY_LEN(many));
     BAD(bad[n].args = long_arg, bad[n].n_args = 1);

@@ -73,7 +73,8 @@ static void test_a_lost_attempt_is_retried(void **state)
     spec.retries = 1;
     admit(f, &spec);
     struct run_outcome lost = {.end = RUN_LOST};
-    run_end(run_of(f, "a"), &lost); /* before it was ready */
+    run_to_go(f, run_of(f, "a"));
+    run_end(run_of(f, "a"), &lost);
     run_until_runs(f, 2);
     struct fake_run *run = run_of(f, "a");
     assert_string_equal((char *)run->data, "payload"); /* read back */
@@ -81,6 +82,27 @@ static void test_a_lost_attempt_is_retried(void **state)
     run_end(run, &lost);
     check_end(f, "a", TW_TASK_FAILED, TW_REASON_LOST);
     assert_int_equal(f->started, 2);
+}
+
+static void test_a_sandbox_lost_before_the_task_began_does_not_count(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("a", "payload"), hopeless = spec_of("b", "x");
+    struct run_outcome lost = {.end = RUN_LOST, .message = "the slot died"};
+    admit(f, &spec);
+    run_end(run_of(f, "a"), &lost);
+    run_until_runs(f, 2);
+    run_to_go(f, run_of(f, "a"));
+    assert_int_equal(task_info(engine_find(f->engine, "a"))->attempt, 1);
+    run_end_well(run_of(f, "a"), "1");
+    check_end(f, "a", TW_TASK_COMPLETED, TW_REASON_NONE);
+    /* but there is an end to it */
+    admit(f, &hopeless);
+    for (unsigned i = 0; i < 6; i++) {
+        run_until_runs(f, 3 + i);
+        run_end(run_of(f, "b"), &lost);
+    }
+    check_end(f, "b", TW_TASK_FAILED, TW_REASON_SANDBOX_ERROR);
 }
 
 static void test_recovery(void **state)
@@ -313,6 +335,7 @@ int main(void)
         TEST(test_ends_and_their_reasons),
         TEST(test_a_runtime_that_refuses),
         TEST(test_a_lost_attempt_is_retried),
+        TEST(test_a_sandbox_lost_before_the_task_began_does_not_count),
         TEST(test_recovery),
         TEST(test_a_crash_before_go_runs_it_again),
         TEST(test_drain),
