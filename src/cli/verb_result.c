@@ -67,7 +67,7 @@ int verb_result(struct cli *cli, int argc, char **argv)
         code = cli_call(cli, "GetResult", &request.base, &taskworker__get_result_response__descriptor, 0, &response);
         if (!code && !response->task)
             code = cli_bad_reply(cli, "GetResult");
-        if (!code) {
+        else if (!code) {
             if (cli->json)
                 print_json(response);
             else

@@ -89,7 +89,7 @@ int verb_show(struct cli *cli, int argc, char **argv)
         code = cli_call(cli, "GetTask", &request.base, &taskworker__get_task_response__descriptor, 0, &response);
         if (!code && !response->task)
             code = cli_bad_reply(cli, "GetTask");
-        if (!code && cli->json)
+        else if (!code && cli->json)
             output_json(stdout, json_task(response->task));
         else if (!code)
             print_task(cli, response->task);
