@@ -27,6 +27,7 @@ static void print_result(struct cli *cli, const Taskworker__GetResultResponse *r
     (void)output_stream_flush(&s);
     if (s.safe && s.mid_line)
         putchar('\n'); /* so that the prompt begins a line */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
     if (t->state == TASKWORKER__TASK__STATE__COMPLETED)
         return;
     if (*t->error)
@@ -39,16 +40,24 @@ int verb_result(struct cli *cli, int argc, char **argv)
 {
     bool raw = false;
     const struct option options[] = {
-        {.name = "raw", .kind = OPTION_FLAG, .target = &raw,
+        {.name = "raw",
+            .kind = OPTION_FLAG,
+            .target = &raw,
             .help = "let control characters of the task through to the terminal"},
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for an answer [30s]"},
     };
     const struct syntax syntax = {
         .verb = "result",
         .usage = "[OPTION]... ID",
-        .text = "Prints the result of a task that has ended: of a python task the JSON of its global `result`, of a shell task\n"
-                "the tail of its standard output, byte for byte (see logs about terminals). For a task that did not end well\n"
+        .text = "Prints the result of a task that has ended: of a python task the JSON of its global `result`, of a "
+                "shell task\n"
+                "the tail of its standard output, byte for byte (see logs about terminals). For a task that did not "
+                "end well\n"
                 "its error goes to standard error, and the exit code is that of the task as run has it.",
         .example = "  hivemind result task_001\n"
                    "  hivemind wait task_001 && hivemind result task_001 | jq .",

@@ -30,6 +30,7 @@ static void print_usage(const Taskworker__Task *t)
 static void print_task(const struct cli *cli, const Taskworker__Task *t)
 {
     char reason[32], text[32];
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
     print_field("id", t->task_id);
     print_field("type", t->task_type);
     if (*t->owner)
@@ -62,7 +63,11 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
 int verb_show(struct cli *cli, int argc, char **argv)
 {
     const struct option options[] = {
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for an answer [30s]"},
     };
     const struct syntax syntax = {

@@ -174,6 +174,7 @@ static int build(
     struct store_options store_options = {.path = o->storage_path};
     if (!launcher && tw_launcher_start(NULL, &launcher, error) < 0)
         return -1;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): tw_launcher_start() set it, or failed */
     const char *warning = launcher_warning(launcher->launcher);
     if (warning)
         w->warning = strdup(warning);
@@ -303,8 +304,7 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
         .n_warnings = worker->warning ? 1 : 0,
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
-        rpc_health_new(worker->server, &worker->health, error) < 0 ||
-        rpc_health_set(worker->health, "", true) < 0 ||
+        rpc_health_new(worker->server, &worker->health, error) < 0 || rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
         rpc_server_free(STEAL(worker->server));
         rpc_health_free(STEAL(worker->health));

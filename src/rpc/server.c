@@ -279,7 +279,7 @@ static void close_listener(struct rpc_server *server)
 
 static int start_listening(struct rpc_server *server, const char *host, struct tw_error *error)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     if (resolve(host, server->options.port, &addr, error) < 0)
         return -1;
     int r = uv_tcp_init(server->hub.loop, &server->listener);

@@ -81,19 +81,22 @@ static const char schema_v1[] =
     "  size INTEGER NOT NULL, data BLOB"
     ") STRICT;";
 
-static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error) {
+static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
+{
     return error_set(error, TW_FAILED_PRECONDITION,
         "%s was written by a newer version of this program (layout %lld, this one knows %d): "
         "install that version",
         f->db_path, (long long)version, VERSION);
 }
 
-static int fail_foreign(const struct folder *f, struct tw_error *error) {
+static int fail_foreign(const struct folder *f, struct tw_error *error)
+{
     return error_set(error, TW_FAILED_PRECONDITION,
         "%s is a database of another program: choose another storage folder", f->db_path);
 }
 
-static uint32_t u32be(const uint8_t *p) {
+static uint32_t u32be(const uint8_t *p)
+{
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
@@ -102,8 +105,9 @@ static uint32_t u32be(const uint8_t *p) {
  * is not ours or too new stays exactly as it is. The values in the write-ahead log, which may be
  * newer, are checked once it is open.
  */
-static int check_header(const struct folder *f, struct tw_error *error) {
-    uint8_t header[100];
+static int check_header(const struct folder *f, struct tw_error *error)
+{
+    uint8_t header[100] = {0};
     CLEANUP_FD int fd = open(f->db_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd < 0 ? -errno : fd_read_all(fd, header, sizeof header);
     if (n < 0)
@@ -123,8 +127,8 @@ static int check_header(const struct folder *f, struct tw_error *error) {
 }
 
 /* The header's checks again, now that the write-ahead log counts too. */
-static int check_marks(
-    struct db *db, const struct folder *f, int64_t *ret_version, struct tw_error *error) {
+static int check_marks(struct db *db, const struct folder *f, int64_t *ret_version, struct tw_error *error)
+{
     int64_t tables = 0, application = 0;
     if (db_get_int(db, "PRAGMA user_version", ret_version, error) < 0 ||
         db_get_int(db, "PRAGMA application_id", &application, error) < 0 ||
@@ -136,14 +140,13 @@ static int check_marks(
     return *ret_version > VERSION || *ret_version < 0 ? fail_newer(f, *ret_version, error) : 0;
 }
 
-static int create_schema(struct db *db, struct tw_error *error) {
+static int create_schema(struct db *db, struct tw_error *error)
+{
     char marks[80];
-    snprintf(marks, sizeof marks, "PRAGMA application_id=%d; PRAGMA user_version=%d;",
-        APPLICATION_ID, VERSION);
+    snprintf(marks, sizeof marks, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID, VERSION);
     if (db_exec(db, "BEGIN IMMEDIATE", error) < 0)
         return -1;
-    if (db_exec(db, schema_v1, error) < 0 || db_exec(db, marks, error) < 0 ||
-        db_exec(db, "COMMIT", error) < 0) {
+    if (db_exec(db, schema_v1, error) < 0 || db_exec(db, marks, error) < 0 || db_exec(db, "COMMIT", error) < 0) {
         db_rollback(db);
         return -1;
     }
@@ -151,14 +154,16 @@ static int create_schema(struct db *db, struct tw_error *error) {
 }
 
 /* A node that cannot write finds out here, not when it has promised to keep something. */
-static int prove_writable(struct db *db, struct tw_error *error) {
+static int prove_writable(struct db *db, struct tw_error *error)
+{
     char sql[120];
     snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta (key, value) VALUES ('opened_us', %llu)",
         (unsigned long long)clock_wall_us());
     return db_exec(db, sql, error);
 }
 
-static int set_up_writer(struct db *db, const struct folder *f, struct tw_error *error) {
+static int set_up_writer(struct db *db, const struct folder *f, struct tw_error *error)
+{
     int64_t version = 0;
     if (check_marks(db, f, &version, error) < 0)
         return -1;
@@ -175,7 +180,8 @@ static int set_up_writer(struct db *db, const struct folder *f, struct tw_error 
     return prove_writable(db, error);
 }
 
-int schema_open_writer(struct db *db, const struct folder *f, struct tw_error *error) {
+int schema_open_writer(struct db *db, const struct folder *f, struct tw_error *error)
+{
     if (check_header(f, error) < 0)
         return -1;
     const struct db_options options = {.path = f->db_path,
@@ -194,7 +200,8 @@ int schema_open_writer(struct db *db, const struct folder *f, struct tw_error *e
     return 0;
 }
 
-int schema_open_reader(struct db *db, const struct folder *f, struct tw_error *error) {
+int schema_open_reader(struct db *db, const struct folder *f, struct tw_error *error)
+{
     const struct db_options options = {.path = f->db_path,
         .sql = statements,
         .n_sql = ARRAY_LEN(statements),

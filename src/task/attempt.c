@@ -178,6 +178,7 @@ static void on_end_written(void *ctx, const struct tw_error *error)
 static char *describe_end(const struct attempt *a, enum tw_reason reason)
 {
     const struct tw_task_info *info = &a->task->record.info;
+    const char *name;
     char *text = NULL;
     int n = 0;
     switch (reason) {
@@ -188,7 +189,10 @@ static char *describe_end(const struct attempt *a, enum tw_reason reason)
         n = asprintf(&text, "ended with exit code %d", info->exit_code);
         break;
     case TW_REASON_SIGNAL:
-        n = asprintf(&text, "killed by signal %d (%s)", info->signal, strsignal(info->signal));
+        /* Not strsignal(), which has one buffer for all threads. Real-time signals have no name. */
+        name = sigabbrev_np(info->signal);
+        n = asprintf(
+            &text, "killed by signal %d%s%s%s", info->signal, name ? " (SIG" : "", name ? name : "", name ? ")" : "");
         break;
     case TW_REASON_TIMEOUT_WALL:
         n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)info->timeout_us / 1e6);
