@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rpc_echo [PORT]: the gRPC stack with handlers that do nothing, to measure it with h2load and to try clients on it. Ends
- * with its standard input or on SIGTERM, draining.
+ * on SIGTERM, draining.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -11,11 +11,13 @@
 #include "base/util.h"
 #include "echo_service.h"
 #include "rpc/health.h"
+#include "rpc/reflection.h"
 #include "rpc/server.h"
 
 struct program {
     struct rpc_server *server;
     struct rpc_health *health;
+    struct rpc_reflection *reflection;
     uv_signal_t term;
 };
 
@@ -37,7 +39,7 @@ int main(int argc, char **argv)
 {
     struct program p = {0};
     struct echo echo = {0};
-    struct tw_error error;
+    struct tw_error error = {.message = "cannot start"};
     uint64_t port = 0;
     if (argc > 1 && parse_u64(argv[1], 0, UINT16_MAX, &port) < 0) {
         fprintf(stderr, "usage: rpc_echo [PORT]\n");
@@ -46,7 +48,7 @@ int main(int argc, char **argv)
     uv_loop_t *loop = uv_default_loop();
     const struct rpc_server_options options = {.port = (uint16_t)port};
     if (rpc_server_new(loop, &options, &p.server, &error) < 0 || echo_service_add(p.server, &echo) < 0 ||
-        rpc_health_new(p.server, &p.health, &error) < 0) {
+        rpc_health_new(p.server, &p.health, &error) < 0 || rpc_reflection_new(p.server, &p.reflection, &error) < 0) {
         fprintf(stderr, "rpc_echo: %s\n", error.message);
         return 1;
     }
@@ -57,6 +59,7 @@ int main(int argc, char **argv)
     fflush(stdout);
     uv_run(loop, UV_RUN_DEFAULT);
     rpc_health_free(p.health);
+    rpc_reflection_free(p.reflection);
     uv_loop_close(loop);
     return 0;
 }

@@ -18,9 +18,7 @@
 #include "store/internal.h"
 #include "store/store.h"
 
-enum {
-    ROUNDS_MAX = 101
-};
+enum { ROUNDS_MAX = 101 };
 
 struct bench {
     struct store *store;
@@ -37,7 +35,8 @@ struct job {
     uint64_t index;
 };
 
-static void die(const char *what, const struct tw_error *error) {
+static void die(const char *what, const struct tw_error *error)
+{
     fprintf(stderr, "store_bench: %s: %s\n", what, error ? error->message : "failed");
     exit(1);
 }
@@ -45,7 +44,8 @@ static void die(const char *what, const struct tw_error *error) {
 static void admit_next(struct job *job);
 static void finish_next(struct job *job);
 
-static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error) {
+static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
     struct job *job = ctx;
     if (error || existing)
         die("admit", error);
@@ -54,7 +54,8 @@ static void on_admit(void *ctx, const struct store_task *existing, const struct 
     admit_next(job);
 }
 
-static void admit_next(struct job *job) {
+static void admit_next(struct job *job)
+{
     static char type[] = "python", empty[] = "", data[] = "import math\nresult = math.sqrt(2)\n";
     struct bench *b = job->bench;
     if (b->started == b->per_round)
@@ -62,18 +63,15 @@ static void admit_next(struct job *job) {
     job->index = b->started++;
     snprintf(job->id, sizeof job->id, "task-%" PRIu64 "-%" PRIu64, b->round, job->index);
     job->task = (struct store_task){
-        .info = {.id = job->id,
-            .type = type,
-            .owner = empty,
-            .state = TW_TASK_QUEUED,
-            .created_us = clock_wall_us()},
+        .info = {.id = job->id, .type = type, .owner = empty, .state = TW_TASK_QUEUED, .created_us = clock_wall_us()},
         .spec = {.data = (uint8_t *)data, .data_len = sizeof data - 1},
     };
     memcpy(job->task.digest, &job->index, sizeof job->index);
     store_admit(b->store, &job->task, on_admit, job);
 }
 
-static void on_finished(void *ctx, const struct tw_error *error) {
+static void on_finished(void *ctx, const struct tw_error *error)
+{
     struct job *job = ctx;
     if (error)
         die("finish", error);
@@ -81,26 +79,27 @@ static void on_finished(void *ctx, const struct tw_error *error) {
     finish_next(job);
 }
 
-static void on_attempt(void *ctx, const struct tw_error *error) {
+static void on_attempt(void *ctx, const struct tw_error *error)
+{
     struct job *job = ctx;
     if (error)
         die("attempt", error);
-    store_finish(job->bench->store, job->bench->seqs[job->index], &job->info, "1.4142135623730951",
-        18, on_finished, job);
+    store_finish(
+        job->bench->store, job->bench->seqs[job->index], &job->info, "1.4142135623730951", 18, on_finished, job);
 }
 
-static void finish_next(struct job *job) {
+static void finish_next(struct job *job)
+{
     struct bench *b = job->bench;
     if (b->started == b->per_round)
         return;
     job->index = b->started++;
-    job->info = (struct tw_task_info){
-        .state = TW_TASK_COMPLETED, .attempt = 1, .finished_us = clock_wall_us()};
+    job->info = (struct tw_task_info){.state = TW_TASK_COMPLETED, .attempt = 1, .finished_us = clock_wall_us()};
     store_attempt(b->store, b->seqs[job->index], 1, clock_wall_us(), on_attempt, job);
 }
 
-static double run_round(
-    struct bench *b, uv_loop_t *loop, struct job *jobs, void (*next)(struct job *)) {
+static double run_round(struct bench *b, uv_loop_t *loop, struct job *jobs, void (*next)(struct job *))
+{
     b->started = b->done = 0;
     uint64_t start = clock_monotonic_us();
     for (uint64_t i = 0; i < b->in_flight; i++) {
@@ -113,28 +112,44 @@ static double run_round(
     return (double)b->per_round * 1e6 / (double)(clock_monotonic_us() - start);
 }
 
-static int by_value(const void *a, const void *b) {
+static long resident_kib(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%*d %ld", &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static int by_value(const void *a, const void *b)
+{
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
 
-static double median(double *values, size_t n) {
+static double median(double *values, size_t n)
+{
     qsort(values, n, sizeof *values, by_value);
     return values[n / 2];
 }
 
-static void closed(void *ctx) {
+static void closed(void *ctx)
+{
     (void)ctx;
 }
 
-static void remove_store(const char *folder) {
+static void remove_store(const char *folder)
+{
     char command[256];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     if (system(command) != 0)
         fprintf(stderr, "store_bench: %s is left behind\n", folder);
 }
 
-static uint64_t argument(int argc, char **argv, int at, uint64_t max, uint64_t otherwise) {
+static uint64_t argument(int argc, char **argv, int at, uint64_t max, uint64_t otherwise)
+{
     uint64_t value = otherwise;
     if (argc > at && parse_u64(argv[at], 1, max, &value) < 0) {
         fprintf(stderr, "usage: store_bench [tasks a round] [in flight] [rounds] [folder]\n");
@@ -143,9 +158,10 @@ static uint64_t argument(int argc, char **argv, int at, uint64_t max, uint64_t o
     return value;
 }
 
-int main(int argc, char **argv) {
-    struct bench b = {.per_round = argument(argc, argv, 1, 10000000, 20000),
-        .in_flight = argument(argc, argv, 2, 1000000, 1000)};
+int main(int argc, char **argv)
+{
+    struct bench b = {
+        .per_round = argument(argc, argv, 1, 10000000, 20000), .in_flight = argument(argc, argv, 2, 1000000, 1000)};
     size_t rounds = (size_t)argument(argc, argv, 3, ROUNDS_MAX, 5);
     char folder[128], path[160];
     snprintf(folder, sizeof folder, "%s/hivemind-bench-XXXXXX", argc > 4 ? argv[4] : "/tmp");
@@ -166,15 +182,17 @@ int main(int argc, char **argv) {
         admits[b.round] = run_round(&b, &loop, jobs, admit_next);
         finishes[b.round] = run_round(&b, &loop, jobs, finish_next);
     }
+    long resident = resident_kib();
     uint64_t commits = atomic_load(&b.store->commits);
     store_close(b.store, closed, NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
-    printf("store: %" PRIu64 " in flight, medians of %zu rounds of %" PRIu64 " tasks\n",
-        b.in_flight, rounds, b.per_round);
+    printf(
+        "store: %" PRIu64 " in flight, medians of %zu rounds of %" PRIu64 " tasks\n", b.in_flight, rounds, b.per_round);
     printf("  admissions/s  %10.0f\n", median(admits, rounds));
     printf("  finishes/s    %10.0f\n", median(finishes, rounds));
     printf("  writes/commit %10.1f\n", (double)(3 * b.per_round * rounds) / (double)commits);
+    printf("  resident KiB  %10ld\n", resident);
     remove_store(folder);
     free(jobs);
     free(b.seqs);

@@ -66,6 +66,12 @@ enum tw_shutdown {
 TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how);
 TW_PUBLIC void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx);
 
+/*
+ * Why the worker has stopped by itself (its launcher died, so that it can make no sandboxes), or NULL. What was queued is
+ * kept. For on_stopped, and after tw_worker_run(); lives as long as the worker.
+ */
+TW_PUBLIC const char *tw_worker_failure(const struct tw_worker *worker);
+
 /* Only after it has stopped (or before its loop ever ran). NULL is allowed. */
 TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
 

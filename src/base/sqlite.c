@@ -7,11 +7,11 @@
 
 #include "base/text.h"
 
-static int fail_io(struct db *db, int rc, const char *path, struct tw_error *error) {
+static int fail_io(struct db *db, int rc, const char *path, struct tw_error *error)
+{
     int err = db->handle ? sqlite3_system_errno(db->handle) : 0;
     if (err == ENOSPC || err == EDQUOT) {
-        error_set(error, TW_RESOURCE_EXHAUSTED,
-            "the disk that holds %s is full: free some space there", path);
+        error_set(error, TW_RESOURCE_EXHAUSTED, "the disk that holds %s is full: free some space there", path);
     } else if (err != 0) {
         error_set_errno(error, err, "cannot read or write %s (SQLite %d)", path, rc);
     } else {
@@ -22,14 +22,14 @@ static int fail_io(struct db *db, int rc, const char *path, struct tw_error *err
     return -1;
 }
 
-int db_fail(struct db *db, int rc, struct tw_error *error) {
+int db_fail(struct db *db, int rc, struct tw_error *error)
+{
     const char *path = db->path ? db->path : "the database";
     switch (rc & 0xff) {
     case SQLITE_NOMEM:
         return error_oom(error);
     case SQLITE_FULL:
-        error_set(error, TW_RESOURCE_EXHAUSTED,
-            "the disk that holds %s is full: free some space there", path);
+        error_set(error, TW_RESOURCE_EXHAUSTED, "the disk that holds %s is full: free some space there", path);
         if (error)
             error->sys_errno = ENOSPC;
         return -1;
@@ -41,8 +41,8 @@ int db_fail(struct db *db, int rc, struct tw_error *error) {
             path, sqlite3_errstr(rc));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return error_set(error, TW_UNAVAILABLE,
-            "another program holds %s locked: end its transaction, then try again", path);
+        return error_set(
+            error, TW_UNAVAILABLE, "another program holds %s locked: end its transaction, then try again", path);
     case SQLITE_READONLY:
     case SQLITE_PERM:
         return error_set(error, TW_PERMISSION_DENIED, "%s is read-only: make it writable", path);
@@ -55,7 +55,8 @@ int db_fail(struct db *db, int rc, struct tw_error *error) {
     }
 }
 
-static int configure(struct db *db, const struct db_options *options, struct tw_error *error) {
+static int configure(struct db *db, const struct db_options *options, struct tw_error *error)
+{
     char *sql = sqlite3_mprintf("PRAGMA cache_size=-%d; PRAGMA foreign_keys=ON;"
                                 "PRAGMA trusted_schema=OFF; PRAGMA temp_store=MEMORY;",
         options->cache_kib);
@@ -66,10 +67,14 @@ static int configure(struct db *db, const struct db_options *options, struct tw_
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     int r = db_exec(db, sql, error);
     sqlite3_free(sql);
-    return r;
+    if (r < 0)
+        return -1;
+    int rc = sqlite3_prepare_v3(db->handle, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &db->rollback, NULL);
+    return rc == SQLITE_OK ? 0 : db_fail(db, rc, error);
 }
 
-int db_open(struct db *db, const struct db_options *options, struct tw_error *error) {
+int db_open(struct db *db, const struct db_options *options, struct tw_error *error)
+{
     *db = (struct db){.sql = options->sql, .n_sql = options->n_sql};
     db->path = strdup(options->path);
     db->stmts = calloc(options->n_sql ? options->n_sql : 1, sizeof *db->stmts);
@@ -77,29 +82,32 @@ int db_open(struct db *db, const struct db_options *options, struct tw_error *er
         db_close(db);
         return error_oom(error);
     }
-    int rc = sqlite3_open_v2(
-        options->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite3_open_v2(options->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     int r = rc == SQLITE_OK ? configure(db, options, error) : db_fail(db, rc, error);
     if (r < 0)
         db_close(db);
     return r;
 }
 
-void db_close(struct db *db) {
+void db_close(struct db *db)
+{
     for (size_t i = 0; db->stmts && i < db->n_sql; i++)
         sqlite3_finalize(db->stmts[i]);
+    sqlite3_finalize(db->rollback);
     free(db->stmts);
     sqlite3_close(db->handle);
     free(db->path);
     *db = (struct db){0};
 }
 
-int db_exec(struct db *db, const char *sql, struct tw_error *error) {
+int db_exec(struct db *db, const char *sql, struct tw_error *error)
+{
     int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : db_fail(db, rc, error);
 }
 
-int db_get_int(struct db *db, const char *sql, int64_t *ret, struct tw_error *error) {
+int db_get_int(struct db *db, const char *sql, int64_t *ret, struct tw_error *error)
+{
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
     if (rc == SQLITE_OK)
@@ -115,22 +123,26 @@ int db_get_int(struct db *db, const char *sql, int64_t *ret, struct tw_error *er
     return r;
 }
 
-void db_rollback(struct db *db) {
-    if (!sqlite3_get_autocommit(db->handle))
-        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+void db_rollback(struct db *db)
+{
+    if (!sqlite3_get_autocommit(db->handle)) {
+        (void)sqlite3_step(db->rollback);
+        (void)sqlite3_reset(db->rollback);
+    }
 }
 
-struct db_query db_query(struct db *db, size_t which) {
+struct db_query db_query(struct db *db, size_t which)
+{
     struct db_query q = {.db = db};
     if (!db->stmts[which])
-        q.rc = sqlite3_prepare_v3(
-            db->handle, db->sql[which], -1, SQLITE_PREPARE_PERSISTENT, &db->stmts[which], NULL);
+        q.rc = sqlite3_prepare_v3(db->handle, db->sql[which], -1, SQLITE_PREPARE_PERSISTENT, &db->stmts[which], NULL);
     if (q.rc == SQLITE_OK)
         q.stmt = db->stmts[which];
     return q;
 }
 
-void db_query_end(struct db_query *q) {
+void db_query_end(struct db_query *q)
+{
     if (q->stmt) {
         sqlite3_reset(q->stmt);
         sqlite3_clear_bindings(q->stmt);
@@ -138,27 +150,32 @@ void db_query_end(struct db_query *q) {
     q->stmt = NULL;
 }
 
-static void keep_first(struct db_query *q, int rc) {
+static void keep_first(struct db_query *q, int rc)
+{
     if (q->rc == SQLITE_OK)
         q->rc = rc;
 }
 
-void db_bind_int(struct db_query *q, int at, int64_t v) {
+void db_bind_int(struct db_query *q, int at, int64_t v)
+{
     if (q->stmt)
         keep_first(q, sqlite3_bind_int64(q->stmt, at, v));
 }
 
-void db_bind_text(struct db_query *q, int at, const char *s) {
+void db_bind_text(struct db_query *q, int at, const char *s)
+{
     if (q->stmt && s)
         keep_first(q, sqlite3_bind_text64(q->stmt, at, s, strlen(s), SQLITE_STATIC, SQLITE_UTF8));
 }
 
-void db_bind_blob(struct db_query *q, int at, const void *data, size_t len) {
+void db_bind_blob(struct db_query *q, int at, const void *data, size_t len)
+{
     if (q->stmt && data)
         keep_first(q, sqlite3_bind_blob64(q->stmt, at, data, len, SQLITE_STATIC));
 }
 
-int db_step(struct db_query *q, struct tw_error *error) {
+int db_step(struct db_query *q, struct tw_error *error)
+{
     if (q->rc != SQLITE_OK)
         return db_fail(q->db, q->rc, error);
     int rc = sqlite3_step(q->stmt);
@@ -170,7 +187,8 @@ int db_step(struct db_query *q, struct tw_error *error) {
     return db_fail(q->db, rc, error);
 }
 
-int db_run(struct db_query *q, struct tw_error *error) {
+int db_run(struct db_query *q, struct tw_error *error)
+{
     int r;
     do
         r = db_step(q, error);
@@ -178,24 +196,27 @@ int db_run(struct db_query *q, struct tw_error *error) {
     return r;
 }
 
-int64_t db_int(const struct db_query *q, int column) {
+int64_t db_int(const struct db_query *q, int column)
+{
     return sqlite3_column_int64(q->stmt, column);
 }
 
-bool db_is_null(const struct db_query *q, int column) {
+bool db_is_null(const struct db_query *q, int column)
+{
     return sqlite3_column_type(q->stmt, column) == SQLITE_NULL;
 }
 
-const void *db_blob(const struct db_query *q, int column, size_t *ret_len) {
+const void *db_blob(const struct db_query *q, int column, size_t *ret_len)
+{
     const void *data = sqlite3_column_blob(q->stmt, column);
     *ret_len = data ? (size_t)sqlite3_column_bytes(q->stmt, column) : 0;
     return data;
 }
 
-char *db_text(const struct db_query *q, int column) {
+char *db_text(const struct db_query *q, int column)
+{
     const unsigned char *s = sqlite3_column_text(q->stmt, column);
     if (!s && !db_is_null(q, column))
         return NULL;
-    return text_dup(
-        s ? (const char *)s : "", s ? (size_t)sqlite3_column_bytes(q->stmt, column) : 0);
+    return text_dup(s ? (const char *)s : "", s ? (size_t)sqlite3_column_bytes(q->stmt, column) : 0);
 }

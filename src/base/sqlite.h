@@ -23,7 +23,8 @@ struct db {
     char *path; /* as given, for messages */
     const char *const *sql;
     size_t n_sql;
-    sqlite3_stmt **stmts; /* n_sql, NULL until first used */
+    sqlite3_stmt **stmts;   /* n_sql, NULL until first used */
+    sqlite3_stmt *rollback; /* prepared at once: it must work when there is no memory left to prepare it */
 };
 
 struct db_options {
@@ -66,7 +67,8 @@ void db_query_end(struct db_query *q);
 #define CLEANUP_QUERY CLEANUP(db_query_end)
 
 void db_bind_int(struct db_query *q, int at, int64_t v);
-static inline void db_bind_u64(struct db_query *q, int at, uint64_t v) {
+static inline void db_bind_u64(struct db_query *q, int at, uint64_t v)
+{
     db_bind_int(q, at, (int64_t)v); /* two's complement there and back */
 }
 void db_bind_text(struct db_query *q, int at, const char *s);                /* NULL: NULL */
@@ -78,7 +80,8 @@ int db_step(struct db_query *q, struct tw_error *error);
 int db_run(struct db_query *q, struct tw_error *error);
 
 int64_t db_int(const struct db_query *q, int column);
-static inline uint64_t db_u64(const struct db_query *q, int column) {
+static inline uint64_t db_u64(const struct db_query *q, int column)
+{
     return (uint64_t)db_int(q, column);
 }
 bool db_is_null(const struct db_query *q, int column);

@@ -40,7 +40,8 @@ void cli_done(struct cli *cli)
 static void print_error(const struct cli *cli, enum tw_code code, const char *text)
 {
     if (cli->json) {
-        output_json(stderr, json_pack("{s:{s:s, s:o}}", "error", "code", error_code_name(code), "message", json_text(text)));
+        output_json(
+            stderr, json_pack("{s:{s:s, s:o}}", "error", "code", error_code_name(code), "message", json_text(text)));
         return;
     }
     fputs("hivemind: ", stderr);
@@ -140,6 +141,7 @@ int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *reques
 
 int cli_bad_reply(struct cli *cli, const char *method)
 {
-    cli_error(cli, TW_INTERNAL, "the node at %s answered %s with a message that lacks what it must have", cli->server, method);
+    cli_error(cli, TW_INTERNAL, "the node at %s answered %s with a message that lacks what it must have", cli->server,
+        method);
     return EXIT_TROUBLE;
 }

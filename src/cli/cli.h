@@ -14,10 +14,10 @@
 
 /* Exit codes beside the task's own (run, result, wait). */
 enum {
-    EXIT_USAGE = 2,     /* the command line is wrong */
+    EXIT_USAGE = 2,       /* the command line is wrong */
     EXIT_TIMED_OUT = 124, /* the task ran into its time-out, or waiting took too long */
-    EXIT_TROUBLE = 125, /* the node, the way to it or this program failed */
-    EXIT_SIGNAL = 128,  /* plus the signal that ended the task */
+    EXIT_TROUBLE = 125,   /* the node, the way to it or this program failed */
+    EXIT_SIGNAL = 128,    /* plus the signal that ended the task */
 };
 
 #define CLI_DEFAULT_SERVER "127.0.0.1:50053"
@@ -69,15 +69,15 @@ static inline void cli_free_message(void *p)
 #define CLEANUP_MESSAGE CLEANUP(cli_free_message)
 
 /* The verbs: each parses its part of the command line and returns the exit code. */
-#define CLI_VERBS(X)                                                                                                   \
-    X(submit, "hand a task in and print its id")                                                                       \
-    X(run, "hand a task in, follow it, and exit as it does")                                                           \
-    X(ps, "list tasks")                                                                                                \
-    X(show, "everything about one task")                                                                               \
-    X(logs, "what a task printed")                                                                                     \
-    X(result, "the result of a task")                                                                                  \
-    X(wait, "wait until tasks have ended")                                                                             \
-    X(stop, "end tasks")                                                                                               \
+#define CLI_VERBS(X)                                         \
+    X(submit, "hand a task in and print its id")             \
+    X(run, "hand a task in, follow it, and exit as it does") \
+    X(ps, "list tasks")                                      \
+    X(show, "everything about one task")                     \
+    X(logs, "what a task printed")                           \
+    X(result, "the result of a task")                        \
+    X(wait, "wait until tasks have ended")                   \
+    X(stop, "end tasks")                                     \
     X(status, "the node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
 CLI_VERBS(X)

@@ -14,6 +14,7 @@ enum { AWAY_RETRY_MS = 500 };
 struct follower {
     struct cli *cli;
     const struct follow_options *options;
+    struct follow_seen *seen;
     struct output_stream out, err;
     uint64_t offset; /* where to go on */
     struct rpc_client_call *call;
@@ -37,11 +38,27 @@ static int print_json(struct follower *f, const Taskworker__StreamLogsResponse *
     return fflush(f->out.out) == 0 ? 0 : -1;
 }
 
+static void keep_tail(struct follow_seen *seen, const uint8_t *data, size_t len)
+{
+    if (len >= sizeof seen->tail) {
+        data += len - sizeof seen->tail;
+        len = sizeof seen->tail;
+    }
+    size_t keep = MIN(seen->tail_len, sizeof seen->tail - len);
+    memmove(seen->tail, seen->tail + seen->tail_len - keep, keep);
+    if (len)
+        memcpy(seen->tail + keep, data, len);
+    seen->tail_len = keep + len;
+}
+
 static int print_chunk(struct follower *f, const Taskworker__StreamLogsResponse *m)
 {
+    bool is_err = m->stream == TASKWORKER__STREAM_LOGS_RESPONSE__STREAM__STDERR;
     if (f->cli->json)
         return print_json(f, m);
-    struct output_stream *s = m->stream == TASKWORKER__STREAM_LOGS_RESPONSE__STREAM__STDERR ? &f->err : &f->out;
+    if (is_err)
+        keep_tail(f->seen, m->data.data, m->data.len);
+    struct output_stream *s = is_err ? &f->err : &f->out;
     output_stream_write(s, m->data.data, m->data.len);
     return fflush(s->out) == 0 && !ferror(s->out) ? 0 : -1;
 }
@@ -82,8 +99,8 @@ static int run_stream(struct follower *f)
     request.offset = f->offset;
     f->done = false;
     uint64_t timeout_us = f->options->follow ? 0 : f->cli->timeout_us;
-    f->call = rpc_client_start(
-        f->cli->client, cli_method("StreamLogs", method), &request.base, timeout_us, &callbacks, f);
+    f->call =
+        rpc_client_start(f->cli->client, cli_method("StreamLogs", method), &request.base, timeout_us, &callbacks, f);
     if (!f->call) {
         cli_error(f->cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         return EXIT_TROUBLE;
@@ -128,7 +145,8 @@ static int stream_with_retries(struct follower *f)
             return 0;
         if (f->progress)
             away_since = 0;
-        bool lost = f->status.code == TW_UNAVAILABLE && f->options->follow && (f->progress || f->offset || away_since);
+        bool was_there = f->options->known || f->progress || f->offset || away_since;
+        bool lost = f->status.code == TW_UNAVAILABLE && f->options->follow && was_there;
         if (!lost || (away_since && clock_monotonic_us() - away_since > AWAY_MAX_US))
             return cli_report(f->cli, &f->status);
         if (!away_since) {
@@ -139,9 +157,10 @@ static int stream_with_retries(struct follower *f)
     }
 }
 
-int follow_logs(struct cli *cli, const struct follow_options *options, bool *ret_mid_line)
+int follow_logs(struct cli *cli, const struct follow_options *options, struct follow_seen *ret)
 {
-    struct follower f = {.cli = cli, .options = options};
+    struct follower f = {.cli = cli, .options = options, .seen = ret};
+    *ret = (struct follow_seen){0};
     if (!cli_connect(cli))
         return EXIT_TROUBLE;
     output_stream_init(&f.out, stdout, options->raw);
@@ -149,6 +168,6 @@ int follow_logs(struct cli *cli, const struct follow_options *options, bool *ret
     int code = stream_with_retries(&f);
     if (output_stream_flush(&f.err) < 0 || output_stream_flush(&f.out) < 0)
         code = code ? code : output_finish(cli, EXIT_TROUBLE);
-    *ret_mid_line = f.out.mid_line;
+    ret->mid_line = f.out.mid_line;
     return code;
 }

@@ -9,13 +9,22 @@ struct follow_options {
     const char *id;
     bool follow; /* until the task has ended; else what there is */
     bool raw;    /* not made harmless on terminals */
+    bool known;  /* the node has accepted it: a node that is not there is away, not wrong */
+};
+
+/* What was seen. The end of standard error is for telling whether something was printed there already. */
+enum { FOLLOW_TAIL_MAX = 4096 };
+struct follow_seen {
+    bool mid_line; /* standard output does not end in a newline */
+    char tail[FOLLOW_TAIL_MAX];
+    size_t tail_len;
 };
 
 /*
  * Prints standard output and standard error of the task to those of this program; with --json both to standard output,
  * {"stream":"stdout","time_us":...,"data":"..."} a line. With `follow`, a lost connection is made again and the stream
- * goes on where it was. *ret_mid_line: standard output does not end in a newline. Returns 0 or the exit code.
+ * goes on where it was. Returns 0 or the exit code.
  */
-int follow_logs(struct cli *cli, const struct follow_options *options, bool *ret_mid_line);
+int follow_logs(struct cli *cli, const struct follow_options *options, struct follow_seen *ret);
 
 #endif

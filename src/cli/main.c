@@ -58,11 +58,22 @@ static const struct verb *find_verb(struct cli *cli, const char *name)
     return NULL;
 }
 
+/* "hivemind help VERB" */
+static int help_of(struct cli *cli, char *name)
+{
+    const struct verb *verb = find_verb(cli, name);
+    char flag[] = "--help", *argv[] = {name, flag, NULL};
+    return verb ? verb->run(cli, 2, argv) : EXIT_USAGE;
+}
+
 /* What comes before the verb, and the verb. */
 static int dispatch(struct cli *cli, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || (!strcmp(argv[i], "help") && i + 1 == argc))
+        bool help = !strcmp(argv[i], "help");
+        if (help && i + 1 < argc)
+            return help_of(cli, argv[i + 1]);
+        if (help || !strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
             return print_help(cli);
         if (!strcmp(argv[i], "--version")) {
             printf("hivemind %s\n", HIVEMIND_VERSION);

@@ -29,17 +29,22 @@ struct common {
 
 static void common_init(struct common *common, struct reader *r)
 {
-    *common = (struct common){.options = {
-                                  {.name = "server", .kind = OPTION_TEXT, .target = &r->cli->server, .metavar = "HOST:PORT",
-                                      .help = "the node [$HIVEMIND_SERVER, else " CLI_DEFAULT_SERVER "]"},
-                                  {.name = "connect-timeout", .kind = OPTION_DURATION, .min = 1000,
-                                      .target = &r->cli->connect_timeout_us, .metavar = "TIME",
-                                      .help = "how long to try to reach the node [2s]"},
-                                  {.name = "json", .kind = OPTION_FLAG, .target = &r->cli->json,
-                                      .help = "print JSON, one object a line"},
-                                  {.name = "help", .letter = 'h', .kind = OPTION_FLAG, .target = &r->help,
-                                      .help = "print this"},
-                              }};
+    *common = (struct common){
+        .options = {
+            {.name = "server",
+                .kind = OPTION_TEXT,
+                .target = &r->cli->server,
+                .metavar = "HOST:PORT",
+                .help = "the node [$HIVEMIND_SERVER, else " CLI_DEFAULT_SERVER "]"},
+            {.name = "connect-timeout",
+                .kind = OPTION_DURATION,
+                .min = 1000,
+                .target = &r->cli->connect_timeout_us,
+                .metavar = "TIME",
+                .help = "how long to try to reach the node [2s]"},
+            {.name = "json", .kind = OPTION_FLAG, .target = &r->cli->json, .help = "print JSON, one object a line"},
+            {.name = "help", .letter = 'h', .kind = OPTION_FLAG, .target = &r->help, .help = "print this"},
+        }};
     for (size_t i = 0; i < COMMON_OPTIONS; i++)
         r->options[r->n++] = &common->options[i];
 }
@@ -98,7 +103,8 @@ static int set_option(struct reader *r, const struct option *o, const char *show
     case OPTION_DURATION: {
         uint64_t us;
         if (parse_duration(value, &us) < 0 || us < o->min)
-            return wrong(r, "%s is \"%.60s\", but has to be a time such as 30 (seconds), 250ms, 5m or 24h", shown, value);
+            return wrong(
+                r, "%s is \"%.60s\", but has to be a time such as 30 (seconds), 250ms, 5m or 24h", shown, value);
         *(uint64_t *)o->target = us;
         return 0;
     }
@@ -116,8 +122,8 @@ static int complain_of_option(const struct reader *r, const char *name, size_t l
         names[i] = r->options[i]->name;
     snprintf(word, sizeof word, "%.*s", (int)MIN(len, sizeof word - 1), name);
     const char *near = suggest_nearest(word, names, r->n);
-    return wrong(r, "there is no option --%s%s%s%s", word, near ? " (did you mean --" : "", near ? near : "",
-        near ? "?)" : "");
+    return wrong(
+        r, "there is no option --%s%s%s%s", word, near ? " (did you mean --" : "", near ? near : "", near ? "?)" : "");
 }
 
 /* argv[at] is "--name" or "--name=value". */
@@ -225,7 +231,8 @@ static int print_help(const struct reader *r, const struct syntax *syntax)
     return output_finish(r->cli, 0);
 }
 
-bool options_parse(struct cli *cli, const struct syntax *syntax, int argc, char **argv, struct arguments *ret, int *ret_code)
+bool options_parse(
+    struct cli *cli, const struct syntax *syntax, int argc, char **argv, struct arguments *ret, int *ret_code)
 {
     struct reader r = {.cli = cli, .verb = syntax->verb, .argc = argc, .argv = argv};
     struct common common;

@@ -57,7 +57,8 @@ struct arguments {
  * Returns true to go on; false when the verb is to return *ret_code at once: help was asked for, or the line is wrong and
  * that was said. Release *ret and lists with words_done / arguments_done in either case.
  */
-bool options_parse(struct cli *cli, const struct syntax *syntax, int argc, char **argv, struct arguments *ret, int *ret_code);
+bool options_parse(
+    struct cli *cli, const struct syntax *syntax, int argc, char **argv, struct arguments *ret, int *ret_code);
 void arguments_done(struct arguments *args);
 void words_done(struct words *words);
 

@@ -128,6 +128,38 @@ int output_json(FILE *out, json_t *object)
     return r < 0 || fputc('\n', out) == EOF ? -1 : 0;
 }
 
+/* Numbers of any length and precision go through unchanged, hence no detour over jansson's. */
+static bool is_json(const ProtobufCBinaryData *result)
+{
+    json_t *value = json_loadb(
+        (const char *)result->data, result->len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
+    json_decref(value);
+    return value;
+}
+
+int output_json_result(FILE *out, json_t *object, const ProtobufCBinaryData *result, bool json)
+{
+    if (!json || !is_json(result)) {
+        if (json_set_bytes(object, "result", result->data, result->len) < 0) {
+            json_decref(object);
+            return -1;
+        }
+        return output_json(out, object);
+    }
+    CLEANUP_FREE char *text = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    size_t len = text ? strlen(text) : 0;
+    if (len < 3 || text[len - 1] != '}')
+        return -1;
+    fprintf(out, "%.*s,\"result\":", (int)(len - 1), text);
+    for (size_t i = 0; i < result->len; i++) {
+        char c = (char)result->data[i];
+        /* Line breaks stand between the parts of a JSON text only, never in one. */
+        putc(c == '\n' || c == '\r' ? ' ' : c, out);
+    }
+    return fputs("}\n", out) == EOF ? -1 : 0;
+}
+
 json_t *json_text(const char *s)
 {
     if (!text_is_utf8(s, strlen(s))) {
@@ -179,23 +211,25 @@ json_t *json_task(const Taskworker__Task *t)
         "task_id", json_text(t->task_id), "task_type", json_text(t->task_type), "owner", json_text(t->owner), "state",
         task_state_name(t->state), "reason", task_reason_name(t->reason, reason), "message", json_text(t->message),
         "error", json_text(t->error), "exit_code", (int)t->exit_code, "signal", (int)t->signal, "attempt",
-        (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms", (json_int_t)t->timeout_ms, "created_us",
-        (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us, "finished_us", (json_int_t)t->finished_us,
-        "result_size", (json_int_t)t->result_size, "log_size", (json_int_t)t->log_size, "log_truncated",
-        (int)t->log_truncated, "usage", json_usage(t->usage));
+        (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms", (json_int_t)t->timeout_ms,
+        "created_us", (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us, "finished_us",
+        (json_int_t)t->finished_us, "result_size", (json_int_t)t->result_size, "log_size", (json_int_t)t->log_size,
+        "log_truncated", (int)t->log_truncated, "usage", json_usage(t->usage));
 }
 
 /* --- tasks --- */
 
 const char *task_state_name(Taskworker__Task__State state)
 {
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&taskworker__task__state__descriptor, (int)state);
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&taskworker__task__state__descriptor, (int)state);
     return v ? v->name : "?";
 }
 
 const char *task_reason_name(Taskworker__Task__Reason reason, char out[32])
 {
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(&taskworker__task__reason__descriptor, (int)reason);
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value(&taskworker__task__reason__descriptor, (int)reason);
     snprintf(out, 32, "%s", v ? v->name : "?");
     for (char *p = out; *p; p++)
         *p = (char)tolower((unsigned char)*p);

@@ -40,6 +40,11 @@ int output_stream_flush(struct output_stream *s);
 
 /* One compact JSON object on a line of its own; takes it over. 0, or -1 (also for NULL). */
 int output_json(FILE *out, json_t *object);
+/*
+ * The same with a result in the field "result": as it stands if it is `json` (it is checked, since tasks can forge it), else
+ * as json_set_bytes does.
+ */
+int output_json_result(FILE *out, json_t *object, const ProtobufCBinaryData *result, bool json);
 /* A string; bytes that are no UTF-8 are replaced. */
 json_t *json_text(const char *s);
 /* {"data":"..."} or, for what is not UTF-8, {"data_base64":"..."}; into an object. 0 or -1. */

@@ -139,7 +139,8 @@ static int make_env(struct cli *cli, struct submission *s)
             return EXIT_USAGE;
         }
         if (!value) {
-            cli_error(cli, TW_INVALID_ARGUMENT, "--env %s: there is no such variable here to copy; write %s=VALUE", name, name);
+            cli_error(cli, TW_INVALID_ARGUMENT, "--env %s: there is no such variable here to copy; write %s=VALUE",
+                name, name);
             return EXIT_USAGE;
         }
         s->entries[i] = (Taskworker__ExecuteTaskRequest__EnvEntry)TASKWORKER__EXECUTE_TASK_REQUEST__ENV_ENTRY__INIT;
@@ -179,7 +180,8 @@ int submission_make(struct cli *cli, struct submission *s, const struct argument
     const char *type = s->type ? s->type : submission_guess_type(name, s->data, s->data_len);
     if (!type) {
         cli_error(cli, TW_INVALID_ARGUMENT,
-            "cannot tell the type of %s: its name ends in neither .py nor .sh and its first line names neither Python nor "
+            "cannot tell the type of %s: its name ends in neither .py nor .sh and its first line names neither Python "
+            "nor "
             "a shell; say --type=python or --type=shell",
             name);
         return EXIT_USAGE;

@@ -24,17 +24,28 @@ struct submission {
 };
 
 /* The shared options, as initialisers of struct option for a submission s. */
-#define SUBMISSION_OPTIONS(s)                                                                                          \
-    {.name = "id", .kind = OPTION_TEXT, .target = &(s)->id, .metavar = "ID", .help = "its id [the node makes one]"},   \
-        {.name = "type", .kind = OPTION_TEXT, .target = &(s)->type, .metavar = "TYPE",                                 \
-            .help = "python or shell [by .py, .sh or the #! line; from - python]"},                                    \
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &(s)->timeout_us, .min = 1000, .metavar = "TIME",       \
-            .help = "how long it may run [the node's default]"},                                                       \
-        {.name = "retries", .kind = OPTION_COUNT, .target = &(s)->retries, .max = 1000, .metavar = "N",                \
-            .help = "more attempts if the node dies under it [0]"},                                                    \
-    {                                                                                                                  \
-        .name = "env", .letter = 'e', .kind = OPTION_LIST, .target = &(s)->env, .metavar = "NAME=VALUE",               \
-        .help = "a variable for the task; NAME alone: as it is here"                                                   \
+#define SUBMISSION_OPTIONS(s)                                                                                        \
+    {.name = "id", .kind = OPTION_TEXT, .target = &(s)->id, .metavar = "ID", .help = "its id [the node makes one]"}, \
+        {.name = "type",                                                                                             \
+            .kind = OPTION_TEXT,                                                                                     \
+            .target = &(s)->type,                                                                                    \
+            .metavar = "TYPE",                                                                                       \
+            .help = "python or shell [by .py, .sh or the #! line; from - python]"},                                  \
+        {.name = "timeout",                                                                                          \
+            .kind = OPTION_DURATION,                                                                                 \
+            .target = &(s)->timeout_us,                                                                              \
+            .min = 1000,                                                                                             \
+            .metavar = "TIME",                                                                                       \
+            .help = "how long it may run [the node's default]"},                                                     \
+        {.name = "retries",                                                                                          \
+            .kind = OPTION_COUNT,                                                                                    \
+            .target = &(s)->retries,                                                                                 \
+            .max = 1000,                                                                                             \
+            .metavar = "N",                                                                                          \
+            .help = "more attempts if the node dies under it [0]"},                                                  \
+    {                                                                                                                \
+        .name = "env", .letter = 'e', .kind = OPTION_LIST, .target = &(s)->env, .metavar = "NAME=VALUE",             \
+        .help = "a variable for the task; NAME alone: as it is here"                                                 \
     }
 
 /* Fills s->request from the options, the file named by args->words and what follows "--". Returns 0 or the exit code. */

@@ -6,18 +6,29 @@ int verb_logs(struct cli *cli, int argc, char **argv)
 {
     struct follow_options follow = {0};
     const struct option options[] = {
-        {.name = "follow", .letter = 'f', .kind = OPTION_FLAG, .target = &follow.follow,
+        {.name = "follow",
+            .letter = 'f',
+            .kind = OPTION_FLAG,
+            .target = &follow.follow,
             .help = "go on until the task has ended"},
-        {.name = "raw", .kind = OPTION_FLAG, .target = &follow.raw,
+        {.name = "raw",
+            .kind = OPTION_FLAG,
+            .target = &follow.raw,
             .help = "let control characters of the task through to the terminal"},
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long it may take; without -f [no limit]"},
     };
     const struct syntax syntax = {
         .verb = "logs",
         .usage = "[OPTION]... ID",
-        .text = "Prints what a task has printed: its standard output to standard output, its standard error to standard error.\n"
-                "Bytes go out as they are; on a terminal control characters other than newline, tab and carriage return are\n"
+        .text = "Prints what a task has printed: its standard output to standard output, its standard error to "
+                "standard error.\n"
+                "Bytes go out as they are; on a terminal control characters other than newline, tab and carriage "
+                "return are\n"
                 "replaced, since a task could otherwise write to the terminal whatever it likes.",
         .example = "  hivemind logs task_001\n"
                    "  hivemind logs -f task_001 2>errors.txt",
@@ -27,11 +38,11 @@ int verb_logs(struct cli *cli, int argc, char **argv)
         .max_words = 1,
     };
     struct arguments args;
-    bool mid_line;
+    struct follow_seen seen;
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
         follow.id = args.words.items[0];
-        code = follow_logs(cli, &follow, &mid_line);
+        code = follow_logs(cli, &follow, &seen);
     }
     arguments_done(&args);
     return code;

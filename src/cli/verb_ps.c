@@ -99,8 +99,7 @@ static int list_tasks(struct cli *cli, struct query *q, struct table *table, boo
     do {
         CLEANUP_MESSAGE Taskworker__ListTasksResponse *page = NULL;
         request.page_size = (uint32_t)MIN(q->limit - done, (uint64_t)PAGE);
-        int code =
-            cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
+        int code = cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
         if (code)
             return code;
         done += take_page(cli, table, page, q->limit - done);
@@ -139,19 +138,33 @@ int verb_ps(struct cli *cli, int argc, char **argv)
     struct query q = {.limit = 100};
     const struct option options[] = {
         {.name = "all", .letter = 'a', .kind = OPTION_FLAG, .target = &q.all, .help = "also those that have ended"},
-        {.name = "state", .kind = OPTION_LIST, .target = &q.states, .metavar = "STATE",
+        {.name = "state",
+            .kind = OPTION_LIST,
+            .target = &q.states,
+            .metavar = "STATE",
             .help = "only those in this state; may be repeated"},
         {.name = "type", .kind = OPTION_TEXT, .target = &q.type, .metavar = "TYPE", .help = "only those of this type"},
-        {.name = "limit", .letter = 'n', .kind = OPTION_COUNT, .target = &q.limit, .min = 1, .max = UINT32_MAX,
-            .metavar = "N", .help = "at most so many, the newest first [100]"},
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "limit",
+            .letter = 'n',
+            .kind = OPTION_COUNT,
+            .target = &q.limit,
+            .min = 1,
+            .max = UINT32_MAX,
+            .metavar = "N",
+            .help = "at most so many, the newest first [100]"},
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for an answer [30s]"},
     };
     const struct syntax syntax = {
         .verb = "ps",
         .usage = "[OPTION]...",
-        .text = "Lists the tasks that wait or run, the newest first. States: QUEUED ALLOCATED PREPARING RUNNING COMPLETED\n"
-                "FAILED STOPPED. CODE is what run would exit with; AGE is since the task was handed in.",
+        .text =
+            "Lists the tasks that wait or run, the newest first. States: QUEUED ALLOCATED PREPARING RUNNING COMPLETED\n"
+            "FAILED STOPPED. CODE is what run would exit with; AGE is since the task was handed in.",
         .example = "  hivemind ps\n"
                    "  hivemind ps -a -n 20\n"
                    "  hivemind ps --state failed --json | jq -r .task_id",

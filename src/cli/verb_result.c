@@ -7,14 +7,7 @@
 static void print_json(const Taskworker__GetResultResponse *r)
 {
     json_t *line = json_pack("{s:o, s:o}", "task", json_task(r->task), "content_type", json_text(r->content_type));
-    json_t *value = NULL;
-    if (!strcmp(r->content_type, "application/json"))
-        value = json_loadb((const char *)r->result.data, r->result.len, JSON_DECODE_ANY, NULL);
-    if (value)
-        json_object_set_new(line, "result", value);
-    else
-        json_set_bytes(line, "result", r->result.data, r->result.len);
-    output_json(stdout, line);
+    output_json_result(stdout, line, &r->result, !strcmp(r->content_type, "application/json"));
 }
 
 static void print_result(struct cli *cli, const Taskworker__GetResultResponse *r, bool raw)

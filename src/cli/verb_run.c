@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * run: submit, follow the output, print the result, exit as the task did. Ctrl-C asks the node to stop the task and goes on
+ * run: submit, follow the output, print the result, exit as the task did. WaitTask is called together with StreamLogs: a node
+ * that drains answers the calls that it has, but takes no new ones, so asking for the result afterwards is too late. Ctrl-C asks the node to stop the task and goes on
  * following it to its end; a second one leaves at once. Everything happens on the one loop, so a signal is served in
  * whichever call the verb is just waiting.
  */
@@ -16,7 +17,9 @@ struct run {
     struct cli *cli;
     const char *id; /* once the node has accepted it */
     int interrupts;
-    struct rpc_client_call *stop;
+    int signal; /* the first one */
+    struct rpc_client_call *stop, *wait;
+    Taskworker__WaitTaskResponse *ended; /* what WaitTask has answered */
     uv_signal_t signals[2];
 };
 
@@ -47,6 +50,7 @@ static void on_signal(uv_signal_t *handle, int number)
     struct run *run = handle->data;
     if (run->interrupts++ > 0)
         _exit(EXIT_SIGNAL + number);
+    run->signal = number;
     send_stop(run);
 }
 
@@ -81,13 +85,7 @@ static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *res
     const ProtobufCBinaryData *result = &response->result;
     bool python = !strcmp(response->task->task_type, "python");
     if (cli->json) {
-        json_t *line = json_pack("{s:o}", "task", json_task(response->task));
-        json_t *value = python ? json_loadb((const char *)result->data, result->len, JSON_DECODE_ANY, NULL) : NULL;
-        if (value)
-            json_object_set_new(line, "result", value);
-        else
-            json_set_bytes(line, "result", result->data, result->len);
-        output_json(stdout, line);
+        output_json_result(stdout, json_pack("{s:o}", "task", json_task(response->task)), result, python);
         return 0;
     }
     if (!python || result->len == 0 || (result->len == 4 && !memcmp(result->data, "null", 4)))
@@ -103,62 +101,123 @@ static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *res
     return 0;
 }
 
-/* How it ended, where the exit code alone does not say it. */
-static void explain(struct cli *cli, const Taskworker__Task *task)
+/* A traceback usually is what the task has printed last: whether the end of it is in the output. */
+static bool was_seen(const struct follow_seen *seen, const char *text)
 {
-    char reason[32];
-    if (cli->json || task->state == TASKWORKER__TASK__STATE__COMPLETED)
-        return;
-    if (*task->error)
-        output_block(stderr, task->error, "");
-    if (task->log_truncated)
-        cli_note(cli, "some of the task's output was not kept");
-    if (task->reason != TASKWORKER__TASK__REASON__EXIT_CODE)
-        cli_note(cli, "task %s: %s", task->task_id,
-            *task->message ? task->message : task_reason_name(task->reason, reason));
+    size_t len = strlen(text);
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    size_t n = MIN(len, sizeof seen->tail / 2);
+    return memmem(seen->tail, seen->tail_len, text + len - n, n);
 }
 
-static int wait_and_print(struct run *run, bool raw, bool mid_line)
+/* How it ended, where the exit code alone does not say it. */
+static void explain(struct cli *cli, const Taskworker__Task *task, const struct follow_seen *seen)
+{
+    char reason[32];
+    if (cli->json)
+        return;
+    if (task->log_truncated)
+        cli_note(cli, "task %s: some of its output was not kept", task->task_id);
+    if (task->state == TASKWORKER__TASK__STATE__COMPLETED)
+        return;
+    if (*task->error && !was_seen(seen, task->error))
+        output_block(stderr, task->error, "");
+    if (task->reason != TASKWORKER__TASK__REASON__EXIT_CODE)
+        cli_note(
+            cli, "task %s: %s", task->task_id, *task->message ? task->message : task_reason_name(task->reason, reason));
+}
+
+static void on_wait_message(UNUSED struct rpc_client_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    struct run *run = ctx;
+    cli_free_message(&run->ended);
+    run->ended = taskworker__wait_task_response__unpack(NULL, len, msg);
+}
+
+static void on_wait_done(UNUSED struct rpc_client_call *call, const struct tw_error *status, void *ctx)
+{
+    struct run *run = ctx;
+    run->wait = NULL;
+    if (status->code != TW_OK)
+        cli_free_message(&run->ended);
+    if (status->code != TW_OK)
+        run->ended = NULL;
+}
+
+static void make_wait_request(const struct run *run, Taskworker__WaitTaskRequest *ret)
+{
+    *ret = (Taskworker__WaitTaskRequest)TASKWORKER__WAIT_TASK_REQUEST__INIT;
+    ret->task_id = (char *)run->id;
+    ret->include_result = true;
+}
+
+static void start_wait(struct run *run)
+{
+    static const struct rpc_client_callbacks callbacks = {.on_message = on_wait_message, .on_done = on_wait_done};
+    Taskworker__WaitTaskRequest request;
+    char method[80];
+    make_wait_request(run, &request);
+    run->wait = rpc_client_start(run->cli->client, cli_method("WaitTask", method), &request.base, 0, &callbacks, run);
+}
+
+/* The task has ended, or so the end of its log says. Fills run->ended; 0 or the exit code. */
+static int finish_wait(struct run *run)
+{
+    Taskworker__WaitTaskRequest request;
+    int code = 0;
+    while (run->wait)
+        uv_run(&run->cli->loop, UV_RUN_ONCE);
+    make_wait_request(run, &request);
+    if (!run->ended) /* its connection was lost */
+        code = cli_call(run->cli, "WaitTask", &request.base, &taskworker__wait_task_response__descriptor,
+            CLI_NO_TIMEOUT, &run->ended);
+    if (!code && (!run->ended->task || !task_has_ended(run->ended->task)))
+        code = cli_bad_reply(run->cli, "WaitTask");
+    return code;
+}
+
+static int wait_and_print(struct run *run, bool raw, const struct follow_seen *seen)
 {
     struct cli *cli = run->cli;
-    Taskworker__WaitTaskRequest request = TASKWORKER__WAIT_TASK_REQUEST__INIT;
-    CLEANUP_MESSAGE Taskworker__WaitTaskResponse *response = NULL;
-    request.task_id = (char *)run->id;
-    request.include_result = true;
-    int code = cli_call(
-        cli, "WaitTask", &request.base, &taskworker__wait_task_response__descriptor, CLI_NO_TIMEOUT, &response);
+    int code = finish_wait(run);
     if (code)
         return code;
-    if (!response->task || !task_has_ended(response->task))
-        return cli_bad_reply(cli, "WaitTask");
-    print_result(cli, response, raw, mid_line);
+    const Taskworker__WaitTaskResponse *response = run->ended;
+    print_result(cli, response, raw, seen->mid_line);
     code = output_finish(cli, task_exit_code(response->task));
-    explain(cli, response->task);
-    return run->interrupts && response->task->state == TASKWORKER__TASK__STATE__STOPPED ? EXIT_SIGNAL + SIGINT : code;
+    explain(cli, response->task, seen);
+    return run->interrupts && response->task->state == TASKWORKER__TASK__STATE__STOPPED ? EXIT_SIGNAL + run->signal
+                                                                                        : code;
 }
 
 static int run_task(struct run *run, const struct submission *s, bool raw)
 {
     struct cli *cli = run->cli;
     CLEANUP_MESSAGE Taskworker__ExecuteTaskResponse *response = NULL;
-    bool mid_line = false;
-    int code = cli_call(
-        cli, "ExecuteTask", &s->request.base, &taskworker__execute_task_response__descriptor, 0, &response);
+    struct follow_seen seen;
+    int code =
+        cli_call(cli, "ExecuteTask", &s->request.base, &taskworker__execute_task_response__descriptor, 0, &response);
     if (code)
         return code;
     run->id = response->task_id;
+    start_wait(run);
     if (run->interrupts)
         send_stop(run);
-    const struct follow_options options = {.id = run->id, .follow = true, .raw = raw};
-    code = follow_logs(cli, &options, &mid_line);
+    const struct follow_options options = {.id = run->id, .follow = true, .raw = raw, .known = true};
+    code = follow_logs(cli, &options, &seen);
     if (!code)
-        code = wait_and_print(run, raw, mid_line);
+        code = wait_and_print(run, raw, &seen);
     else
         cli_note(cli, "the task itself goes on: hivemind logs -f %s, hivemind result %s", run->id, run->id);
     if (run->stop)
         rpc_client_cancel(run->stop);
-    while (run->stop)
+    if (run->wait)
+        rpc_client_cancel(run->wait);
+    while (run->stop || run->wait)
         uv_run(&cli->loop, UV_RUN_ONCE);
+    cli_free_message(&run->ended);
+    run->ended = NULL;
     run->id = NULL;
     return code;
 }
@@ -166,8 +225,10 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
 static const struct syntax run_syntax = {
     .verb = "run",
     .usage = "[OPTION]... FILE|- [-- ARGUMENT...]\n   or: hivemind run [OPTION]... -- COMMAND [ARGUMENT]...",
-    .text = "Hands a task in as submit does (or a command, as a task of type shell), shows its output as it comes, then the\n"
-            "result of a python task unless it is null, and exits as the task did: with its own code, 128 and the signal's\n"
+    .text = "Hands a task in as submit does (or a command, as a task of type shell), shows its output as it comes, "
+            "then the\n"
+            "result of a python task unless it is null, and exits as the task did: with its own code, 128 and the "
+            "signal's\n"
             "number, 124 if it ran into its time-out. Ctrl-C stops the task, a second one leaves it.",
     .example = "  hivemind run hello.py\n"
                "  echo 'result = 6 * 7' | hivemind run -\n"

@@ -39,9 +39,9 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
         color_off(cli), format_span(now > started ? now - started : 0, text));
     printf("tasks      %u running of at most %u, %u waiting of at most %u\n", r->running_tasks, r->max_concurrent_tasks,
         r->queued_tasks, r->max_queued_tasks);
-    printf("since then %llu accepted, %llu completed, %llu failed, %llu stopped\n", (unsigned long long)r->accepted_tasks,
-        (unsigned long long)r->completed_tasks, (unsigned long long)r->failed_tasks,
-        (unsigned long long)r->stopped_tasks);
+    printf("so far     %llu accepted, %llu completed, %llu failed, %llu stopped\n",
+        (unsigned long long)r->accepted_tasks, (unsigned long long)r->completed_tasks,
+        (unsigned long long)r->failed_tasks, (unsigned long long)r->stopped_tasks);
     printf("task size  at most %s\n", format_bytes(r->max_task_size, text));
     for (size_t i = 0; i < r->n_warnings; i++) {
         printf("%swarning%s    ", cli->color ? "\033[33m" : "", color_off(cli));
@@ -53,7 +53,11 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
 int verb_status(struct cli *cli, int argc, char **argv)
 {
     const struct option options[] = {
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for an answer [30s]"},
     };
     const struct syntax syntax = {

@@ -25,14 +25,19 @@ static int stop_one(struct cli *cli, const char *id)
 int verb_stop(struct cli *cli, int argc, char **argv)
 {
     const struct option options[] = {
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &cli->timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &cli->timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for each to end [30s]"},
     };
     const struct syntax syntax = {
         .verb = "stop",
         .usage = "[OPTION]... ID...",
-        .text = "Ends tasks that wait or run, and waits until they have ended. Goes on with the next where one cannot be\n"
-                "stopped, because it has ended by itself or does not exist, and exits with 125 then.",
+        .text =
+            "Ends tasks that wait or run, and waits until they have ended. Goes on with the next where one cannot be\n"
+            "stopped, because it has ended by itself or does not exist, and exits with 125 then.",
         .example = "  hivemind stop task_001\n"
                    "  hivemind ps --json | jq -r .task_id | xargs hivemind stop",
         .options = options,

@@ -6,7 +6,8 @@ static int print_accepted(struct cli *cli, const Taskworker__ExecuteTaskResponse
 {
     if (cli->json)
         output_json(stdout,
-            json_pack("{s:o, s:s}", "task_id", json_text(response->task_id), "state", task_state_name(response->state)));
+            json_pack(
+                "{s:o, s:s}", "task_id", json_text(response->task_id), "state", task_state_name(response->state)));
     else {
         output_text(stdout, response->task_id);
         putchar('\n');
@@ -21,7 +22,8 @@ int verb_submit(struct cli *cli, int argc, char **argv)
     const struct syntax syntax = {
         .verb = "submit",
         .usage = "[OPTION]... FILE|- [-- ARGUMENT...]",
-        .text = "Hands the Python source text or shell script in FILE (-: standard input) in as a task, with these arguments,\n"
+        .text = "Hands the Python source text or shell script in FILE (-: standard input) in as a task, with these "
+                "arguments,\n"
                 "and prints the task's id once the node has it on disk.",
         .example = "  hivemind submit train.py -- --epochs 10\n"
                    "  echo 'result = 6 * 7' | hivemind submit --timeout 5s -\n"
@@ -43,7 +45,8 @@ int verb_submit(struct cli *cli, int argc, char **argv)
         if (!code)
             code = submission_make(cli, &s, &args);
         if (!code)
-            code = cli_call(cli, "ExecuteTask", &s.request.base, &taskworker__execute_task_response__descriptor, 0, &response);
+            code = cli_call(
+                cli, "ExecuteTask", &s.request.base, &taskworker__execute_task_response__descriptor, 0, &response);
         if (!code)
             code = print_accepted(cli, response);
     }

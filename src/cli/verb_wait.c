@@ -52,13 +52,18 @@ int verb_wait(struct cli *cli, int argc, char **argv)
 {
     uint64_t timeout_us = 0;
     const struct option options[] = {
-        {.name = "timeout", .kind = OPTION_DURATION, .target = &timeout_us, .min = 1000, .metavar = "TIME",
+        {.name = "timeout",
+            .kind = OPTION_DURATION,
+            .target = &timeout_us,
+            .min = 1000,
+            .metavar = "TIME",
             .help = "how long to wait for all of them [for ever]"},
     };
     const struct syntax syntax = {
         .verb = "wait",
         .usage = "[OPTION]... ID...",
-        .text = "Waits until these tasks have ended and prints how. Exits as the first one of them that did not end well, as\n"
+        .text = "Waits until these tasks have ended and prints how. Exits as the first one of them that did not end "
+                "well, as\n"
                 "run would; 124 if not all have ended in time.",
         .example = "  hivemind wait task_001 task_002\n"
                    "  hivemind wait --timeout 1m task_001",

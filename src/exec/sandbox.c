@@ -86,8 +86,8 @@ static void launcher_died(struct sandbox *s)
     launcher_hang_up(s->launcher);
     error_set(
         &s->problem, TW_UNAVAILABLE, "hivemind-launcher has died: no sandbox can be made until the node is restarted");
-    if (!s->closing)
-        log_error("%s", s->problem.message);
+    if (!s->closing && s->rt.on_broken)
+        s->rt.on_broken(s->rt.on_broken_ctx, &s->problem);
     for (uint32_t i = 0; i < s->used; i++) {
         pool_slot_break(&s->slots[i], "hivemind-launcher died");
         s->slots[i].state = SLOT_IS_EMPTY;

@@ -126,6 +126,15 @@ static void begin_shutdown(struct tw_worker *w, int how)
     engine_shutdown(w->engine, how == TW_SHUTDOWN_STOP, on_engine_drained, w);
 }
 
+/* Without sandboxes there is nothing to do here. What is queued waits for the next start. */
+static void on_broken(void *ctx, const struct tw_error *error)
+{
+    struct tw_worker *w = ctx;
+    log_error("the node stops: %s", error->message);
+    w->failure = *error;
+    begin_shutdown(w, TW_SHUTDOWN_DRAIN);
+}
+
 static void on_wake(uv_async_t *async)
 {
     struct tw_worker *w = async->data;
@@ -141,6 +150,11 @@ void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how)
     while (seen < (int)how && !atomic_compare_exchange_weak(&worker->asked, &seen, (int)how))
         ;
     uv_async_send(&worker->wake);
+}
+
+const char *tw_worker_failure(const struct tw_worker *worker)
+{
+    return worker->failure.code != TW_OK ? worker->failure.message : NULL;
 }
 
 void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx)
@@ -184,6 +198,8 @@ static int build(
         return -1;
     }
     free(launcher); /* what was in it is the runtime's now */
+    w->runtime->on_broken = on_broken;
+    w->runtime->on_broken_ctx = w;
     struct engine_options engine_options = engine_options_from(w, o);
     if (engine_new(&engine_options, &w->engine, error) < 0)
         return -1;
@@ -255,10 +271,10 @@ void tw_worker_free(struct tw_worker *worker)
 {
     if (!worker)
         return;
-    if (!worker->stopped && worker->loop == &worker->own_loop) {
-        /* Never run: let it go down in order. */
+    if (!worker->stopped) { /* its loop never ran: let it go down in order */
         tw_worker_shutdown(worker, TW_SHUTDOWN_STOP);
-        uv_run(worker->loop, UV_RUN_DEFAULT);
+        while (!worker->stopped)
+            uv_run(worker->loop, UV_RUN_ONCE);
     }
     if (worker->loop == &worker->own_loop)
         uv_loop_close(worker->loop);

@@ -342,7 +342,7 @@ static char *default_libexec(const struct loader *l)
             return NULL;
         }
         if (access(file, X_OK) == 0)
-            return STEAL(folder);
+            return realpath(folder, NULL);
     }
     return strdup(l->input->libexec_dir ? l->input->libexec_dir : "");
 }

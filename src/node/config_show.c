@@ -109,7 +109,7 @@ static const char *shown_value(const struct config *c, enum setting_id id)
     case SETTING_WORKER_USER:
         return "(whoever starts it)";
     default:
-        return setting_get(id)->computed ? setting_get(id)->computed : "";
+        return setting_get(id)->group == GROUP_LATER ? "(not set)" : "";
     }
 }
 

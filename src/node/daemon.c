@@ -53,7 +53,6 @@ struct node {
     bool handles_open;
     enum phase phase;
     bool stopped;
-    int exit_code;
 };
 
 static int fail(const struct tw_error *error, const char *doing)
@@ -124,6 +123,28 @@ static int prepare_storage(struct node *node)
     return node->storage ? 0 : -1;
 }
 
+/* What a start needs from the disk, so that its absence is told in the words of the settings. */
+static int check_programs(const struct config *c)
+{
+    static const char *const helpers[] = {"hivemind-launcher", "hivemind-slot"};
+    const struct setting_value *folder = &c->values[SETTING_LIBEXEC_DIR], *python = &c->values[SETTING_PYTHON];
+    for (size_t i = 0; i < ARRAY_LEN(helpers); i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", folder->text, helpers[i]);
+        if (access(path, X_OK) < 0) {
+            log_error("cannot start: cannot run %s: %s; LIBEXEC_DIR is \"%s\" (%s)", path, strerror(errno),
+                folder->text, folder->where);
+            return -1;
+        }
+    }
+    if (access(python->text, X_OK) == 0)
+        return 0;
+    log_write(config_given(c, SETTING_PYTHON) ? LOG_ERROR : LOG_WARNING,
+        "cannot run %s: %s; PYTHON is \"%s\" (%s), and python tasks need it", python->text, strerror(errno),
+        python->text, python->where);
+    return config_given(c, SETTING_PYTHON) ? -1 : 0;
+}
+
 static int start_launcher(struct node *node)
 {
     struct tw_error error = {0};
@@ -158,7 +179,9 @@ static void forbid_core_dumps(void)
 {
     const struct rlimit none = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &none);
-#if !defined(__SANITIZE_ADDRESS__) /* whose leak check attaches to the process */
+#ifdef HIVEMIND_SANITIZED /* the leak check attaches to the process, and giving up root forbids that as well */
+    (void)prctl(PR_SET_DUMPABLE, 1);
+#else
     (void)prctl(PR_SET_DUMPABLE, 0);
 #endif
 }
@@ -167,6 +190,7 @@ static int settle_process(struct node *node)
 {
     struct tw_error error = {0};
     char threads[24];
+    (void)umask(077); /* from here on: the folders above the storage folder may be anybody's */
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     snprintf(threads, sizeof threads, "%llu", (unsigned long long)config_number(node->config, SETTING_MAX_WORKERS));
@@ -200,16 +224,23 @@ static void worker_options(const struct node *node, const struct config *c, stru
     };
 }
 
+static void on_stopped(void *ctx)
+{
+    struct node *node = ctx;
+    node->stopped = true;
+    uv_stop(&node->loop);
+}
+
 static int start_worker(struct node *node)
 {
     struct tw_error error = {0};
     struct tw_worker_options options;
     worker_options(node, node->config, &options);
     options.loop = &node->loop;
-    options.launcher = node->launcher;
+    options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
     if (tw_worker_new(&options, &node->worker, &error) < 0)
         return fail(&error, "cannot start");
-    node->launcher = NULL; /* the worker's now */
+    tw_worker_set_on_stopped(node->worker, on_stopped, node);
     struct tw_rpc_options rpc = {
         .size = sizeof rpc,
         .host = config_text(node->config, SETTING_GRPC_HOST),
@@ -265,13 +296,6 @@ static void drain(struct node *node, const char *why)
     tell_manager(node, "STOPPING=1\nSTATUS=Waiting for running tasks");
     uv_timer_start(&node->timer, on_drain_overdue, (us + 999) / 1000, 0);
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_DRAIN);
-}
-
-static void on_stopped(void *ctx)
-{
-    struct node *node = ctx;
-    node->stopped = true;
-    uv_stop(&node->loop);
 }
 
 /* --- reload --- */
@@ -392,7 +416,7 @@ static int start(struct node *node)
     node->identity = (struct identity){.uid = geteuid(), .gid = getegid()};
     if (node->input->root && user && privileges_resolve(user, &node->identity, &error) < 0)
         return fail(&error, "cannot start");
-    if (prepare_storage(node) < 0)
+    if (check_programs(node->config) < 0 || prepare_storage(node) < 0)
         return -1;
     log_config_warnings(node);
     if (start_launcher(node) < 0 || settle_process(node) < 0 || open_handles(node) < 0)
@@ -414,6 +438,15 @@ static void log_ready(const struct node *node, uint64_t started)
     tell_manager(node, "READY=1\nSTATUS=Taking tasks");
 }
 
+/* A worker that exists but cannot serve goes down in order; what it may have begun to run gets the time of a drain. */
+static void give_up(struct node *node)
+{
+    if (!node->worker)
+        return;
+    drain(node, "the start failed");
+    uv_run(&node->loop, UV_RUN_DEFAULT);
+}
+
 static void finish(struct node *node)
 {
     tw_worker_free(node->worker);
@@ -430,7 +463,6 @@ int daemon_run(struct config *config, const struct config_input *input)
 {
     uint64_t started = clock_monotonic_us();
     struct node node = {.config = config, .input = input, .notify = {.fd = -1}};
-    (void)umask(077);
     tw_log_set_handler(on_library_log, NULL);
     apply_log_settings(config);
     log_info("hivemind-worker %s starts%s%s", HIVEMIND_VERSION, config->file ? ", configured by " : "",
@@ -439,17 +471,18 @@ int daemon_run(struct config *config, const struct config_input *input)
     if (r < 0)
         log_warning("cannot reach the service manager ($NOTIFY_SOCKET): %s", strerror(-r));
     if (start(&node) < 0) {
+        give_up(&node);
         finish(&node);
         return 1;
     }
-    tw_worker_set_on_stopped(node.worker, on_stopped, &node);
     log_ready(&node, started);
     uv_run(&node.loop, UV_RUN_DEFAULT);
     if (!node.stopped) {
         log_error("the event loop ended without having been told to");
         _exit(1);
     }
+    bool failed = tw_worker_failure(node.worker); /* which the log has said */
     finish(&node);
     log_info("stopped");
-    return 0;
+    return failed ? 1 : 0;
 }

@@ -63,7 +63,7 @@ enum { NODE_SLOTS_MAX = 1024 };
         .max = 365 * DAY, .reload = true, .metavar = "TIME", .help = "how long a task may run that names no time-out") \
     X(MAX_TASK_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "100M", .min = 1, .max = GIB,             \
         .metavar = "SIZE", .help = "the longest task_data")                                                            \
-    X(MAX_RESULT_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "16M", .min = 1, .max = GIB,            \
+    X(MAX_RESULT_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "16M", .min = 1, .max = 100 * MIB,      \
         .metavar = "SIZE", .help = "the longest result that is kept")                                                  \
     X(MAX_LOG_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "64M", .min = 1, .max = TIB,               \
         .metavar = "SIZE", .help = "how much of a task's output is kept")                                              \

@@ -388,6 +388,8 @@ static bool check_headers(struct rpc_call *call)
         else if (call->bad_timeout)
             refuse(call, TW_INVALID_ARGUMENT, "grpc-timeout \"%s\" is not a time-out",
                 rpc_call_metadata(call, "grpc-timeout"));
+        else if (call->deadline_us && call->deadline_us <= call->conn->conn.last_recv_us)
+            refuse(call, TW_DEADLINE_EXCEEDED, "the call's deadline has passed");
     }
     return !call->finished;
 }

@@ -231,36 +231,46 @@ static ssize_t collect(struct conn *conn, uint8_t *out)
     return (ssize_t)len;
 }
 
+/* Writes what the session has to say. False: the kernel takes no more, or the connection was aborted. */
+static bool write_all(struct conn *conn)
+{
+    while (!conn->writing) {
+        ssize_t len = collect(conn, conn->hub->out);
+        if (len == 0)
+            return true;
+        if (len < 0 || write_out(conn, conn->hub->out, (size_t)len) < 0) {
+            conn_abort(conn, len < 0 ? "HTTP/2 failure" : "the peer has closed the connection");
+            return false;
+        }
+    }
+    return false;
+}
+
+/* Calls have had their last word: one for the connection. A session that is being terminated says nothing else any more. */
+static void say_goodbye(struct conn *conn)
+{
+    log_debug("rpc: connection ended: %s", conn->fail);
+    if (conn->fail_code != (uint32_t)CONN_SILENT &&
+        nghttp2_session_terminate_session(conn->session, conn->fail_code) == 0)
+        (void)write_all(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (conn->writing)
+        conn_abort(conn, conn->fail); /* it does not even take its GOAWAY */
+    else
+        conn_linger(conn);
+}
+
 static void flush(struct conn *conn)
 {
-    if (conn->fail && !conn->doomed) {
-        conn->doomed = true;
-        log_debug("rpc: connection ended: %s", conn->fail);
-        if (conn->fail_code == (uint32_t)CONN_SILENT ||
-            nghttp2_session_terminate_session(conn->session, conn->fail_code) < 0) {
-            conn_abort(conn, conn->fail);
-            return;
-        }
-    }
-    while (conn->state == CONN_OPEN && !conn->writing) {
-        ssize_t len = collect(conn, conn->hub->out);
-        if (len < 0) {
-            conn_abort(conn, "HTTP/2 failure");
-            return;
-        }
-        if (len == 0) {
-            if (conn->doomed ||
-                (!nghttp2_session_want_read(conn->session) && !nghttp2_session_want_write(conn->session)))
-                conn_linger(conn);
-            return;
-        }
-        if (write_out(conn, conn->hub->out, (size_t)len) < 0) {
-            conn_abort(conn, "the peer has closed the connection");
-            return;
-        }
-    }
-    if (conn->doomed && conn->state == CONN_OPEN) /* it does not even take its GOAWAY */
-        conn_abort(conn, conn->fail ? conn->fail : "connection closed");
+    bool all = write_all(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (conn->fail)
+        say_goodbye(conn);
+    else if (all && !conn->hold_open && !nghttp2_session_want_read(conn->session) &&
+        !nghttp2_session_want_write(conn->session))
+        conn_linger(conn);
 }
 
 static void on_idle(uv_idle_t *handle)
@@ -345,7 +355,7 @@ void conn_input(struct conn *conn, const uint8_t *data, size_t len)
     uint64_t now = clock_monotonic_us();
     conn->last_recv_us = now;
     conn->ping_pending = false;
-    if (conn->doomed || conn->fail)
+    if (conn->fail)
         return;
     track(conn, data, len, now);
     conn->in_session = true;

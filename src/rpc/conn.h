@@ -74,7 +74,7 @@ struct conn {
     bool writing;       /* a uv_write is under way */
     bool in_session;    /* inside nghttp2_session_mem_recv */
     bool ping_pending;  /* a keepalive ping waits for its answer */
-    bool doomed;        /* close as soon as what is queued is written */
+    bool hold_open;     /* the session may think that it is done, the owner does not */
     const char *fail;   /* set inside nghttp2's callbacks: close as soon as it has returned; static text */
     uint32_t fail_code; /* for the GOAWAY then, or CONN_SILENT */
     uint64_t last_recv_us, ping_us, linger_us;

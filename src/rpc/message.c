@@ -7,7 +7,7 @@
 #include <zlib.h>
 
 /* What zlib allocates for one inflating stream, with its 32 KiB window. */
-enum { INFLATER_COST = 44 * 1024, INFLATE_STEP = 16 * 1024 };
+enum { INFLATER_COST = 44 * 1024, INFLATE_STEP = 16 * 1024, GZIP_OVERHEAD = 64 };
 
 void budget_init(struct budget *budget, size_t max)
 {
@@ -115,7 +115,8 @@ static enum message_result begin(struct message_reader *r)
         return MESSAGE_BAD_FLAG;
     if (h[0] == 1 && !r->gzip)
         return MESSAGE_NO_ENCODING;
-    if (r->left > r->max)
+    /* What does not get smaller by compression gets a little larger. */
+    if (r->left > r->max + (h[0] ? r->max / 1000 + GZIP_OVERHEAD : 0))
         return MESSAGE_TOO_BIG;
     r->small = r->left <= MESSAGE_SMALL;
     if (h[0] == 0) {

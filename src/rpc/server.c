@@ -295,6 +295,7 @@ static int start_listening(struct rpc_server *server, const char *host, struct t
         r = uv_tcp_getsockname(&server->listener, (struct sockaddr *)&addr, &len);
     if (r < 0)
         return error_set_errno(error, r, "cannot listen on %s port %u", host, server->options.port);
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): uv_tcp_getsockname() filled it */
     server->port = ntohs(addr.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&addr)->sin6_port
                                                     : ((const struct sockaddr_in *)&addr)->sin_port);
     return 0;
@@ -357,6 +358,7 @@ int rpc_server_add_methods(struct rpc_server *server, const struct rpc_method *m
 void server_conn_final_goaway(struct server_conn *sc)
 {
     sc->drain = DRAIN_FINAL;
+    sc->conn.hold_open = false;
     if (sc->conn.state != CONN_OPEN)
         return;
     nghttp2_session *session = sc->conn.session;
@@ -371,6 +373,7 @@ static void drain_conn(struct server_conn *sc, uint64_t now)
     if (sc->conn.state != CONN_OPEN || sc->drain)
         return;
     sc->drain = DRAIN_NOTICE;
+    sc->conn.hold_open = true; /* calls may be under way to us that the client sent before it knew */
     sc->drain_us = now;
     if (nghttp2_submit_shutdown_notice(sc->conn.session) != 0 ||
         nghttp2_submit_ping(sc->conn.session, NGHTTP2_FLAG_NONE, NULL) != 0)

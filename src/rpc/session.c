@@ -40,6 +40,24 @@ static struct server_conn *conn_of(void *user_data)
     return CONTAINER_OF((struct conn *)user_data, struct server_conn, conn);
 }
 
+/* Also called for frames that nghttp2 ignores. */
+static int on_begin_frame(nghttp2_session *session UNUSED, const nghttp2_frame_hd *hd, void *user_data)
+{
+    switch (hd->type) {
+    case NGHTTP2_DATA:
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_CONTINUATION:
+    case NGHTTP2_WINDOW_UPDATE:
+        break;
+    case NGHTTP2_RST_STREAM:
+        misbehaved(conn_of(user_data), COST_RESET);
+        break;
+    default:
+        misbehaved(conn_of(user_data), COST_FRAME);
+    }
+    return 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
     struct server_conn *sc = conn_of(user_data);
@@ -154,15 +172,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
     case NGHTTP2_PING:
         if (frame->hd.flags & NGHTTP2_FLAG_ACK)
             on_ping_ack(sc);
-        misbehaved(sc, COST_FRAME);
-        return 0;
-    case NGHTTP2_RST_STREAM:
-        misbehaved(sc, COST_RESET);
-        return 0;
-    case NGHTTP2_WINDOW_UPDATE:
         return 0;
     default:
-        misbehaved(sc, COST_FRAME);
         return 0;
     }
     if (call && end)
@@ -221,6 +232,7 @@ int session_callbacks_new(nghttp2_session_callbacks **ret, nghttp2_option **ret_
         *ret_option = NULL;
         return -ENOMEM;
     }
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pid 1 of a task: a fork of the slot in fresh pid and mount namespaces. It mounts what is the task's own, forks the task's
- * process, gives up all privileges, and from then on only reaps. When the task's main process ends it reports that and
- * exits, by which the kernel kills whatever the task left running. It dies with the slot.
+ * process, gives up all privileges but that of killing it, and from then on only reaps. When the task's main process ends
+ * it reports that, kills whatever the task left running, and exits; had it died earlier, the kernel would have killed the
+ * rest just so. It dies with the slot.
  */
 #include "slot/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -110,7 +112,7 @@ static _Noreturn void init_run(const struct slot *slot, const struct slot_start 
     for (size_t i = 0; i < SLOT_START_FDS; i++)
         close(start->fd[i]);
     fd_close(&proc);
-    if (!error.stage && caps_set(0) < 0)
+    if (!error.stage && caps_set(CAP_BIT(CAP_KILL)) < 0)
         slot_error_set(&error, STAGE_PRIVILEGES, "of its pid 1");
     if (error.stage) {
         report_failure(report, &error);
@@ -118,6 +120,10 @@ static _Noreturn void init_run(const struct slot *slot, const struct slot_start 
     }
     struct init_report done = {.type = INIT_EXITED, .status = wait_for_task(task)};
     (void)channel_send(report, &done, sizeof done, NULL, 0);
+    /* Our exit alone would kill the rest as well, but uncounted: the usage of who is not waited for is lost. */
+    (void)kill(-1, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        ;
     _exit(0);
 }
 

@@ -29,18 +29,15 @@ int folder_open(struct folder *f, const char *path, struct tw_error *error);
 /* Gives the lock back. */
 void folder_close(struct folder *f);
 
-enum {
-    PAYLOAD_NAME_MAX = 33
-};
+enum { PAYLOAD_NAME_MAX = 33 };
 
 /* Writes and fsyncs a new file with a random name; it is durable only after payload_sync(). */
-int payload_write(const struct folder *f, const void *data, size_t len,
-    char ret_name[PAYLOAD_NAME_MAX], struct tw_error *error);
+int payload_write(
+    const struct folder *f, const void *data, size_t len, char ret_name[PAYLOAD_NAME_MAX], struct tw_error *error);
 int payload_sync(const struct folder *f, struct tw_error *error);
 /* Reads a file of exactly `size` bytes into *ret (free it, NUL-terminated beyond); otherwise it is
  * DATA_LOSS. */
-int payload_read(
-    const struct folder *f, const char *name, uint64_t size, uint8_t **ret, struct tw_error *error);
+int payload_read(const struct folder *f, const char *name, uint64_t size, uint8_t **ret, struct tw_error *error);
 void payload_unlink(const struct folder *f, const char *name);
 
 #endif

@@ -19,64 +19,61 @@
     "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "              \
     "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "              \
     "t.max_rss_bytes, t.digest"
-enum {
-    STORE_INFO_COLUMNS_COUNT = 24
-};
+enum { STORE_INFO_COLUMNS_COUNT = 24 };
 
 /* The states that are not final, and those that are, as SQL. */
 #define STORE_OPEN_STATES "(1, 2, 3, 4)"
 
-#define STORE_STATEMENTS(X)                                                                        \
-    X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                              \
-    X(BEGIN_READ, "BEGIN")                                                                         \
-    X(COMMIT, "COMMIT")                                                                            \
-    X(ADMIT,                                                                                       \
-        "INSERT INTO tasks (id, type, owner, state, reason, message, error, attempt, retries, "    \
-        "timeout_us, created_us, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "   \
-        "?12) ON CONFLICT (id) DO NOTHING")                                                        \
-    X(ADMIT_INPUT,                                                                                 \
-        "INSERT INTO inputs (seq, args, env, size, data, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")   \
-    X(ATTEMPT,                                                                                     \
-        "UPDATE tasks SET state = 4, attempt = ?2, started_us = ?3 WHERE seq = ?1 AND state "      \
-        "IN " STORE_OPEN_STATES)                                                                   \
-    X(REQUEUE, "UPDATE tasks SET state = 1 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)        \
-    X(FINISH,                                                                                      \
-        "UPDATE tasks SET state = ?2, reason = ?3, message = ?4, error = ?5, exit_code = ?6, "     \
-        "signal = ?7, attempt = ?8, started_us = ?9, finished_us = ?10, result_size = ?11, "       \
-        "log_size = ?12, log_truncated = ?13, wall_us = ?14, user_us = ?15, system_us = ?16, "     \
-        "max_rss_bytes = ?17 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                      \
-    X(FINISH_RESULT, "INSERT INTO results (seq, size, data, file) VALUES (?1, ?2, ?3, ?4)")        \
-    X(FINISH_LOG, "INSERT INTO logs (seq, size, data) VALUES (?1, ?2, ?3)")                        \
-    X(STATE, "SELECT state FROM tasks WHERE seq = ?1")                                             \
-    X(SEQ_OF_ID, "SELECT seq FROM tasks WHERE id = ?1")                                            \
-    X(GET, "SELECT " STORE_INFO_COLUMNS ", i.args, i.env FROM tasks t LEFT JOIN inputs i "         \
-           "USING (seq) WHERE t.id = ?1")                                                          \
-    X(GET_INFO, "SELECT " STORE_INFO_COLUMNS " FROM tasks t WHERE t.seq = ?1")                     \
-    X(RECOVER,                                                                                     \
-        "SELECT " STORE_INFO_COLUMNS ", i.args, i.env FROM tasks t LEFT JOIN inputs i "            \
-        "USING (seq) WHERE t.seq IN (SELECT seq FROM tasks WHERE state IN " STORE_OPEN_STATES      \
-        ") ORDER BY t.seq")                                                                        \
-    X(INPUT, "SELECT size, data, file FROM inputs WHERE seq = ?1")                                 \
-    X(RESULT,                                                                                      \
-        "SELECT t.state, r.size, r.data, r.file FROM tasks t LEFT JOIN results r USING (seq) "     \
-        "WHERE t.id = ?1")                                                                         \
-    X(LOG, "SELECT t.state, l.size, l.data FROM tasks t LEFT JOIN logs l USING (seq) "             \
-           "WHERE t.seq = ?1")                                                                     \
-    X(FILE_USED,                                                                                   \
-        "SELECT 1 FROM inputs WHERE file = ?1 UNION ALL SELECT 1 FROM results WHERE file = ?1 "    \
-        "LIMIT 1")                                                                                 \
-    X(LIST, "SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2")                     \
-    X(LIST_STATE,                                                                                  \
-        "SELECT seq FROM tasks WHERE state = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2")          \
-    X(LIST_TYPE_STATE,                                                                             \
-        "SELECT seq FROM tasks WHERE type = ?4 AND state = ?3 AND seq < ?1 ORDER BY seq DESC "     \
+#define STORE_STATEMENTS(X)                                                                                       \
+    X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                             \
+    X(BEGIN_READ, "BEGIN")                                                                                        \
+    X(COMMIT, "COMMIT")                                                                                           \
+    X(ADMIT,                                                                                                      \
+        "INSERT INTO tasks (id, type, owner, state, reason, message, error, attempt, retries, "                   \
+        "timeout_us, created_us, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "                  \
+        "?12) ON CONFLICT (id) DO NOTHING")                                                                       \
+    X(ADMIT_INPUT, "INSERT INTO inputs (seq, args, env, size, data, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")       \
+    X(ATTEMPT,                                                                                                    \
+        "UPDATE tasks SET state = 4, attempt = ?2, started_us = ?3 WHERE seq = ?1 AND state "                     \
+        "IN " STORE_OPEN_STATES)                                                                                  \
+    X(REQUEUE, "UPDATE tasks SET state = 1 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                       \
+    X(FINISH,                                                                                                     \
+        "UPDATE tasks SET state = ?2, reason = ?3, message = ?4, error = ?5, exit_code = ?6, "                    \
+        "signal = ?7, attempt = ?8, started_us = ?9, finished_us = ?10, result_size = ?11, "                      \
+        "log_size = ?12, log_truncated = ?13, wall_us = ?14, user_us = ?15, system_us = ?16, "                    \
+        "max_rss_bytes = ?17 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                                     \
+    X(FINISH_RESULT, "INSERT INTO results (seq, size, data, file) VALUES (?1, ?2, ?3, ?4)")                       \
+    X(FINISH_LOG, "INSERT INTO logs (seq, size, data) VALUES (?1, ?2, ?3)")                                       \
+    X(STATE, "SELECT state FROM tasks WHERE seq = ?1")                                                            \
+    X(SEQ_OF_ID, "SELECT seq FROM tasks WHERE id = ?1")                                                           \
+    X(GET,                                                                                                        \
+        "SELECT " STORE_INFO_COLUMNS ", i.args, i.env FROM tasks t LEFT JOIN inputs i "                           \
+        "USING (seq) WHERE t.id = ?1")                                                                            \
+    X(GET_INFO, "SELECT " STORE_INFO_COLUMNS " FROM tasks t WHERE t.seq = ?1")                                    \
+    X(RECOVER,                                                                                                    \
+        "SELECT " STORE_INFO_COLUMNS ", i.args, i.env FROM tasks t LEFT JOIN inputs i "                           \
+        "USING (seq) WHERE t.seq IN (SELECT seq FROM tasks WHERE state IN " STORE_OPEN_STATES ") ORDER BY t.seq") \
+    X(INPUT, "SELECT size, data, file FROM inputs WHERE seq = ?1")                                                \
+    X(RESULT,                                                                                                     \
+        "SELECT t.state, r.size, r.data, r.file FROM tasks t LEFT JOIN results r USING (seq) "                    \
+        "WHERE t.id = ?1")                                                                                        \
+    X(LOG,                                                                                                        \
+        "SELECT t.state, l.size, l.data FROM tasks t LEFT JOIN logs l USING (seq) "                               \
+        "WHERE t.seq = ?1")                                                                                       \
+    X(FILE_USED,                                                                                                  \
+        "SELECT 1 FROM inputs WHERE file = ?1 UNION ALL SELECT 1 FROM results WHERE file = ?1 "                   \
+        "LIMIT 1")                                                                                                \
+    X(LIST, "SELECT seq FROM tasks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2")                                    \
+    X(LIST_STATE, "SELECT seq FROM tasks WHERE state = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2")               \
+    X(LIST_TYPE_STATE,                                                                                            \
+        "SELECT seq FROM tasks WHERE type = ?4 AND state = ?3 AND seq < ?1 ORDER BY seq DESC "                    \
         "LIMIT ?2")
 
 enum store_statement {
 #define X(name, sql) STORE_SQL_##name,
     STORE_STATEMENTS(X)
 #undef X
-    STORE_SQL_MAX
+        STORE_SQL_MAX
 };
 
 /* Checks the database file, makes or upgrades the schema, proves that it can be written. */
@@ -90,8 +87,7 @@ int schema_open_reader(struct db *db, const struct folder *folder, struct tw_err
 int row_load(struct db_query *q, bool with_spec, struct store_task *ret, struct tw_error *error);
 /* args and env as JSON (free them; NULL when there are none). INVALID_ARGUMENT for what is not
  * UTF-8. */
-int row_encode_spec(
-    const struct store_spec *spec, char **ret_args, char **ret_env, struct tw_error *error);
+int row_encode_spec(const struct store_spec *spec, char **ret_args, char **ret_env, struct tw_error *error);
 
 /* --- tasklog.c --- */
 
@@ -120,9 +116,9 @@ int tasklog_sweep(struct store *store, struct tw_error *error);
 /* --- write.c, read.c: the two queues --- */
 
 enum {
-    STORE_READERS = 2,       /* jobs that read at the same time: libuv's pool has four threads */
-    STORE_READ_BATCH = 32,   /* small reads that one job takes */
-    STORE_WRITE_BATCH = 512, /* writes in one transaction, */
+    STORE_READERS = 2,           /* jobs that read at the same time: libuv's pool has four threads */
+    STORE_READ_BATCH = 32,       /* small reads that one job takes */
+    STORE_WRITE_BATCH = 512,     /* writes in one transaction, */
     STORE_WRITE_BYTES = 8 << 20, /* or payload bytes, whichever comes first */
     STORE_VERIFIED = 256,        /* offsets known to be a record's start; a power of two */
 };

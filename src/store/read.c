@@ -60,10 +60,10 @@ struct read {
     size_t len;
 };
 
-static struct tw_error no_memory = {
-    .code = TW_RESOURCE_EXHAUSTED, .sys_errno = ENOMEM, .message = "out of memory"};
+static struct tw_error no_memory = {.code = TW_RESOURCE_EXHAUSTED, .sys_errno = ENOMEM, .message = "out of memory"};
 
-static void read_free(struct read *r) {
+static void read_free(struct read *r)
+{
     for (size_t i = 0; i < r->n_tasks; i++)
         store_task_done(&r->tasks[i]);
     if (r->error != &no_memory)
@@ -76,15 +76,18 @@ static void read_free(struct read *r) {
 
 /* --- tasks --- */
 
-static int fail_unknown(const char *id, struct tw_error *error) {
+static int fail_unknown(const char *id, struct tw_error *error)
+{
     return error_set(error, TW_NOT_FOUND, "there is no task '%s'", id);
 }
 
-static int fail_unknown_seq(uint64_t seq, struct tw_error *error) {
+static int fail_unknown_seq(uint64_t seq, struct tw_error *error)
+{
     return error_set(error, TW_NOT_FOUND, "there is no task number %llu", (unsigned long long)seq);
 }
 
-static int read_task(struct db *db, struct read *r, struct tw_error *error) {
+static int read_task(struct db *db, struct read *r, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_GET);
     db_bind_text(&q, 1, r->id);
     int step = db_step(&q, error);
@@ -104,11 +107,11 @@ struct seqs {
     size_t n;
 };
 
-static int find(struct db *db, const struct read *r, enum store_statement which, int state,
-    struct seqs *found, struct tw_error *error) {
+static int find(struct db *db, const struct read *r, enum store_statement which, int state, struct seqs *found,
+    struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, which);
-    db_bind_int(&q, 1,
-        r->filter.before == 0 ? INT64_MAX : (int64_t)MIN(r->filter.before, (uint64_t)INT64_MAX));
+    db_bind_int(&q, 1, r->filter.before == 0 ? INT64_MAX : (int64_t)MIN(r->filter.before, (uint64_t)INT64_MAX));
     db_bind_int(&q, 2, (int64_t)r->filter.limit + 1);
     if (which != STORE_SQL_LIST)
         db_bind_int(&q, 3, state);
@@ -120,7 +123,8 @@ static int find(struct db *db, const struct read *r, enum store_statement which,
     return step;
 }
 
-static int by_seq_down(const void *a, const void *b) {
+static int by_seq_down(const void *a, const void *b)
+{
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? 1 : x > y ? -1 : 0;
 }
@@ -130,8 +134,8 @@ static int by_seq_down(const void *a, const void *b) {
  * all these: never more than states times limit index entries are touched, however many tasks there
  * are and however few match.
  */
-static int find_all(
-    struct db *db, const struct read *r, struct seqs *found, struct tw_error *error) {
+static int find_all(struct db *db, const struct read *r, struct seqs *found, struct tw_error *error)
+{
     uint32_t all = (1u << TW_TASK_STATE_MAX) - 2;
     uint32_t states = r->filter.states == 0 ? all : r->filter.states & all;
     if (states == all && !r->id)
@@ -139,16 +143,15 @@ static int find_all(
     for (int state = 1; state < TW_TASK_STATE_MAX; state++) {
         if (!(states & (1u << state)))
             continue;
-        if (find(db, r, r->id ? STORE_SQL_LIST_TYPE_STATE : STORE_SQL_LIST_STATE, state, found,
-                error) < 0)
+        if (find(db, r, r->id ? STORE_SQL_LIST_TYPE_STATE : STORE_SQL_LIST_STATE, state, found, error) < 0)
             return -1;
     }
     qsort(found->list, found->n, sizeof *found->list, by_seq_down);
     return 0;
 }
 
-static int load_found(
-    struct db *db, struct read *r, const struct seqs *found, struct tw_error *error) {
+static int load_found(struct db *db, struct read *r, const struct seqs *found, struct tw_error *error)
+{
     size_t n = MIN(found->n, r->filter.limit);
     r->more = found->n > n;
     r->tasks = calloc(n ? n : 1, sizeof *r->tasks);
@@ -159,8 +162,8 @@ static int load_found(
         db_bind_u64(&q, 1, found->list[i]);
         int step = db_step(&q, error);
         if (step == 0)
-            return error_set(error, TW_DATA_LOSS,
-                "an index of %s names a task that is not there: `REINDEX` it", db->path);
+            return error_set(
+                error, TW_DATA_LOSS, "an index of %s names a task that is not there: `REINDEX` it", db->path);
         if (step < 0 || row_load(&q, false, &r->tasks[i], error) < 0)
             return -1;
         r->n_tasks++;
@@ -168,14 +171,15 @@ static int load_found(
     return 0;
 }
 
-static int run_query(struct db *db, enum store_statement which, struct tw_error *error) {
+static int run_query(struct db *db, enum store_statement which, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, which);
     return db_run(&q, error);
 }
 
-static int read_list(struct db *db, struct read *r, struct tw_error *error) {
-    struct seqs found = {
-        .list = calloc(TW_TASK_STATE_MAX * (r->filter.limit + 1), sizeof *found.list)};
+static int read_list(struct db *db, struct read *r, struct tw_error *error)
+{
+    struct seqs found = {.list = calloc(TW_TASK_STATE_MAX * (r->filter.limit + 1), sizeof *found.list)};
     if (!found.list)
         return error_oom(error);
     /* One snapshot, so that what is shown is what was asked for. */
@@ -192,8 +196,9 @@ static int read_list(struct db *db, struct read *r, struct tw_error *error) {
 /* --- payloads --- */
 
 /* The bytes of a row with size, data, file from `column` on. */
-static int take_payload(const struct store *store, const struct db_query *q, int column,
-    struct read *r, struct tw_error *error) {
+static int take_payload(
+    const struct store *store, const struct db_query *q, int column, struct read *r, struct tw_error *error)
+{
     uint64_t size = db_u64(q, column);
     if (!db_is_null(q, column + 2)) {
         CLEANUP_FREE char *name = db_text(q, column + 2);
@@ -206,15 +211,14 @@ static int take_payload(const struct store *store, const struct db_query *q, int
     }
     const void *data = db_blob(q, column + 1, &r->len);
     if (r->len != size)
-        return error_set(error, TW_DATA_LOSS,
-            "%s holds %zu bytes where %llu are due: restore it from a backup",
+        return error_set(error, TW_DATA_LOSS, "%s holds %zu bytes where %llu are due: restore it from a backup",
             store->folder.db_path, r->len, (unsigned long long)size);
     r->data = (uint8_t *)text_dup(data ? data : "", r->len);
     return r->data ? 0 : error_oom(error);
 }
 
-static int read_input(
-    const struct store *store, struct db *db, struct read *r, struct tw_error *error) {
+static int read_input(const struct store *store, struct db *db, struct read *r, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_INPUT);
     db_bind_u64(&q, 1, r->seq);
     int step = db_step(&q, error);
@@ -223,8 +227,8 @@ static int read_input(
     return take_payload(store, &q, 0, r, error);
 }
 
-static int read_result(
-    const struct store *store, struct db *db, struct read *r, struct tw_error *error) {
+static int read_result(const struct store *store, struct db *db, struct read *r, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_RESULT);
     db_bind_text(&q, 1, r->id);
     int step = db_step(&q, error);
@@ -237,20 +241,21 @@ static int read_result(
 
 /* --- logs --- */
 
-static int fail_offset(const struct read *r, struct tw_error *error) {
-    return error_set(error, TW_OUT_OF_RANGE,
-        "offset %llu is not where an entry of the log starts: begin at 0",
+static int fail_offset(const struct read *r, struct tw_error *error)
+{
+    return error_set(error, TW_OUT_OF_RANGE, "offset %llu is not where an entry of the log starts: begin at 0",
         (unsigned long long)r->offset);
 }
 
-static int log_error_set(
-    const struct store *store, const struct read *r, int err, struct tw_error *error) {
-    return error_set_errno(error, err, "cannot read the log of task number %llu in %s/logs",
-        (unsigned long long)r->seq, store->folder.path);
+static int log_error_set(const struct store *store, const struct read *r, int err, struct tw_error *error)
+{
+    return error_set_errno(error, err, "cannot read the log of task number %llu in %s/logs", (unsigned long long)r->seq,
+        store->folder.path);
 }
 
 /* How many of the bytes are whole records: at most max_bytes, but at least one if there is one. */
-static size_t whole_records(const uint8_t *data, size_t len, size_t max_bytes) {
+static size_t whole_records(const uint8_t *data, size_t len, size_t max_bytes)
+{
     const uint8_t *p = data;
     size_t left = len, taken = 0;
     struct store_log_record record;
@@ -259,7 +264,8 @@ static size_t whole_records(const uint8_t *data, size_t len, size_t max_bytes) {
     return taken;
 }
 
-static int read_log_blob(const struct db_query *q, struct read *r, struct tw_error *error) {
+static int read_log_blob(const struct db_query *q, struct read *r, struct tw_error *error)
+{
     size_t len, at = 0;
     const uint8_t *data = db_blob(q, 2, &len), *p = data;
     size_t left = len;
@@ -273,8 +279,8 @@ static int read_log_blob(const struct db_query *q, struct read *r, struct tw_err
     return r->data ? 0 : error_oom(error);
 }
 
-static int read_log_file(
-    const struct store *store, int fd, uint64_t limit, struct read *r, struct tw_error *error) {
+static int read_log_file(const struct store *store, int fd, uint64_t limit, struct read *r, struct tw_error *error)
+{
     if (!r->verified) {
         struct log_state state;
         int err = tasklog_scan(fd, MIN(r->offset, limit), &state);
@@ -300,8 +306,8 @@ static int read_log_file(
 
 /* 1: done with it, one way or another in *result; 0: the task is there and its log must be a file,
  * of at most *limit bytes. */
-static int look_for_row(
-    struct db *db, struct read *r, uint64_t *limit, int *result, struct tw_error *error) {
+static int look_for_row(struct db *db, struct read *r, uint64_t *limit, int *result, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_LOG);
     db_bind_u64(&q, 1, r->seq);
     int step = db_step(&q, error);
@@ -317,8 +323,8 @@ static int look_for_row(
     return 0;
 }
 
-static int read_log(
-    const struct store *store, struct db *db, struct read *r, struct tw_error *error) {
+static int read_log(const struct store *store, struct db *db, struct read *r, struct tw_error *error)
+{
     for (int look = 0; look < 2; look++) {
         uint64_t limit;
         int result;
@@ -326,8 +332,7 @@ static int read_log(
             return result;
         CLEANUP_FD int fd = tasklog_open_file(&store->folder, r->seq, O_RDONLY);
         if (fd >= 0)
-            return r->offset > limit ? fail_offset(r, error)
-                                     : read_log_file(store, fd, limit, r, error);
+            return r->offset > limit ? fail_offset(r, error) : read_log_file(store, fd, limit, r, error);
         if (fd != -ENOENT)
             return log_error_set(store, r, fd, error);
     }
@@ -335,19 +340,21 @@ static int read_log(
 }
 
 /* Only a hint: two logs in one place push each other out, and then somebody walks. */
-static struct verified *verified_slot(struct store *store, uint64_t seq, uint64_t offset) {
+static struct verified *verified_slot(struct store *store, uint64_t seq, uint64_t offset)
+{
     uint64_t hash = (seq * UINT64_C(0x9e3779b97f4a7c15)) ^ (offset * UINT64_C(0xc2b2ae3d27d4eb4f));
     return &store->verified[(hash >> 32) % STORE_VERIFIED];
 }
 
-static void remember_verified(struct store *store, uint64_t seq, uint64_t offset) {
+static void remember_verified(struct store *store, uint64_t seq, uint64_t offset)
+{
     *verified_slot(store, seq, offset) = (struct verified){.seq = seq, .offset = offset};
 }
 
 /* --- jobs --- */
 
-static int carry_out(
-    const struct store *store, struct db *db, struct read *r, struct tw_error *error) {
+static int carry_out(const struct store *store, struct db *db, struct read *r, struct tw_error *error)
+{
     switch (r->kind) {
     case READ_TASK:
         return read_task(db, r, error);
@@ -363,11 +370,13 @@ static int carry_out(
     return error_set(error, TW_INTERNAL, "no such read");
 }
 
-static void read_job(uv_work_t *req) {
+static void read_job(uv_work_t *req)
+{
     struct reader *reader = CONTAINER_OF(req, struct reader, req);
     list_for_each (it, &reader->batch) {
         struct read *r = CONTAINER_OF(it, struct read, link);
         struct tw_error error;
+        db_rollback(&reader->db); /* a transaction that could not be ended would show the same old snapshot for ever */
         if (carry_out(reader->store, &reader->db, r, &error) == 0)
             continue;
         r->error = malloc(sizeof error);
@@ -378,14 +387,14 @@ static void read_job(uv_work_t *req) {
     }
 }
 
-static void call_back(struct store *store, const struct read *r) {
+static void call_back(struct store *store, const struct read *r)
+{
     switch (r->kind) {
     case READ_TASK:
         r->cb.task(r->ctx, r->error ? NULL : r->tasks, r->error);
         return;
     case READ_LIST:
-        r->cb.list(r->ctx, r->error ? NULL : r->tasks, r->error ? 0 : r->n_tasks,
-            !r->error && r->more, r->error);
+        r->cb.list(r->ctx, r->error ? NULL : r->tasks, r->error ? 0 : r->n_tasks, !r->error && r->more, r->error);
         return;
     case READ_LOG:
         if (!r->error)
@@ -398,7 +407,8 @@ static void call_back(struct store *store, const struct read *r) {
     r->cb.bytes(r->ctx, r->error ? NULL : r->data, r->error ? 0 : r->len, r->error);
 }
 
-static void read_job_done(uv_work_t *req, int status) {
+static void read_job_done(uv_work_t *req, int status)
+{
     (void)status; /* only uv_cancel() makes it other than 0 */
     struct reader *reader = CONTAINER_OF(req, struct reader, req);
     struct store *store = reader->store;
@@ -416,11 +426,13 @@ static void read_job_done(uv_work_t *req, int status) {
     store_settle(store);
 }
 
-static bool is_small(const struct read *r) {
+static bool is_small(const struct read *r)
+{
     return r->kind == READ_TASK;
 }
 
-static void fill_batch(struct store *store, struct reader *reader) {
+static void fill_batch(struct store *store, struct reader *reader)
+{
     for (size_t n = 0; n < STORE_READ_BATCH && !list_empty(&store->reads); n++) {
         struct read *r = LIST_FIRST(&store->reads, struct read, link);
         if (n > 0 && !is_small(r))
@@ -432,21 +444,22 @@ static void fill_batch(struct store *store, struct reader *reader) {
     }
 }
 
-void read_kick(struct store *store) {
+void read_kick(struct store *store)
+{
     for (size_t i = 0; i < STORE_READERS && !list_empty(&store->reads); i++) {
         struct reader *reader = &store->readers[i];
         if (reader->busy)
             continue;
         fill_batch(store, reader);
         reader->busy = true;
-        (void)uv_queue_work(
-            store->loop, &reader->req, read_job, read_job_done); /* fails only without a job */
+        (void)uv_queue_work(store->loop, &reader->req, read_job, read_job_done); /* fails only without a job */
     }
 }
 
 /* --- calls --- */
 
-static struct read *read_new(enum read_kind kind, const char *id, void *ctx) {
+static struct read *read_new(enum read_kind kind, const char *id, void *ctx)
+{
     struct read *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
@@ -458,12 +471,14 @@ static struct read *read_new(enum read_kind kind, const char *id, void *ctx) {
     return r;
 }
 
-static void enqueue(struct store *store, struct read *r) {
+static void enqueue(struct store *store, struct read *r)
+{
     list_push(&store->reads, &r->link);
     read_kick(store);
 }
 
-void store_get(struct store *store, const char *id, store_task_cb cb, void *ctx) {
+void store_get(struct store *store, const char *id, store_task_cb cb, void *ctx)
+{
     struct read *r = read_new(READ_TASK, id, ctx);
     if (!r) {
         cb(ctx, NULL, &no_memory);
@@ -473,7 +488,8 @@ void store_get(struct store *store, const char *id, store_task_cb cb, void *ctx)
     enqueue(store, r);
 }
 
-void store_load_input(struct store *store, uint64_t seq, store_bytes_cb cb, void *ctx) {
+void store_load_input(struct store *store, uint64_t seq, store_bytes_cb cb, void *ctx)
+{
     struct read *r = read_new(READ_INPUT, NULL, ctx);
     if (!r) {
         cb(ctx, NULL, 0, &no_memory);
@@ -484,7 +500,8 @@ void store_load_input(struct store *store, uint64_t seq, store_bytes_cb cb, void
     enqueue(store, r);
 }
 
-void store_load_result(struct store *store, const char *id, store_bytes_cb cb, void *ctx) {
+void store_load_result(struct store *store, const char *id, store_bytes_cb cb, void *ctx)
+{
     struct read *r = read_new(READ_RESULT, id, ctx);
     if (!r) {
         cb(ctx, NULL, 0, &no_memory);
@@ -494,8 +511,8 @@ void store_load_result(struct store *store, const char *id, store_bytes_cb cb, v
     enqueue(store, r);
 }
 
-void store_list(
-    struct store *store, const struct store_filter *filter, store_list_cb cb, void *ctx) {
+void store_list(struct store *store, const struct store_filter *filter, store_list_cb cb, void *ctx)
+{
     struct read *r = read_new(READ_LIST, filter->type, ctx);
     if (!r) {
         cb(ctx, NULL, 0, false, &no_memory);
@@ -509,8 +526,8 @@ void store_list(
     enqueue(store, r);
 }
 
-void store_log_read(struct store *store, uint64_t seq, uint64_t offset, size_t max_bytes,
-    store_bytes_cb cb, void *ctx) {
+void store_log_read(struct store *store, uint64_t seq, uint64_t offset, size_t max_bytes, store_bytes_cb cb, void *ctx)
+{
     struct read *r = read_new(READ_LOG, NULL, ctx);
     if (!r) {
         cb(ctx, NULL, 0, &no_memory);
@@ -521,8 +538,7 @@ void store_log_read(struct store *store, uint64_t seq, uint64_t offset, size_t m
     r->seq = seq;
     r->offset = offset;
     r->max_bytes = MIN(max_bytes, (size_t)LOG_READ_MAX);
-    r->limit = log ? store_log_end(log)
-                   : INT64_MAX; /* what is being appended right now is for the next read */
+    r->limit = log ? store_log_end(log) : INT64_MAX; /* what is being appended right now is for the next read */
     r->verified = (known->seq == seq && known->offset == offset) || (log && offset == r->limit);
     r->cb.bytes = cb;
     enqueue(store, r);

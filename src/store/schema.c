@@ -22,7 +22,7 @@ enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
     VERSION = 1,
     BUSY_MS = 10000,
-    WRITER_CACHE_KIB = 2048,
+    WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
 };
 
@@ -171,8 +171,8 @@ static int set_up_writer(struct db *db, const struct folder *f, struct tw_error 
     /* The journal's limit is what stays of the -wal file after a checkpoint, whatever a burst made
      * of it. */
     if (db_exec(db,
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000;"
-            "PRAGMA journal_size_limit=4194304; PRAGMA cell_size_check=ON;",
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
+            "PRAGMA journal_size_limit=16777216; PRAGMA cell_size_check=ON;",
             error) < 0)
         return -1;
     if (version == 0 && create_schema(db, error) < 0)

@@ -14,7 +14,8 @@
 
 #include "store/internal.h"
 
-static void store_free(struct store *store) {
+static void store_free(struct store *store)
+{
     for (size_t i = 0; i < STORE_READERS; i++)
         db_close(&store->readers[i].db);
     /* The writer last: the last connection to close takes the write-ahead log into the database and
@@ -25,7 +26,8 @@ static void store_free(struct store *store) {
     free(store);
 }
 
-static int open_all(struct store *store, const char *path, struct tw_error *error) {
+static int open_all(struct store *store, const char *path, struct tw_error *error)
+{
     if (folder_open(&store->folder, path, error) < 0)
         return -1;
     if (schema_open_writer(&store->writer, &store->folder, error) < 0)
@@ -37,8 +39,8 @@ static int open_all(struct store *store, const char *path, struct tw_error *erro
     return tasklog_sweep(store, error);
 }
 
-int store_open(uv_loop_t *loop, const struct store_options *options, struct store **ret,
-    struct tw_error *error) {
+int store_open(uv_loop_t *loop, const struct store_options *options, struct store **ret, struct tw_error *error)
+{
     struct store *store = calloc(1, sizeof *store);
     if (!store)
         return error_oom(error);
@@ -62,14 +64,16 @@ int store_open(uv_loop_t *loop, const struct store_options *options, struct stor
 
 /* --- closing --- */
 
-static void close_job(uv_work_t *req) {
+static void close_job(uv_work_t *req)
+{
     struct store *store = CONTAINER_OF(req, struct store, close_req);
     for (size_t i = 0; i < STORE_READERS; i++)
         db_close(&store->readers[i].db);
     db_close(&store->writer);
 }
 
-static void close_job_done(uv_work_t *req, int status) {
+static void close_job_done(uv_work_t *req, int status)
+{
     (void)status;
     struct store *store = CONTAINER_OF(req, struct store, close_req);
     void (*closed)(void *ctx) = store->closed;
@@ -78,20 +82,20 @@ static void close_job_done(uv_work_t *req, int status) {
     closed(ctx);
 }
 
-void store_settle(struct store *store) {
-    if (!store->closing || store->writing || !list_empty(&store->writes) ||
-        !list_empty(&store->reads))
+void store_settle(struct store *store)
+{
+    if (!store->closing || store->writing || !list_empty(&store->writes) || !list_empty(&store->reads))
         return;
     for (size_t i = 0; i < STORE_READERS; i++) {
         if (store->readers[i].busy)
             return;
     }
     store->closing = false;
-    (void)uv_queue_work(
-        store->loop, &store->close_req, close_job, close_job_done); /* fails only without a job */
+    (void)uv_queue_work(store->loop, &store->close_req, close_job, close_job_done); /* fails only without a job */
 }
 
-void store_close(struct store *store, void (*done)(void *ctx), void *ctx) {
+void store_close(struct store *store, void (*done)(void *ctx), void *ctx)
+{
     store->closed = done;
     store->closed_ctx = ctx;
     store->closing = true;
@@ -100,8 +104,8 @@ void store_close(struct store *store, void (*done)(void *ctx), void *ctx) {
 
 /* --- recovery --- */
 
-static int recover(struct db *db, void (*each)(void *ctx, struct store_task *task), void *ctx,
-    struct tw_error *error) {
+static int recover(struct db *db, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error)
+{
     CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_RECOVER);
     int step;
     while ((step = db_step(&q, error)) > 0) {
@@ -113,8 +117,9 @@ static int recover(struct db *db, void (*each)(void *ctx, struct store_task *tas
     return step;
 }
 
-int store_recover(struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx,
-    struct tw_error *error) {
+int store_recover(
+    struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error)
+{
     /* What `each` asks of the store may start at once in the pool: not on the connection that is in
      * use here. */
     struct reader *reader = &store->readers[0];

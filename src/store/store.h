@@ -36,7 +36,7 @@ struct store_spec {
     size_t n_args;
     struct store_env {
         char *name, *value;
-    } *env;
+    } * env;
     size_t n_env;
     uint8_t *data; /* NULL when it was not loaded (store_load_input fetches it) */
     size_t data_len;
@@ -71,11 +71,17 @@ void store_close(struct store *store, void (*done)(void *ctx), void *ctx);
  * At start, before the loop runs: every task that is not in a final state, in order of admission, without its input data.
  * `each` takes the task over (store_task_done). Runs on the calling thread.
  */
-int store_recover(struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error);
+int store_recover(
+    struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error);
 
 /* --- writes --- */
 
-/* error is NULL on success. */
+/*
+ * error is NULL on success. UNAVAILABLE (another program holds the database) and RESOURCE_EXHAUSTED (disk, memory) pass:
+ * try again. After any other failure of the disk (INTERNAL, DATA_LOSS) the write may yet be found at the next start.
+ *
+ * A call that has no memory even to be queued calls back at once, from within the call.
+ */
 typedef void (*store_done_cb)(void *ctx, const struct tw_error *error);
 
 /*
@@ -87,7 +93,8 @@ typedef void (*store_admit_cb)(void *ctx, const struct store_task *existing, con
 void store_admit(struct store *store, struct store_task *task, store_admit_cb cb, void *ctx);
 
 /* An attempt begins: the task's attempt counter and started_us, state RUNNING. Scalars are copied at once. */
-void store_attempt(struct store *store, uint64_t seq, uint32_t attempt, uint64_t started_us, store_done_cb cb, void *ctx);
+void store_attempt(
+    struct store *store, uint64_t seq, uint32_t attempt, uint64_t started_us, store_done_cb cb, void *ctx);
 
 /* The attempt was lost and the task goes back to the queue: state QUEUED again. Its log is kept and appended to. */
 void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ctx);
@@ -97,8 +104,8 @@ void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ct
  * callback. The log written by store_log_append so far belongs to it: a small one moves into the database, a large one is
  * fsynced. info->log_size and log_truncated are taken from the log itself.
  */
-void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *info, const void *result, size_t result_len,
-    store_done_cb cb, void *ctx);
+void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *info, const void *result,
+    size_t result_len, store_done_cb cb, void *ctx);
 
 /* --- reads: results are borrowed, valid during the callback; error is NULL on success, NOT_FOUND for an unknown task --- */
 
@@ -110,12 +117,13 @@ void store_load_input(struct store *store, uint64_t seq, store_bytes_cb cb, void
 void store_load_result(struct store *store, const char *id, store_bytes_cb cb, void *ctx);
 
 struct store_filter {
-    uint32_t states;    /* bit 1 << state; 0: all */
-    const char *type;   /* NULL: all; copied */
-    uint64_t before;    /* only seq below this; 0: from the newest */
-    size_t limit;       /* 1 to 1000 */
+    uint32_t states;  /* bit 1 << state; 0: all */
+    const char *type; /* NULL: all; copied */
+    uint64_t before;  /* only seq below this; 0: from the newest */
+    size_t limit;     /* 1 to 1000 */
 };
-typedef void (*store_list_cb)(void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error);
+typedef void (*store_list_cb)(
+    void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error);
 void store_list(struct store *store, const struct store_filter *filter, store_list_cb cb, void *ctx);
 
 /* --- logs ---
@@ -135,7 +143,7 @@ struct store_log *store_log_open(struct store *store, uint64_t seq, size_t max_b
  * when the disk is full, bytes are dropped and log_truncated is set. Returns how many bytes were kept.
  */
 size_t store_log_append(struct store_log *log, enum tw_stream stream, const void *data, size_t len);
-uint64_t store_log_end(const struct store_log *log); /* the offset behind the last record */
+uint64_t store_log_end(const struct store_log *log);                       /* the offset behind the last record */
 uint64_t store_log_size(const struct store_log *log, bool *ret_truncated); /* bytes of output kept; NULL is allowed */
 /* After store_finish was called for the task, or when it is given up. NULL is allowed. */
 void store_log_free(struct store_log *log);

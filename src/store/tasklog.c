@@ -42,16 +42,19 @@ struct store_log {
 
 /* --- records --- */
 
-static uint32_t get_u32le(const uint8_t *p) {
+static uint32_t get_u32le(const uint8_t *p)
+{
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void put_u32le(uint8_t *p, uint32_t v) {
+static void put_u32le(uint8_t *p, uint32_t v)
+{
     for (int i = 0; i < 4; i++)
         p[i] = (uint8_t)(v >> (8 * i));
 }
 
-bool store_log_parse(const uint8_t **data, size_t *len, struct store_log_record *ret) {
+bool store_log_parse(const uint8_t **data, size_t *len, struct store_log_record *ret)
+{
     const uint8_t *p = *data;
     if (*len < STORE_LOG_HEADER)
         return false;
@@ -74,7 +77,8 @@ bool store_log_parse(const uint8_t **data, size_t *len, struct store_log_record 
     return true;
 }
 
-int tasklog_scan(int fd, uint64_t limit, struct log_state *ret) {
+int tasklog_scan(int fd, uint64_t limit, struct log_state *ret)
+{
     struct log_state state = {0};
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -105,15 +109,18 @@ int tasklog_scan(int fd, uint64_t limit, struct log_state *ret) {
 
 /* --- files --- */
 
-static void shard_name(uint64_t seq, char out[NAME_LEN]) {
+static void shard_name(uint64_t seq, char out[NAME_LEN])
+{
     snprintf(out, NAME_LEN, "%02x", (unsigned)(seq & 0xff));
 }
 
-static void file_name(uint64_t seq, char out[NAME_LEN]) {
+static void file_name(uint64_t seq, char out[NAME_LEN])
+{
     snprintf(out, NAME_LEN, "%02x/%llu.log", (unsigned)(seq & 0xff), (unsigned long long)seq);
 }
 
-int tasklog_open_file(const struct folder *f, uint64_t seq, int flags) {
+int tasklog_open_file(const struct folder *f, uint64_t seq, int flags)
+{
     char name[NAME_LEN], shard[NAME_LEN];
     file_name(seq, name);
     int fd = openat(f->logs_fd, name, flags | O_CLOEXEC | O_NOFOLLOW, MODE_WHOLE);
@@ -121,22 +128,23 @@ int tasklog_open_file(const struct folder *f, uint64_t seq, int flags) {
         return fd < 0 ? -errno : fd;
     shard_name(seq, shard);
     if (mkdirat(f->logs_fd, shard, 0700) == 0)
-        errno =
-            fchmodat(f->logs_fd, shard, 0700, 0) < 0 ? errno : EEXIST; /* whatever the umask is */
+        errno = fchmodat(f->logs_fd, shard, 0700, 0) < 0 ? errno : EEXIST; /* whatever the umask is */
     if (errno != EEXIST)
         return -errno;
     fd = openat(f->logs_fd, name, flags | O_CLOEXEC | O_NOFOLLOW, MODE_WHOLE);
     return fd < 0 ? -errno : fd;
 }
 
-void tasklog_unlink(const struct folder *f, uint64_t seq) {
+void tasklog_unlink(const struct folder *f, uint64_t seq)
+{
     char name[NAME_LEN];
     file_name(seq, name);
     if (unlinkat(f->logs_fd, name, 0) < 0 && errno != ENOENT)
         log_warning("cannot remove %s/logs/%s: %s", f->path, name, strerror(errno));
 }
 
-int tasklog_sync(const struct folder *f, uint64_t seq, int fd) {
+int tasklog_sync(const struct folder *f, uint64_t seq, int fd)
+{
     char shard[NAME_LEN];
     shard_name(seq, shard);
     if (fsync(fd) < 0)
@@ -151,7 +159,8 @@ int tasklog_sync(const struct folder *f, uint64_t seq, int fd) {
 
 /* Takes up what an earlier attempt left, in this life of the node or one before: whole records
  * stay, a torn tail goes. */
-static int take_up(struct store_log *log) {
+static int take_up(struct store_log *log)
+{
     int fd = tasklog_open_file(&log->store->folder, log->seq, O_RDWR);
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
@@ -165,7 +174,8 @@ static int take_up(struct store_log *log) {
     return r;
 }
 
-struct store_log *store_log_open(struct store *store, uint64_t seq, size_t max_bytes) {
+struct store_log *store_log_open(struct store *store, uint64_t seq, size_t max_bytes)
+{
     struct store_log *log = calloc(1, sizeof *log);
     if (!log)
         return NULL;
@@ -174,15 +184,16 @@ struct store_log *store_log_open(struct store *store, uint64_t seq, size_t max_b
     int r = take_up(log);
     if (r < 0) {
         /* The task runs without; what is in the file stays readable. */
-        log_warning("cannot go on with the log of task %llu in %s: %s", (unsigned long long)seq,
-            store->folder.path, strerror(-r));
+        log_warning("cannot go on with the log of task %llu in %s: %s", (unsigned long long)seq, store->folder.path,
+            strerror(-r));
         log->broken = log->sealed = true;
         log->state.truncated = true;
     }
     return log;
 }
 
-void store_log_free(struct store_log *log) {
+void store_log_free(struct store_log *log)
+{
     if (!log)
         return;
     list_remove(&log->link);
@@ -190,13 +201,15 @@ void store_log_free(struct store_log *log) {
     free(log);
 }
 
-static void mark_truncated(struct store_log *log) {
+static void mark_truncated(struct store_log *log)
+{
     if (!log->state.truncated && log->fd >= 0)
         (void)fchmod(log->fd, MODE_TRUNCATED);
     log->state.truncated = true;
 }
 
-static int make_file(struct store_log *log) {
+static int make_file(struct store_log *log)
+{
     int fd = tasklog_open_file(&log->store->folder, log->seq, O_RDWR | O_CREAT);
     if (fd < 0)
         return fd;
@@ -204,8 +217,8 @@ static int make_file(struct store_log *log) {
     return fchmod(fd, log->state.truncated ? MODE_TRUNCATED : MODE_WHOLE) < 0 ? -errno : 0;
 }
 
-static int append_record(
-    struct store_log *log, enum tw_stream stream, const uint8_t *data, size_t len) {
+static int append_record(struct store_log *log, enum tw_stream stream, const uint8_t *data, size_t len)
+{
     int r = log->fd < 0 ? make_file(log) : 0;
     if (r < 0)
         return r;
@@ -230,8 +243,8 @@ static int append_record(
     return r;
 }
 
-size_t store_log_append(
-    struct store_log *log, enum tw_stream stream, const void *data, size_t len) {
+size_t store_log_append(struct store_log *log, enum tw_stream stream, const void *data, size_t len)
+{
     struct store *store = log->store;
     const uint8_t *p = data;
     size_t kept = 0;
@@ -241,8 +254,7 @@ size_t store_log_append(
         part = MIN(part, (size_t)STORE_LOG_RECORD_MAX);
         int r = part == 0 ? 0 : append_record(log, stream, p + kept, part);
         if (r < 0 && !store->log_failed)
-            log_warning("output of tasks is lost: cannot write to %s/logs: %s", store->folder.path,
-                strerror(-r));
+            log_warning("output of tasks is lost: cannot write to %s/logs: %s", store->folder.path, strerror(-r));
         if (part > 0)
             store->log_failed = r < 0; /* said once, until it has worked again */
         if (part == 0 || r < 0)
@@ -254,17 +266,20 @@ size_t store_log_append(
     return kept;
 }
 
-uint64_t store_log_end(const struct store_log *log) {
+uint64_t store_log_end(const struct store_log *log)
+{
     return log->state.end;
 }
 
-uint64_t store_log_size(const struct store_log *log, bool *ret_truncated) {
+uint64_t store_log_size(const struct store_log *log, bool *ret_truncated)
+{
     if (ret_truncated)
         *ret_truncated = log->state.truncated;
     return log->state.kept;
 }
 
-struct store_log *tasklog_find(struct store *store, uint64_t seq) {
+struct store_log *tasklog_find(struct store *store, uint64_t seq)
+{
     list_for_each (it, &store->logs) {
         struct store_log *log = CONTAINER_OF(it, struct store_log, link);
         if (log->seq == seq)
@@ -273,7 +288,8 @@ struct store_log *tasklog_find(struct store *store, uint64_t seq) {
     return NULL;
 }
 
-bool tasklog_seal(struct store_log *log, struct log_state *ret) {
+bool tasklog_seal(struct store_log *log, struct log_state *ret)
+{
     log->sealed = true;
     *ret = log->state;
     return !log->broken;
@@ -283,13 +299,12 @@ bool tasklog_seal(struct store_log *log, struct log_state *ret) {
 
 typedef int (*sweep_fn)(struct store *store, int dir_fd, const char *name, struct tw_error *error);
 
-static int for_each_name(
-    struct store *store, int parent_fd, const char *folder, sweep_fn each, struct tw_error *error) {
+static int for_each_name(struct store *store, int parent_fd, const char *folder, sweep_fn each, struct tw_error *error)
+{
     CLEANUP_FD int fd = openat(parent_fd, folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir)
-        return error_set_errno(
-            error, errno, "cannot read the folder %s of %s", folder, store->folder.path);
+        return error_set_errno(error, errno, "cannot read the folder %s of %s", folder, store->folder.path);
     int dir_fd = fd_steal(&fd), r = 0;
     for (struct dirent *e; r == 0 && (e = readdir(dir));) {
         if (e->d_name[0] != '.')
@@ -299,7 +314,8 @@ static int for_each_name(
     return r;
 }
 
-static int sweep_log(struct store *store, int dir_fd, const char *name, struct tw_error *error) {
+static int sweep_log(struct store *store, int dir_fd, const char *name, struct tw_error *error)
+{
     char number[NAME_LEN], *dot;
     uint64_t seq;
     snprintf(number, sizeof number, "%s", name);
@@ -314,24 +330,23 @@ static int sweep_log(struct store *store, int dir_fd, const char *name, struct t
     int r = db_step(&q, error);
     if (r < 0)
         return -1;
-    bool in_use =
-        r > 0 && (db_int(&q, 0) < TW_TASK_COMPLETED || (!db_is_null(&q, 1) && db_is_null(&q, 2)));
+    bool in_use = r > 0 && (db_int(&q, 0) < TW_TASK_COMPLETED || (!db_is_null(&q, 1) && db_is_null(&q, 2)));
     if (!in_use && unlinkat(dir_fd, name, 0) < 0)
-        log_warning(
-            "cannot remove the log %s in %s: %s", name, store->folder.path, strerror(errno));
+        log_warning("cannot remove the log %s in %s: %s", name, store->folder.path, strerror(errno));
     return 0;
 }
 
-static int sweep_shard(struct store *store, int dir_fd, const char *name, struct tw_error *error) {
+static int sweep_shard(struct store *store, int dir_fd, const char *name, struct tw_error *error)
+{
     if (strlen(name) != 2 || strspn(name, "0123456789abcdef") != 2)
         return 0;
     return for_each_name(store, dir_fd, name, sweep_log, error);
 }
 
-static int sweep_file(struct store *store, int dir_fd, const char *name, struct tw_error *error) {
+static int sweep_file(struct store *store, int dir_fd, const char *name, struct tw_error *error)
+{
     (void)dir_fd;
-    if (strlen(name) != PAYLOAD_NAME_MAX - 1 ||
-        strspn(name, "0123456789abcdef") != PAYLOAD_NAME_MAX - 1)
+    if (strlen(name) != PAYLOAD_NAME_MAX - 1 || strspn(name, "0123456789abcdef") != PAYLOAD_NAME_MAX - 1)
         return 0;
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FILE_USED);
     db_bind_text(&q, 1, name);
@@ -341,7 +356,8 @@ static int sweep_file(struct store *store, int dir_fd, const char *name, struct 
     return r < 0 ? -1 : 0;
 }
 
-int tasklog_sweep(struct store *store, struct tw_error *error) {
+int tasklog_sweep(struct store *store, struct tw_error *error)
+{
     if (for_each_name(store, store->folder.logs_fd, ".", sweep_shard, error) < 0)
         return -1;
     return for_each_name(store, store->folder.files_fd, ".", sweep_file, error);

@@ -9,18 +9,18 @@
 #include "base/text.h"
 #include "store/store.h"
 
-enum {
-    ID_MAX = 128
-};
+enum { ID_MAX = 128 };
 
-const char *tw_code_to_string(enum tw_code code) {
+const char *tw_code_to_string(enum tw_code code)
+{
     return error_code_name(code);
 }
 
-const char *tw_task_state_to_string(enum tw_task_state state) {
+const char *tw_task_state_to_string(enum tw_task_state state)
+{
     switch (state) {
-#define X(name, number)                                                                            \
-    case TW_TASK_##name:                                                                           \
+#define X(name, number)  \
+    case TW_TASK_##name: \
         return #name;
         TW_TASK_STATES(X)
 #undef X
@@ -31,10 +31,11 @@ const char *tw_task_state_to_string(enum tw_task_state state) {
     return NULL;
 }
 
-const char *tw_reason_to_string(enum tw_reason reason) {
+const char *tw_reason_to_string(enum tw_reason reason)
+{
     switch (reason) {
-#define X(name, number, text)                                                                      \
-    case TW_REASON_##name:                                                                         \
+#define X(name, number, text) \
+    case TW_REASON_##name:    \
         return text;
         TW_REASONS(X)
 #undef X
@@ -44,7 +45,8 @@ const char *tw_reason_to_string(enum tw_reason reason) {
     return NULL;
 }
 
-void tw_task_info_done(struct tw_task_info *info) {
+void tw_task_info_done(struct tw_task_info *info)
+{
     if (!info)
         return;
     free(info->id);
@@ -55,7 +57,8 @@ void tw_task_info_done(struct tw_task_info *info) {
     *info = (struct tw_task_info){0};
 }
 
-void store_spec_done(struct store_spec *spec) {
+void store_spec_done(struct store_spec *spec)
+{
     for (size_t i = 0; i < spec->n_args; i++)
         free(spec->args[i]);
     for (size_t i = 0; i < spec->n_env; i++) {
@@ -68,24 +71,26 @@ void store_spec_done(struct store_spec *spec) {
     *spec = (struct store_spec){0};
 }
 
-void store_task_done(struct store_task *task) {
+void store_task_done(struct store_task *task)
+{
     tw_task_info_done(&task->info);
     store_spec_done(&task->spec);
     *task = (struct store_task){0};
 }
 
 /* The code points that Unicode calls White_Space and text_is_control() does not cover. */
-static bool is_space(uint32_t c) {
-    return c == ' ' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x202f ||
-           c == 0x205f || c == 0x3000;
+static bool is_space(uint32_t c)
+{
+    return c == ' ' || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x202f || c == 0x205f ||
+        c == 0x3000;
 }
 
-int tw_task_id_check(const char *id, size_t len, struct tw_error *error) {
+int tw_task_id_check(const char *id, size_t len, struct tw_error *error)
+{
     if (!id || len == 0)
         return error_set(error, TW_INVALID_ARGUMENT, "the task id is empty");
     if (len > ID_MAX)
-        return error_set(error, TW_INVALID_ARGUMENT,
-            "the task id has %zu bytes: at most %d are allowed", len, ID_MAX);
+        return error_set(error, TW_INVALID_ARGUMENT, "the task id has %zu bytes: at most %d are allowed", len, ID_MAX);
     if (id[0] == '-' || id[0] == '.')
         return error_set(error, TW_INVALID_ARGUMENT, "a task id must not start with '%c'", id[0]);
     const uint8_t *p = (const uint8_t *)id, *end = p + len;
@@ -95,12 +100,11 @@ int tw_task_id_check(const char *id, size_t len, struct tw_error *error) {
         if (n == 0)
             return error_set(error, TW_INVALID_ARGUMENT, "the task id is not valid UTF-8");
         if (c == '/' || c == '\\')
-            return error_set(
-                error, TW_INVALID_ARGUMENT, "a task id must not contain '%c'", (char)c);
+            return error_set(error, TW_INVALID_ARGUMENT, "a task id must not contain '%c'", (char)c);
         if (text_is_control(c) || is_space(c))
             return error_set(error, TW_INVALID_ARGUMENT,
-                "a task id must not contain white space or control characters (U+%04X at byte %zu)",
-                (unsigned)c, (size_t)(p - (const uint8_t *)id));
+                "a task id must not contain white space or control characters (U+%04X at byte %zu)", (unsigned)c,
+                (size_t)(p - (const uint8_t *)id));
         p += n;
     }
     return 0;

@@ -86,6 +86,12 @@ struct runtime_ops {
 /* The first member of every runtime's and run's own struct. */
 struct runtime {
     const struct runtime_ops *ops;
+    /*
+     * Set by the owner, may be NULL: the runtime can run nothing any more and never will. Called once, before the runs
+     * that this costs end as RUN_LOST.
+     */
+    void (*on_broken)(void *ctx, const struct tw_error *error);
+    void *on_broken_ctx;
 };
 struct run {
     struct runtime *rt;

@@ -3,13 +3,104 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+
+enum { ORDINARY_UID = 65534, EXIT_SKIP = 77 };
+
+/* Where the ordinary user finds the helper programs: the build folder may be closed to it. */
+static const char libexec_variable[] = "HIVEMIND_TEST_LIBEXEC";
+
+static const char *libexec_dir(void)
+{
+    const char *dir = getenv(libexec_variable);
+    return dir ? dir : LIBEXEC_DIR;
+}
+
+static int wait_code(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static bool user_namespaces_allowed(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(unshare(CLONE_NEWUSER) == 0 ? 0 : 1);
+    return pid > 0 && wait_code(pid) == 0;
+}
+
+static void copy_program(const char *dir, const char *name)
+{
+    char from[512], to[512], *data;
+    size_t len;
+    snprintf(from, sizeof from, "%s/%s", LIBEXEC_DIR, name);
+    snprintf(to, sizeof to, "%s/%s", dir, name);
+    int r = file_read(from, 256 << 20, &data, &len);
+    if (r < 0) {
+        fprintf(stderr, "cannot read %s: %s\n", from, strerror(-r));
+        exit(1);
+    }
+    CLEANUP_FD int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (fd < 0 || fd_write_all(fd, data, len) < 0 || fchmod(fd, 0755) < 0)
+        exit(1);
+    free(data);
+}
+
+static int run_as_user(char **argv)
+{
+    static const char *const programs[] = {"hivemind-launcher", "hivemind-slot"};
+    char dir[] = "/tmp/hivemind-test-XXXXXX", path[128];
+    if (!mkdtemp(dir) || chmod(dir, 0755) < 0)
+        return 1;
+    for (size_t i = 0; i < ARRAY_LEN(programs); i++)
+        copy_program(dir, programs[i]);
+    int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv(libexec_variable, dir, 1);
+        if (setgroups(0, NULL) == 0 && setresgid(ORDINARY_UID, ORDINARY_UID, ORDINARY_UID) == 0 &&
+            setresuid(ORDINARY_UID, ORDINARY_UID, ORDINARY_UID) == 0)
+            fexecve(self, argv, environ);
+        _exit(1);
+    }
+    int code = wait_code(pid);
+    close(self);
+    for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, programs[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+    return code;
+}
+
+int run_as_both(char **argv, int (*tests)(void))
+{
+    if (geteuid() != 0 && !user_namespaces_allowed()) {
+        fprintf(stderr, "SKIPPED as an ordinary user: user namespaces are not allowed here\n");
+        return getenv("CI") ? 1 : EXIT_SKIP;
+    }
+    int code = tests();
+    if (geteuid() != 0)
+        return code;
+    fprintf(stderr, "--- once more as an ordinary user\n");
+    int second = run_as_user(argv);
+    return code ? code : second == EXIT_SKIP ? 0 : second;
+}
 
 size_t children_of(pid_t pid, pid_t *ret, size_t max)
 {
@@ -51,7 +142,7 @@ void world_open(struct world *w, unsigned slots)
 {
     struct tw_error error = {0};
     struct launcher *launcher;
-    struct launcher_options options = {.libexec_dir = LIBEXEC_DIR, .max_slots = MAX(slots, 8u), .uid_base = 1900000000};
+    struct launcher_options options = {.libexec_dir = libexec_dir(), .max_slots = MAX(slots, 32u), .uid_base = 1900000000};
     memset(w, 0, sizeof *w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
     if (launcher_start(&options, &launcher, &error) < 0)
@@ -69,6 +160,7 @@ static void on_closed(void *ctx)
 {
     struct world *w = ctx;
     w->closed = true;
+    uv_stop(&w->loop);
 }
 
 void world_close(struct world *w)
@@ -85,6 +177,7 @@ static void on_late(uv_timer_t *timer)
 {
     struct world *w = CONTAINER_OF(timer, struct world, deadline);
     w->late = true;
+    uv_stop(&w->loop);
 }
 
 void world_wait(struct world *w, const bool *flag, unsigned seconds)
@@ -93,7 +186,7 @@ void world_wait(struct world *w, const bool *flag, unsigned seconds)
     uv_update_time(&w->loop);
     uv_timer_start(&w->deadline, on_late, seconds * UINT64_C(1000), 0);
     while (!*flag && !w->late)
-        uv_run(&w->loop, UV_RUN_ONCE);
+        uv_run(&w->loop, UV_RUN_DEFAULT); /* every callback below stops it: a flag may have been set before the wait */
     uv_timer_stop(&w->deadline);
     if (!*flag)
         fail_msg("nothing happened for %u seconds", seconds);
@@ -104,6 +197,7 @@ static void on_ready(void *ctx)
     struct job *job = ctx;
     assert_false(job->was_ready);
     job->was_ready = true;
+    uv_stop(&job->world->loop);
     if (!job->hold)
         job->world->rt->ops->go(job->run);
 }
@@ -116,6 +210,7 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
     assert_int_equal(buf_append(stream == TW_STREAM_STDOUT ? &job->out : &job->err, data, len), 0);
     if (job->on_output)
         job->on_output(job);
+    uv_stop(&job->world->loop);
 }
 
 static void on_ended(void *ctx, const struct run_outcome *o)
@@ -123,6 +218,7 @@ static void on_ended(void *ctx, const struct run_outcome *o)
     struct job *job = ctx;
     assert_non_null(job->run); /* not from within start */
     job->ended = true;
+    uv_stop(&job->world->loop);
     job->n_ended++;
     job->end = o->end;
     job->exit_code = o->exit_code;

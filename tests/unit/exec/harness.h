@@ -45,6 +45,12 @@ struct job {
     void (*on_output)(struct job *job);
 };
 
+/*
+ * Runs the tests of a program twice: as it was started and, when that was as root, once more as an ordinary user. Where
+ * that user may not make user namespaces the second run is skipped aloud, or fails if the environment has CI.
+ */
+int run_as_both(char **argv, int (*tests)(void));
+
 void world_open(struct world *w, unsigned slots);
 void world_close(struct world *w);
 /* Runs the loop until *flag is true; fails the test after seconds. */

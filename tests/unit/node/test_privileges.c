@@ -50,6 +50,10 @@ static void a_new_folder_belongs_to_its_owner(void **state)
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_uid, owner.uid);
     assert_int_equal(st.st_mode & 07777, 0700);
+    path_below(*state, "a/b", path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0111, 0111); /* the owner of the last one has to get there */
+    path_below(*state, "a/b/c", path);
     /* Again: it is there and right. */
     assert_int_equal(storage_prepare(path, &owner, &error), 0);
 }
@@ -149,6 +153,7 @@ static void dropping_is_for_good(void **state)
 
 int main(void)
 {
+    umask(022);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_folder_belongs_to_its_owner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_of_somebody_else_is_left_alone, set_up, tear_down),

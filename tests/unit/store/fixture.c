@@ -7,12 +7,14 @@
 
 #include "base/log.h"
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
     (void)st, (void)type, (void)ftw;
     return remove(path);
 }
 
-int fixture_setup(void **state) {
+int fixture_setup(void **state)
+{
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     log_set_level(LOG_ERROR);
@@ -24,7 +26,8 @@ int fixture_setup(void **state) {
     return 0;
 }
 
-int fixture_teardown(void **state) {
+int fixture_teardown(void **state)
+{
     struct fixture *f = *state;
     if (f->store)
         fixture_close(f);
@@ -35,13 +38,15 @@ int fixture_teardown(void **state) {
     return 0;
 }
 
-void fixture_open(struct fixture *f) {
+void fixture_open(struct fixture *f)
+{
     const struct store_options options = {.path = f->path};
     if (store_open(&f->loop, &options, &f->store, &f->error) < 0)
         fail_msg("store_open: %s", f->error.message);
 }
 
-enum tw_code fixture_open_fails(struct fixture *f, const char *path) {
+enum tw_code fixture_open_fails(struct fixture *f, const char *path)
+{
     const struct store_options options = {.path = path};
     struct store *store = NULL;
     memset(&f->error, 0, sizeof f->error);
@@ -51,23 +56,27 @@ enum tw_code fixture_open_fails(struct fixture *f, const char *path) {
     return f->error.code;
 }
 
-static void set_true(void *ctx) {
+static void set_true(void *ctx)
+{
     *(bool *)ctx = true;
 }
 
-void fixture_close(struct fixture *f) {
+void fixture_close(struct fixture *f)
+{
     bool done = false;
     store_close(f->store, set_true, &done);
     fixture_run(f, &done);
     f->store = NULL;
 }
 
-static void on_deadline(uv_timer_t *timer) {
+static void on_deadline(uv_timer_t *timer)
+{
     (void)timer;
     fail_msg("a callback did not come within its time");
 }
 
-void fixture_run(struct fixture *f, const bool *done) {
+void fixture_run(struct fixture *f, const bool *done)
+{
     uv_timer_t timer;
     uv_timer_init(&f->loop, &timer);
     uv_timer_start(&timer, on_deadline, 20000, 0);
@@ -78,13 +87,15 @@ void fixture_run(struct fixture *f, const bool *done) {
         ;
 }
 
-const char *fixture_name(struct fixture *f, const char *name) {
+const char *fixture_name(struct fixture *f, const char *name)
+{
     static char path[200];
     snprintf(path, sizeof path, "%s/%s", f->path, name);
     return path;
 }
 
-void fixture_sql(struct fixture *f, const char *sql) {
+void fixture_sql(struct fixture *f, const char *sql)
+{
     sqlite3 *db;
     assert_int_equal(sqlite3_open(fixture_name(f, "taskworker.db"), &db), SQLITE_OK);
     char *message = NULL;
@@ -93,7 +104,8 @@ void fixture_sql(struct fixture *f, const char *sql) {
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-int64_t fixture_sql_int(struct fixture *f, const char *sql) {
+int64_t fixture_sql_int(struct fixture *f, const char *sql)
+{
     sqlite3 *db;
     sqlite3_stmt *stmt;
     assert_int_equal(sqlite3_open(fixture_name(f, "taskworker.db"), &db), SQLITE_OK);
@@ -107,19 +119,22 @@ int64_t fixture_sql_int(struct fixture *f, const char *sql) {
 
 static size_t files_seen;
 
-static int count_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+static int count_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
     (void)path, (void)st, (void)ftw;
     files_seen += type == FTW_F;
     return 0;
 }
 
-size_t fixture_count_files(struct fixture *f, const char *name) {
+size_t fixture_count_files(struct fixture *f, const char *name)
+{
     files_seen = 0;
     nftw(fixture_name(f, name), count_one, 16, FTW_PHYS);
     return files_seen;
 }
 
-struct store_task fixture_task(const char *id, const void *data, size_t len) {
+struct store_task fixture_task(const char *id, const void *data, size_t len)
+{
     struct store_task task = {.info = {
                                   .id = strdup(id),
                                   .type = strdup("python"),
@@ -135,17 +150,18 @@ struct store_task fixture_task(const char *id, const void *data, size_t len) {
     memcpy(task.spec.data, data, len);
     task.spec.data_len = len;
     for (size_t i = 0; i < len; i++)
-        task.digest[i % STORE_DIGEST_LEN] =
-            (uint8_t)(task.digest[i % STORE_DIGEST_LEN] * 31 + task.spec.data[i]);
+        task.digest[i % STORE_DIGEST_LEN] = (uint8_t)(task.digest[i % STORE_DIGEST_LEN] * 31 + task.spec.data[i]);
     return task;
 }
 
-void outcome_done(struct outcome *o) {
+void outcome_done(struct outcome *o)
+{
     free(o->data);
     *o = (struct outcome){0};
 }
 
-static void keep_error(struct outcome *o, const struct tw_error *error) {
+static void keep_error(struct outcome *o, const struct tw_error *error)
+{
     assert_false(o->done); /* once only */
     o->done = true;
     if (error)
@@ -154,7 +170,8 @@ static void keep_error(struct outcome *o, const struct tw_error *error) {
         assert_true(error->code != TW_OK && error->message[0] != '\0');
 }
 
-static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error) {
+static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
     struct outcome *o = ctx;
     keep_error(o, error);
     o->existing = existing != NULL;
@@ -164,7 +181,8 @@ static void on_admit(void *ctx, const struct store_task *existing, const struct 
     }
 }
 
-enum tw_code fixture_admit_task(struct fixture *f, struct store_task *task, struct outcome *o) {
+enum tw_code fixture_admit_task(struct fixture *f, struct store_task *task, struct outcome *o)
+{
     *o = (struct outcome){0};
     store_admit(f->store, task, on_admit, o);
     fixture_run(f, &o->done);
@@ -173,41 +191,45 @@ enum tw_code fixture_admit_task(struct fixture *f, struct store_task *task, stru
     return o->error.code;
 }
 
-enum tw_code fixture_admit(
-    struct fixture *f, const char *id, const void *data, size_t len, struct outcome *o) {
+enum tw_code fixture_admit(struct fixture *f, const char *id, const void *data, size_t len, struct outcome *o)
+{
     struct store_task task = fixture_task(id, data, len);
     (void)fixture_admit_task(f, &task, o);
     store_task_done(&task);
     return o->error.code;
 }
 
-uint64_t fixture_add(struct fixture *f, const char *id) {
+uint64_t fixture_add(struct fixture *f, const char *id)
+{
     struct outcome o;
     assert_int_equal(fixture_admit(f, id, "result = 1", 10, &o), TW_OK);
     assert_true(o.seq > 0);
     return o.seq;
 }
 
-static void on_done(void *ctx, const struct tw_error *error) {
+static void on_done(void *ctx, const struct tw_error *error)
+{
     keep_error(ctx, error);
 }
 
-enum tw_code fixture_attempt(struct fixture *f, uint64_t seq, uint32_t attempt) {
+enum tw_code fixture_attempt(struct fixture *f, uint64_t seq, uint32_t attempt)
+{
     struct outcome o = {0};
     store_attempt(f->store, seq, attempt, 1700000001000000, on_done, &o);
     fixture_run(f, &o.done);
     return o.error.code;
 }
 
-enum tw_code fixture_requeue(struct fixture *f, uint64_t seq) {
+enum tw_code fixture_requeue(struct fixture *f, uint64_t seq)
+{
     struct outcome o = {0};
     store_requeue(f->store, seq, on_done, &o);
     fixture_run(f, &o.done);
     return o.error.code;
 }
 
-enum tw_code fixture_finish(
-    struct fixture *f, uint64_t seq, enum tw_task_state state, const void *result, size_t len) {
+enum tw_code fixture_finish(struct fixture *f, uint64_t seq, enum tw_task_state state, const void *result, size_t len)
+{
     char message[] = "ended", error[] = "Traceback";
     struct tw_task_info info = {.state = state,
         .reason = state == TW_TASK_FAILED ? TW_REASON_EXIT_CODE : TW_REASON_NONE,
@@ -225,7 +247,8 @@ enum tw_code fixture_finish(
     return o.error.code;
 }
 
-static void on_bytes(void *ctx, const void *data, size_t len, const struct tw_error *error) {
+static void on_bytes(void *ctx, const void *data, size_t len, const struct tw_error *error)
+{
     struct outcome *o = ctx;
     keep_error(o, error);
     o->data = malloc(len + 1);
@@ -236,22 +259,24 @@ static void on_bytes(void *ctx, const void *data, size_t len, const struct tw_er
     o->len = len;
 }
 
-enum tw_code fixture_input(struct fixture *f, uint64_t seq, struct outcome *o) {
+enum tw_code fixture_input(struct fixture *f, uint64_t seq, struct outcome *o)
+{
     *o = (struct outcome){0};
     store_load_input(f->store, seq, on_bytes, o);
     fixture_run(f, &o->done);
     return o->error.code;
 }
 
-enum tw_code fixture_result(struct fixture *f, const char *id, struct outcome *o) {
+enum tw_code fixture_result(struct fixture *f, const char *id, struct outcome *o)
+{
     *o = (struct outcome){0};
     store_load_result(f->store, id, on_bytes, o);
     fixture_run(f, &o->done);
     return o->error.code;
 }
 
-enum tw_code fixture_log(
-    struct fixture *f, uint64_t seq, uint64_t offset, size_t max, struct outcome *o) {
+enum tw_code fixture_log(struct fixture *f, uint64_t seq, uint64_t offset, size_t max, struct outcome *o)
+{
     *o = (struct outcome){0};
     store_log_read(f->store, seq, offset, max, on_bytes, o);
     fixture_run(f, &o->done);
@@ -263,7 +288,8 @@ struct get_outcome {
     struct store_task *ret;
 };
 
-static void on_get(void *ctx, const struct store_task *task, const struct tw_error *error) {
+static void on_get(void *ctx, const struct store_task *task, const struct tw_error *error)
+{
     struct get_outcome *o = ctx;
     keep_error(&o->base, error);
     if (error)
@@ -289,7 +315,8 @@ static void on_get(void *ctx, const struct store_task *task, const struct tw_err
     assert_null(task->spec.data);
 }
 
-enum tw_code fixture_get(struct fixture *f, const char *id, struct store_task *ret) {
+enum tw_code fixture_get(struct fixture *f, const char *id, struct store_task *ret)
+{
     struct get_outcome o = {.ret = ret};
     *ret = (struct store_task){0};
     store_get(f->store, id, on_get, &o);

@@ -64,18 +64,15 @@ struct outcome {
 void outcome_done(struct outcome *o);
 
 enum tw_code fixture_admit_task(struct fixture *f, struct store_task *task, struct outcome *o);
-enum tw_code fixture_admit(
-    struct fixture *f, const char *id, const void *data, size_t len, struct outcome *o);
+enum tw_code fixture_admit(struct fixture *f, const char *id, const void *data, size_t len, struct outcome *o);
 /* Admits a task with small data and returns its seq. */
 uint64_t fixture_add(struct fixture *f, const char *id);
 enum tw_code fixture_attempt(struct fixture *f, uint64_t seq, uint32_t attempt);
 enum tw_code fixture_requeue(struct fixture *f, uint64_t seq);
-enum tw_code fixture_finish(
-    struct fixture *f, uint64_t seq, enum tw_task_state state, const void *result, size_t len);
+enum tw_code fixture_finish(struct fixture *f, uint64_t seq, enum tw_task_state state, const void *result, size_t len);
 enum tw_code fixture_input(struct fixture *f, uint64_t seq, struct outcome *o);
 enum tw_code fixture_result(struct fixture *f, const char *id, struct outcome *o);
-enum tw_code fixture_log(
-    struct fixture *f, uint64_t seq, uint64_t offset, size_t max, struct outcome *o);
+enum tw_code fixture_log(struct fixture *f, uint64_t seq, uint64_t offset, size_t max, struct outcome *o);
 /* The task is moved to *ret (store_task_done). */
 enum tw_code fixture_get(struct fixture *f, const char *id, struct store_task *ret);
 

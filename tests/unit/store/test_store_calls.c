@@ -3,12 +3,12 @@
  * answers come. */
 #include "fixture.h"
 
-static void test_admit_and_get(void **state) {
+static void test_admit_and_get(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     struct store_task task = fixture_task("a", "print(1)", 8), got;
-    char plain[] = "x", empty[] = "", odd[] = "\xc3\xa4\"\n", path[] = "PATH", bin[] = "/bin",
-         other[] = "OTHER";
+    char plain[] = "x", empty[] = "", odd[] = "\xc3\xa4\"\n", path[] = "PATH", bin[] = "/bin", other[] = "OTHER";
     char *args[] = {plain, empty, odd};
     struct store_env env[] = {{path, bin}, {other, empty}};
     task.spec.args = args;
@@ -40,7 +40,8 @@ static void test_admit_and_get(void **state) {
     store_task_done(&task);
 }
 
-static void test_life_of_a_task(void **state) {
+static void test_life_of_a_task(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -77,7 +78,8 @@ static void test_life_of_a_task(void **state) {
     outcome_done(&o);
 }
 
-static void test_final_is_final(void **state) {
+static void test_final_is_final(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -99,7 +101,8 @@ static void test_final_is_final(void **state) {
     store_task_done(&got);
 }
 
-static void test_payloads_of_every_size(void **state) {
+static void test_payloads_of_every_size(void **state)
+{
     struct fixture *f = *state;
     static const size_t sizes[] = {1, STORE_INLINE_MAX, STORE_INLINE_MAX + 1, 3 << 20};
     uint8_t *data = malloc(3 << 20);
@@ -112,11 +115,10 @@ static void test_payloads_of_every_size(void **state) {
         snprintf(id, sizeof id, "t%zu", i);
         struct outcome o;
         assert_int_equal(fixture_admit(f, id, data, sizes[i], &o), TW_OK);
-        assert_int_equal(
-            fixture_finish(f, o.seq, TW_TASK_COMPLETED, data + 1, sizes[i] - 1), TW_OK);
+        assert_int_equal(fixture_finish(f, o.seq, TW_TASK_COMPLETED, data + 1, sizes[i] - 1), TW_OK);
     }
-    assert_int_equal(fixture_count_files(f, "files"),
-        3); /* two inputs, one result: 64 KiB + 1 - 1 is in the database */
+    assert_int_equal(
+        fixture_count_files(f, "files"), 3); /* two inputs, one result: 64 KiB + 1 - 1 is in the database */
     fixture_close(f);
     fixture_open(f);
     assert_int_equal(fixture_count_files(f, "files"), 3);
@@ -136,7 +138,8 @@ static void test_payloads_of_every_size(void **state) {
     free(data);
 }
 
-static void test_missing_payload_is_data_loss(void **state) {
+static void test_missing_payload_is_data_loss(void **state)
+{
     struct fixture *f = *state;
     char *data = calloc(1, STORE_INLINE_MAX + 1);
     assert_non_null(data);
@@ -158,7 +161,8 @@ static void test_missing_payload_is_data_loss(void **state) {
     free(data);
 }
 
-static void test_duplicates(void **state) {
+static void test_duplicates(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -202,7 +206,8 @@ struct one {
     size_t index;
 };
 
-static void on_one(void *ctx, const struct store_task *existing, const struct tw_error *error) {
+static void on_one(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
     struct one *one = ctx;
     struct many *many = one->many;
     assert_int_equal(one->index, many->done); /* in the order of the calls */
@@ -212,7 +217,8 @@ static void on_one(void *ctx, const struct store_task *existing, const struct tw
 }
 
 /* Admits them all in one go; frees them. */
-static void admit_many(struct fixture *f, struct many *many) {
+static void admit_many(struct fixture *f, struct many *many)
+{
     struct one *ones = calloc(many->n, sizeof *ones);
     many->codes = calloc(many->n, sizeof *many->codes);
     many->existing = calloc(many->n, sizeof *many->existing);
@@ -228,16 +234,16 @@ static void admit_many(struct fixture *f, struct many *many) {
     free(ones);
 }
 
-static void many_done(struct many *many) {
+static void many_done(struct many *many)
+{
     free(many->codes);
     free(many->existing);
 }
 
-static void test_group_commit(void **state) {
+static void test_group_commit(void **state)
+{
     struct fixture *f = *state;
-    enum {
-        N = 2000
-    };
+    enum { N = 2000 };
     fixture_open(f);
     struct store_task *tasks = calloc(N, sizeof *tasks);
     assert_non_null(tasks);
@@ -254,15 +260,15 @@ static void test_group_commit(void **state) {
         assert_int_equal(many.codes[i], TW_OK);
     /* The first goes at once; the rest in full batches, of which the first may have been cut short
      * by the race. */
-    assert_in_range(
-        commits, (N + STORE_WRITE_BATCH - 1) / STORE_WRITE_BATCH, N / STORE_WRITE_BATCH + 3);
+    assert_in_range(commits, (N + STORE_WRITE_BATCH - 1) / STORE_WRITE_BATCH, N / STORE_WRITE_BATCH + 3);
     many_done(&many);
     fixture_close(f);
     assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM tasks JOIN inputs USING (seq)"), N);
     free(tasks);
 }
 
-static void test_duplicates_in_one_batch(void **state) {
+static void test_duplicates_in_one_batch(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     size_t large = STORE_INLINE_MAX + 1;
@@ -289,7 +295,8 @@ static void test_duplicates_in_one_batch(void **state) {
     free(data);
 }
 
-static void test_a_bad_write_fails_alone(void **state) {
+static void test_a_bad_write_fails_alone(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     struct store_task tasks[] = {
@@ -306,8 +313,7 @@ static void test_a_bad_write_fails_alone(void **state) {
     tasks[4].spec.args[tasks[4].spec.n_args++] = strdup("\xff");
     struct many many = {.tasks = tasks, .n = ARRAY_LEN(tasks)};
     admit_many(f, &many);
-    static const enum tw_code codes[] = {
-        TW_OK, TW_OK, TW_INTERNAL, TW_OK, TW_INVALID_ARGUMENT, TW_OK};
+    static const enum tw_code codes[] = {TW_OK, TW_OK, TW_INTERNAL, TW_OK, TW_INVALID_ARGUMENT, TW_OK};
     for (size_t i = 0; i < many.n; i++)
         assert_int_equal(many.codes[i], codes[i]);
     assert_true(many.existing[3]);
@@ -325,7 +331,8 @@ struct recovered {
     enum tw_task_state states[8];
 };
 
-static void on_recovered(void *ctx, struct store_task *task) {
+static void on_recovered(void *ctx, struct store_task *task)
+{
     struct recovered *r = ctx;
     assert_true(r->n < 8);
     assert_null(task->spec.data);
@@ -334,11 +341,11 @@ static void on_recovered(void *ctx, struct store_task *task) {
     store_task_done(task);
 }
 
-static void test_recover(void **state) {
+static void test_recover(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
-    uint64_t a = fixture_add(f, "a"), b = fixture_add(f, "b"), c = fixture_add(f, "c"),
-             d = fixture_add(f, "d");
+    uint64_t a = fixture_add(f, "a"), b = fixture_add(f, "b"), c = fixture_add(f, "c"), d = fixture_add(f, "d");
     assert_int_equal(fixture_finish(f, b, TW_TASK_COMPLETED, NULL, 0), TW_OK);
     assert_int_equal(fixture_attempt(f, c, 1), TW_OK);
     fixture_close(f);
@@ -353,16 +360,19 @@ static void test_recover(void **state) {
     assert_int_equal(r.states[1], TW_TASK_RUNNING);
 }
 
-static void count_done(void *ctx, const struct tw_error *error) {
+static void count_done(void *ctx, const struct tw_error *error)
+{
     assert_null(error);
     ++*(size_t *)ctx;
 }
 
-static void set_true(void *ctx) {
+static void set_true(void *ctx)
+{
     *(bool *)ctx = true;
 }
 
-static void test_close_carries_out_what_is_queued(void **state) {
+static void test_close_carries_out_what_is_queued(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -379,16 +389,15 @@ static void test_close_carries_out_what_is_queued(void **state) {
     assert_int_equal(access(fixture_name(f, "taskworker.db-shm"), F_OK), -1);
 }
 
-static void test_foreign_reader(void **state) {
+static void test_foreign_reader(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     sqlite3 *shell;
     assert_int_equal(sqlite3_open(fixture_name(f, "taskworker.db"), &shell), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(shell, "BEGIN; SELECT * FROM tasks", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(shell, "BEGIN; SELECT * FROM tasks", NULL, NULL, NULL), SQLITE_OK);
     fixture_add(f, "a");
-    fixture_close(
-        f); /* cannot take the write-ahead log in while somebody reads, and loses nothing by it */
+    fixture_close(f); /* cannot take the write-ahead log in while somebody reads, and loses nothing by it */
     assert_int_equal(sqlite3_close(shell), SQLITE_OK);
     fixture_open(f);
     struct store_task got;
@@ -396,7 +405,8 @@ static void test_foreign_reader(void **state) {
     store_task_done(&got);
 }
 
-int main(void) {
+int main(void)
+{
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(test_admit_and_get),

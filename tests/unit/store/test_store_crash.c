@@ -11,11 +11,7 @@
 #include "base/fd.h"
 #include "fixture.h"
 
-enum {
-    ROUNDS = 20,
-    IN_FLIGHT = 24,
-    LARGE = STORE_INLINE_MAX + 100
-};
+enum { ROUNDS = 20, IN_FLIGHT = 24, LARGE = STORE_INLINE_MAX + 100 };
 
 struct promise {
     uint64_t seq;
@@ -44,13 +40,15 @@ static uint8_t payload[LARGE];
 
 static void admit(struct job *job);
 
-static void promise(struct job *job, uint32_t finished) {
+static void promise(struct job *job, uint32_t finished)
+{
     job->promise.finished = finished;
     if (fd_write_all(job->worker->out, &job->promise, sizeof job->promise) < 0)
         _exit(1);
 }
 
-static void on_finish(void *ctx, const struct tw_error *error) {
+static void on_finish(void *ctx, const struct tw_error *error)
+{
     struct job *job = ctx;
     if (error)
         _exit(2);
@@ -60,7 +58,8 @@ static void on_finish(void *ctx, const struct tw_error *error) {
     admit(job);
 }
 
-static void on_attempt(void *ctx, const struct tw_error *error) {
+static void on_attempt(void *ctx, const struct tw_error *error)
+{
     struct job *job = ctx;
     if (error)
         _exit(3);
@@ -72,7 +71,8 @@ static void on_attempt(void *ctx, const struct tw_error *error) {
     store_finish(job->worker->f->store, job->task.seq, &job->info, payload, len, on_finish, job);
 }
 
-static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error) {
+static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
     struct job *job = ctx;
     if (error || existing)
         _exit(5);
@@ -81,7 +81,8 @@ static void on_admit(void *ctx, const struct store_task *existing, const struct 
     store_attempt(job->worker->f->store, job->task.seq, 1, 1, on_attempt, job);
 }
 
-static void admit(struct job *job) {
+static void admit(struct job *job)
+{
     struct worker *w = job->worker;
     unsigned n = w->next++;
     job->promise = (struct promise){.large = n % 16 == 0};
@@ -90,7 +91,8 @@ static void admit(struct job *job) {
     store_admit(w->f->store, &job->task, on_admit, job);
 }
 
-static void work(struct fixture *f, unsigned round, int out) {
+static void work(struct fixture *f, unsigned round, int out)
+{
     struct worker worker = {.f = f, .out = out, .round = round};
     struct job jobs[IN_FLIGHT];
     fixture_open(f);
@@ -104,7 +106,8 @@ static void work(struct fixture *f, unsigned round, int out) {
 
 /* --- the parent --- */
 
-static void check(struct fixture *f, const struct promise *p) {
+static void check(struct fixture *f, const struct promise *p)
+{
     size_t len = p->large ? LARGE : 20;
     struct store_task got;
     if (fixture_get(f, p->id, &got) != TW_OK)
@@ -131,7 +134,8 @@ static void check(struct fixture *f, const struct promise *p) {
     outcome_done(&o);
 }
 
-static size_t check_round(struct fixture *f, FILE *in) {
+static size_t check_round(struct fixture *f, FILE *in)
+{
     struct promise p;
     size_t n = 0;
     fixture_open(f);
@@ -143,17 +147,18 @@ static size_t check_round(struct fixture *f, FILE *in) {
     return n;
 }
 
-static void assert_nothing_superfluous(struct fixture *f) {
+static void assert_nothing_superfluous(struct fixture *f)
+{
     assert_int_equal(fixture_sql_int(f, "SELECT quick_check = 'ok' FROM pragma_quick_check"), 1);
-    int64_t files = fixture_sql_int(
-        f, "SELECT (SELECT count(file) FROM inputs) + (SELECT count(file) FROM results)");
+    int64_t files = fixture_sql_int(f, "SELECT (SELECT count(file) FROM inputs) + (SELECT count(file) FROM results)");
     assert_int_equal(fixture_count_files(f, "files"), files);
     int64_t in_files = fixture_sql_int(f, "SELECT count(*) FROM logs WHERE data IS NULL");
     int64_t open = fixture_sql_int(f, "SELECT count(*) FROM tasks WHERE state < 5");
     assert_in_range(fixture_count_files(f, "logs"), in_files, in_files + open);
 }
 
-static void test_kill_at_any_moment(void **state) {
+static void test_kill_at_any_moment(void **state)
+{
     struct fixture *f = *state;
     size_t promises = 0;
     for (size_t i = 0; i < LARGE; i++)
@@ -200,7 +205,8 @@ static void test_kill_at_any_moment(void **state) {
     print_message("%zu promises kept over %d crashes\n", promises, ROUNDS);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_kill_at_any_moment, fixture_setup, fixture_teardown),
     };

@@ -10,12 +10,7 @@
 
 /* --- a VFS that fails on demand --- */
 
-enum fault {
-    FAULT_FULL,
-    FAULT_WRITE,
-    FAULT_SYNC,
-    FAULT_MAX
-};
+enum fault { FAULT_FULL, FAULT_WRITE, FAULT_SYNC, FAULT_MAX };
 
 static struct {
     atomic_int left; /* operations until the fault; negative: none is due */
@@ -28,13 +23,15 @@ static struct {
     sqlite3_io_methods methods[2];
 } shim;
 
-static bool due(bool counts) {
+static bool due(bool counts)
+{
     if (!counts || atomic_load(&shim.left) < 0)
         return false;
     return atomic_fetch_sub(&shim.left, 1) == 0;
 }
 
-static int shim_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 at) {
+static int shim_write(sqlite3_file *file, const void *data, int len, sqlite3_int64 at)
+{
     if (due(shim.fault == FAULT_FULL || shim.fault == FAULT_WRITE)) {
         /* A disk that becomes full in the middle takes a part. */
         (void)shim.real_methods[0]->xWrite(file, data, len / 2, at);
@@ -43,13 +40,13 @@ static int shim_write(sqlite3_file *file, const void *data, int len, sqlite3_int
     return shim.real_methods[0]->xWrite(file, data, len, at);
 }
 
-static int shim_sync(sqlite3_file *file, int flags) {
-    return due(shim.fault == FAULT_SYNC) ? SQLITE_IOERR_FSYNC
-                                         : shim.real_methods[0]->xSync(file, flags);
+static int shim_sync(sqlite3_file *file, int flags)
+{
+    return due(shim.fault == FAULT_SYNC) ? SQLITE_IOERR_FSYNC : shim.real_methods[0]->xSync(file, flags);
 }
 
-static int shim_open(
-    sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *ret_flags) {
+static int shim_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *file, int flags, int *ret_flags)
+{
     (void)vfs;
     int rc = shim.real->xOpen(shim.real, name, file, flags, ret_flags);
     if (rc != SQLITE_OK || !file->pMethods)
@@ -67,7 +64,8 @@ static int shim_open(
     return rc;
 }
 
-static void install_shim(void) {
+static void install_shim(void)
+{
     shim.real = sqlite3_vfs_find(NULL);
     shim.vfs = *shim.real;
     shim.vfs.zName = "failing";
@@ -78,9 +76,7 @@ static void install_shim(void) {
 
 /* --- the nth fault --- */
 
-enum {
-    N = 12
-};
+enum { N = 12 };
 
 struct batch {
 
@@ -95,7 +91,8 @@ struct one {
     size_t index;
 };
 
-static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error) {
+static void on_admit(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
     struct one *one = ctx;
     assert_null(existing);
     assert_int_equal(one->index, one->batch->done);
@@ -105,7 +102,8 @@ static void on_admit(void *ctx, const struct store_task *existing, const struct 
 }
 
 /* Admits N tasks at once; how many were refused. */
-static size_t admit_batch(struct fixture *f, struct batch *batch, enum fault fault, int n) {
+static size_t admit_batch(struct fixture *f, struct batch *batch, enum fault fault, int n)
+{
     struct one ones[N];
     size_t refused = 0;
     *batch = (struct batch){0};
@@ -122,7 +120,8 @@ static size_t admit_batch(struct fixture *f, struct batch *batch, enum fault fau
     return refused;
 }
 
-static void check_batch(struct fixture *f, struct batch *batch) {
+static void check_batch(struct fixture *f, struct batch *batch)
+{
     for (size_t i = 0; i < N; i++) {
         struct store_task got;
         enum tw_code code = fixture_get(f, batch->tasks[i].info.id, &got);
@@ -132,7 +131,8 @@ static void check_batch(struct fixture *f, struct batch *batch) {
     }
 }
 
-static void test_every_fault(void **state) {
+static void test_every_fault(void **state)
+{
     struct fixture *f = *state;
     install_shim();
     for (int fault = 0; fault < FAULT_MAX; fault++) {
@@ -148,8 +148,7 @@ static void test_every_fault(void **state) {
             reached = atomic_exchange(&shim.left, -1) < 0;
             for (size_t i = 0; i < N; i++) {
                 enum tw_code code = batch.errors[i].code;
-                assert_true(code == TW_OK ||
-                            code == (fault == FAULT_FULL ? TW_RESOURCE_EXHAUSTED : TW_INTERNAL));
+                assert_true(code == TW_OK || code == (fault == FAULT_FULL ? TW_RESOURCE_EXHAUSTED : TW_INTERNAL));
             }
             check_batch(f, &batch);
             fixture_add(f, "and it goes on");
@@ -159,8 +158,7 @@ static void test_every_fault(void **state) {
             fixture_close(f);
             for (size_t i = 0; i < N; i++)
                 store_task_done(&batch.tasks[i]);
-            assert_int_equal(
-                fixture_sql_int(f, "SELECT quick_check = 'ok' FROM pragma_quick_check"), 1);
+            assert_int_equal(fixture_sql_int(f, "SELECT quick_check = 'ok' FROM pragma_quick_check"), 1);
             fixture_sql(f, "DELETE FROM tasks WHERE id IN ('warm', 'and it goes on')");
         }
         assert_false(reached); /* the last n lay behind all that there was to fail */
@@ -173,12 +171,12 @@ static void test_every_fault(void **state) {
 
 /* --- other programs --- */
 
-static void test_locked_by_another_program(void **state) {
+static void test_locked_by_another_program(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     fixture_add(f, "a");
-    sqlite3_busy_timeout(
-        f->store->writer.handle, 50); /* rather than the ten seconds of real life */
+    sqlite3_busy_timeout(f->store->writer.handle, 50); /* rather than the ten seconds of real life */
     sqlite3 *shell;
     assert_int_equal(sqlite3_open(fixture_name(f, "taskworker.db"), &shell), SQLITE_OK);
     assert_int_equal(sqlite3_exec(shell, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
@@ -193,21 +191,24 @@ static void test_locked_by_another_program(void **state) {
     assert_int_equal(sqlite3_close(shell), SQLITE_OK);
 }
 
-static void test_impossible_values(void **state) {
+static void test_impossible_values(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     fixture_add(f, "a");
     fixture_add(f, "b");
     fixture_close(f);
-    fixture_sql(f, "UPDATE tasks SET reason = 4711 WHERE id = 'a'; UPDATE inputs SET args = '{' "
-                   "WHERE seq = 2");
+    fixture_sql(f,
+        "UPDATE tasks SET reason = 4711 WHERE id = 'a'; UPDATE inputs SET args = '{' "
+        "WHERE seq = 2");
     fixture_open(f);
     struct store_task got;
     assert_int_equal(fixture_get(f, "a", &got), TW_DATA_LOSS);
     assert_int_equal(fixture_get(f, "b", &got), TW_DATA_LOSS);
 }
 
-int main(void) {
+int main(void)
+{
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(test_every_fault),

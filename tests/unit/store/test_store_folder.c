@@ -7,26 +7,30 @@
 
 #include "fixture.h"
 
-static unsigned mode_of(const char *path) {
+static unsigned mode_of(const char *path)
+{
     struct stat st;
     if (lstat(path, &st) < 0)
         fail_msg("no %s", path);
     return st.st_mode & 07777;
 }
 
-static void put_file(const char *path, const void *data, size_t len) {
+static void put_file(const char *path, const void *data, size_t len)
+{
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, len, file), len);
     assert_int_equal(fclose(file), 0);
 }
 
-static void assert_named(const struct fixture *f, const char *path) {
+static void assert_named(const struct fixture *f, const char *path)
+{
     if (!strstr(f->error.message, path))
         fail_msg("the error does not name %s: %s", path, f->error.message);
 }
 
-static void test_modes_under_any_umask(void **state) {
+static void test_modes_under_any_umask(void **state)
+{
     struct fixture *f = *state;
     static const mode_t masks[] = {0, 0077, 0777};
     for (size_t i = 0; i < ARRAY_LEN(masks); i++) {
@@ -50,7 +54,8 @@ static void test_modes_under_any_umask(void **state) {
     }
 }
 
-static void test_second_opener_is_locked_out(void **state) {
+static void test_second_opener_is_locked_out(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     assert_int_equal(fixture_open_fails(f, f->path), TW_FAILED_PRECONDITION);
@@ -63,7 +68,8 @@ static void test_second_opener_is_locked_out(void **state) {
     fixture_open(f);
 }
 
-static void test_lock_ends_with_its_process(void **state) {
+static void test_lock_ends_with_its_process(void **state)
+{
     struct fixture *f = *state;
     pid_t child = fork();
     assert_true(child >= 0);
@@ -78,7 +84,8 @@ static void test_lock_ends_with_its_process(void **state) {
     fixture_open(f);
 }
 
-static void test_refused_folders(void **state) {
+static void test_refused_folders(void **state)
+{
     struct fixture *f = *state;
     char path[200];
     assert_int_equal(fixture_open_fails(f, ""), TW_INVALID_ARGUMENT);
@@ -126,7 +133,8 @@ static void test_refused_folders(void **state) {
     }
 }
 
-static void test_empty_folder_is_taken(void **state) {
+static void test_empty_folder_is_taken(void **state)
+{
     struct fixture *f = *state;
     assert_int_equal(mkdir(f->path, 0755), 0);
     assert_int_equal(mkdir(fixture_name(f, "lost+found"), 0700), 0);
@@ -134,7 +142,8 @@ static void test_empty_folder_is_taken(void **state) {
     assert_int_equal(mode_of(f->path), 0700);
 }
 
-static void test_not_writable(void **state) {
+static void test_not_writable(void **state)
+{
     struct fixture *f = *state;
     if (geteuid() == 0)
         skip(); /* root writes everywhere; a full disk is tested on its own */
@@ -146,7 +155,8 @@ static void test_not_writable(void **state) {
 }
 
 /* The database is gone, what it refers to is not: making a new one would throw the rest away. */
-static void test_lost_database(void **state) {
+static void test_lost_database(void **state)
+{
     struct fixture *f = *state;
     char *data = calloc(1, STORE_INLINE_MAX + 1);
     assert_non_null(data);
@@ -164,7 +174,8 @@ static void test_lost_database(void **state) {
     assert_int_equal(access(fixture_name(f, "taskworker.db"), F_OK), -1);
 }
 
-static void test_newer_and_foreign_databases(void **state) {
+static void test_newer_and_foreign_databases(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     fixture_add(f, "a");
@@ -185,7 +196,8 @@ static void test_newer_and_foreign_databases(void **state) {
 }
 
 /* The newer version is in the write-ahead log only: the file's header does not say it yet. */
-static void test_newer_in_the_wal(void **state) {
+static void test_newer_in_the_wal(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     fixture_close(f);
@@ -210,7 +222,8 @@ static void test_newer_in_the_wal(void **state) {
     assert_int_equal(after.st_size, before.st_size);
 }
 
-static void test_damaged_databases(void **state) {
+static void test_damaged_databases(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     for (int i = 0; i < 200; i++) {
@@ -264,7 +277,8 @@ static void test_damaged_databases(void **state) {
 }
 
 /* What a crash leaves without a row goes at the next start; what is not ours stays. */
-static void test_sweep(void **state) {
+static void test_sweep(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t open = fixture_add(f, "open"), ended = fixture_add(f, "ended");
@@ -296,7 +310,8 @@ static void test_sweep(void **state) {
     outcome_done(&o);
 }
 
-int main(void) {
+int main(void)
+{
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(test_modes_under_any_umask),

@@ -11,7 +11,8 @@
 #include "base/fd.h"
 #include "fixture.h"
 
-static int own_namespace(void) {
+static int own_namespace(void)
+{
     if (unshare(CLONE_NEWNS) == 0)
         return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
     char map[64];
@@ -24,13 +25,15 @@ static int own_namespace(void) {
     return r;
 }
 
-static int setup(void **state) {
+static int setup(void **state)
+{
     fixture_setup(state);
     struct fixture *f = *state;
     return mount("none", f->folder, "tmpfs", 0, "size=2m,mode=0700");
 }
 
-static int teardown(void **state) {
+static int teardown(void **state)
+{
     struct fixture *f = *state;
     if (f->store)
         fixture_close(f);
@@ -39,7 +42,8 @@ static int teardown(void **state) {
 }
 
 /* Takes all the room that is left. */
-static void fill(struct fixture *f) {
+static void fill(struct fixture *f)
+{
     char path[100], block[4096] = {1};
     snprintf(path, sizeof path, "%s/filler", f->folder);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -49,20 +53,23 @@ static void fill(struct fixture *f) {
     close(fd);
 }
 
-static void make_room(struct fixture *f) {
+static void make_room(struct fixture *f)
+{
     char path[100];
     snprintf(path, sizeof path, "%s/filler", f->folder);
     assert_int_equal(unlink(path), 0);
 }
 
-static void assert_full(struct fixture *f, const struct tw_error *error) {
+static void assert_full(struct fixture *f, const struct tw_error *error)
+{
     assert_int_equal(error->code, TW_RESOURCE_EXHAUSTED);
     assert_int_equal(error->sys_errno, ENOSPC);
     if (!strstr(error->message, f->path) || !strstr(error->message, "full"))
         fail_msg("not the right sentence: %s", error->message);
 }
 
-static void test_admissions(void **state) {
+static void test_admissions(void **state)
+{
     struct fixture *f = *state;
     static uint8_t data[40000];
     struct outcome o = {0};
@@ -90,7 +97,8 @@ static void test_admissions(void **state) {
     assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM tasks"), (int64_t)last);
 }
 
-static void test_full_and_room_again(void **state) {
+static void test_full_and_room_again(void **state)
+{
     struct fixture *f = *state;
     uint8_t *large = calloc(1, 200000);
     assert_non_null(large);
@@ -103,8 +111,7 @@ static void test_full_and_room_again(void **state) {
     assert_int_equal(fixture_admit(f, "b", large, 200000, &o), TW_RESOURCE_EXHAUSTED);
     assert_full(f, &o.error);
     assert_int_equal(fixture_count_files(f, "files"), 0);
-    assert_int_equal(
-        fixture_finish(f, seq, TW_TASK_COMPLETED, large, 200000), TW_RESOURCE_EXHAUSTED);
+    assert_int_equal(fixture_finish(f, seq, TW_TASK_COMPLETED, large, 200000), TW_RESOURCE_EXHAUSTED);
     assert_full(f, &f->error);
     struct store_log *full = store_log_open(f->store, seq + 1000, 1 << 20);
     assert_int_equal(store_log_append(full, TW_STREAM_STDOUT, large, 200000), 0);
@@ -122,7 +129,8 @@ static void test_full_and_room_again(void **state) {
     free(large);
 }
 
-static void test_opening(void **state) {
+static void test_opening(void **state)
+{
     struct fixture *f = *state;
     fill(f);
     assert_int_equal(fixture_open_fails(f, f->path), TW_RESOURCE_EXHAUSTED);
@@ -139,7 +147,8 @@ static void test_opening(void **state) {
     store_task_done(&got);
 }
 
-int main(void) {
+int main(void)
+{
     if (own_namespace() < 0) {
         fprintf(stderr, "SKIPPED: no mount namespace for a small disk: %s\n", strerror(errno));
         return getenv("CI") ? 1 : 77;

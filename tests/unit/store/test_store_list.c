@@ -9,8 +9,8 @@ struct page {
     uint64_t seqs[1000];
 };
 
-static void on_page(
-    void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error) {
+static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error)
+{
     struct page *page = ctx;
     page->done = true;
     page->code = error ? error->code : TW_OK;
@@ -24,10 +24,10 @@ static void on_page(
     }
 }
 
-static size_t list(struct fixture *f, struct page *page, uint32_t states, const char *type,
-    uint64_t before, size_t limit) {
-    const struct store_filter filter = {
-        .states = states, .type = type, .before = before, .limit = limit};
+static size_t list(
+    struct fixture *f, struct page *page, uint32_t states, const char *type, uint64_t before, size_t limit)
+{
+    const struct store_filter filter = {.states = states, .type = type, .before = before, .limit = limit};
     *page = (struct page){0};
     store_list(f->store, &filter, on_page, page);
     fixture_run(f, &page->done);
@@ -37,7 +37,8 @@ static size_t list(struct fixture *f, struct page *page, uint32_t states, const 
 
 #define BIT(state) (1u << TW_TASK_##state)
 
-static void test_filters_and_pages(void **state) {
+static void test_filters_and_pages(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     struct page page;
@@ -46,13 +47,14 @@ static void test_filters_and_pages(void **state) {
     fixture_close(f);
     /* 30 tasks; every third has completed, every third is running; every fifth is a shell script.
      */
-    fixture_sql(f, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30) "
-                   "INSERT INTO tasks (id, type, owner, "
-                   "state, reason, message, error, attempt, retries, timeout_us, created_us, "
-                   "digest) SELECT 't' || i, "
-                   "iif(i % 5 = 0, 'shell', 'python'), '', CASE i % 3 WHEN 0 THEN 5 WHEN 1 THEN 4 "
-                   "ELSE 1 END, 0, '', '', 0, 0, 0, 0, "
-                   "zeroblob(32) FROM n");
+    fixture_sql(f,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30) "
+        "INSERT INTO tasks (id, type, owner, "
+        "state, reason, message, error, attempt, retries, timeout_us, created_us, "
+        "digest) SELECT 't' || i, "
+        "iif(i % 5 = 0, 'shell', 'python'), '', CASE i % 3 WHEN 0 THEN 5 WHEN 1 THEN 4 "
+        "ELSE 1 END, 0, '', '', 0, 0, 0, 0, "
+        "zeroblob(32) FROM n");
     fixture_open(f);
 
     assert_int_equal(list(f, &page, 0, NULL, 0, 10), 10);
@@ -86,7 +88,8 @@ static void test_filters_and_pages(void **state) {
     assert_int_equal(list(f, &page, 0, NULL, 0, SIZE_MAX), 30);
 }
 
-static void test_no_query_scans_the_tasks(void **state) {
+static void test_no_query_scans_the_tasks(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     fixture_close(f);
@@ -112,7 +115,8 @@ static void test_no_query_scans_the_tasks(void **state) {
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-int main(void) {
+int main(void)
+{
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(test_filters_and_pages),

@@ -6,19 +6,21 @@
 
 #include "fixture.h"
 
-static const char *log_name(struct fixture *f, uint64_t seq) {
+static const char *log_name(struct fixture *f, uint64_t seq)
+{
     char name[64];
-    snprintf(
-        name, sizeof name, "logs/%02x/%llu.log", (unsigned)(seq & 0xff), (unsigned long long)seq);
+    snprintf(name, sizeof name, "logs/%02x/%llu.log", (unsigned)(seq & 0xff), (unsigned long long)seq);
     return fixture_name(f, name);
 }
 
-static bool log_file_exists(struct fixture *f, uint64_t seq) {
+static bool log_file_exists(struct fixture *f, uint64_t seq)
+{
     return access(log_name(f, seq), F_OK) == 0;
 }
 
 /* Checks that the bytes are whole records; their content joined in a static buffer. */
-static const char *join(const struct outcome *o) {
+static const char *join(const struct outcome *o)
+{
     static char text[200000];
     const uint8_t *p = o->data;
     size_t left = o->len, n = 0;
@@ -34,7 +36,8 @@ static const char *join(const struct outcome *o) {
     return text;
 }
 
-static void test_parse(void **state) {
+static void test_parse(void **state)
+{
     (void)state;
     uint8_t bytes[STORE_LOG_HEADER + 3] = {
         3, 0, 0, 0, TW_STREAM_STDERR, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 'a', 'b', 'c'};
@@ -68,7 +71,8 @@ static void test_parse(void **state) {
     }
 }
 
-static void test_append_and_read(void **state) {
+static void test_append_and_read(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -128,7 +132,8 @@ static void test_append_and_read(void **state) {
 }
 
 /* What looks like a record within a task's output is none. */
-static void test_forged_record(void **state) {
+static void test_forged_record(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -141,7 +146,8 @@ static void test_forged_record(void **state) {
     store_log_free(log);
 }
 
-static void test_large_log(void **state) {
+static void test_large_log(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -172,7 +178,8 @@ static void test_large_log(void **state) {
     free(text);
 }
 
-static void test_limit(void **state) {
+static void test_limit(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a"), none = fixture_add(f, "b");
@@ -205,7 +212,8 @@ static void test_limit(void **state) {
 
 /* A crash in the middle of a record: readers stop before it, the next attempt goes on where it was
  * cut. */
-static void test_torn_tail(void **state) {
+static void test_torn_tail(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -244,7 +252,8 @@ static void test_torn_tail(void **state) {
 
 /* The disk is full, played by a limit on the size of files: what does not fit is dropped, what was
  * there stays. */
-static void test_append_without_room(void **state) {
+static void test_append_without_room(void **state)
+{
     struct fixture *f = *state;
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -278,7 +287,8 @@ struct reading {
     bool done;
 };
 
-static void on_read(void *ctx, const void *data, size_t len, const struct tw_error *error) {
+static void on_read(void *ctx, const void *data, size_t len, const struct tw_error *error)
+{
     struct reading *r = ctx;
     if (error)
         fail_msg("%s", error->message);
@@ -288,18 +298,17 @@ static void on_read(void *ctx, const void *data, size_t len, const struct tw_err
     r->done = --r->left == 0;
 }
 
-static void on_finished(void *ctx, const struct tw_error *error) {
+static void on_finished(void *ctx, const struct tw_error *error)
+{
     struct reading *r = ctx;
     assert_null(error);
     r->done = --r->left == 0;
 }
 
-static void test_read_during_finish(void **state) {
+static void test_read_during_finish(void **state)
+{
     struct fixture *f = *state;
-    enum {
-        ROUNDS = 200,
-        READS = 20
-    };
+    enum { ROUNDS = 200, READS = 20 };
     fixture_open(f);
     for (size_t round = 0; round < ROUNDS; round++) {
         char id[16];
@@ -321,7 +330,8 @@ static void test_read_during_finish(void **state) {
     }
 }
 
-int main(void) {
+int main(void)
+{
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What each kind of write does: to files before the transaction (write_prepare), to the database in it (write_apply). */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "store/write.h"
+
+/* --- before the transaction --- */
+
+static int prepare_payload(struct store *store, struct write *w, const void *data, size_t len, struct tw_error *error)
+{
+    return len > STORE_INLINE_MAX ? payload_write(&store->folder, data, len, w->file, error) : 0;
+}
+
+static int prepare_admit(struct store *store, struct write *w, struct tw_error *error)
+{
+    const struct store_task *task = w->task;
+    if (!task->info.id || task->info.id[0] == '\0')
+        return error_set(error, TW_INVALID_ARGUMENT, "a task needs an id");
+    if (task->spec.data_len > 0 && !task->spec.data)
+        return error_set(error, TW_INVALID_ARGUMENT, "the data of task '%s' is not loaded", task->info.id);
+    if (row_encode_spec(&task->spec, &w->args, &w->env, error) < 0)
+        return -1;
+    if (task->spec.data_len > STORE_INLINE_MAX) {
+        /* Do not write a large file for a task that is only handed in again. */
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_SEQ_OF_ID);
+        db_bind_text(&q, 1, task->info.id);
+        int r = db_step(&q, error);
+        if (r != 0)
+            return r < 0 ? -1 : 0;
+    }
+    return prepare_payload(store, w, task->spec.data, task->spec.data_len, error);
+}
+
+static int log_error_set(const struct store *store, const struct write *w, int err, struct tw_error *error)
+{
+    return error_set_errno(
+        error, err, "cannot keep the log of task %llu in %s/logs", (unsigned long long)w->seq, store->folder.path);
+}
+
+static int prepare_log(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_FD int fd = tasklog_open_file(&store->folder, w->seq, O_RDONLY);
+    if (fd < 0) {
+        w->log = (struct log_state){.truncated = w->log.truncated};
+        return fd == -ENOENT ? 0 : log_error_set(store, w, fd, error);
+    }
+    int r = 0;
+    if (!w->log_known) {
+        bool truncated = w->log.truncated;
+        r = tasklog_scan(fd, UINT64_MAX, &w->log);
+        w->log.truncated |= truncated;
+    }
+    if (r < 0)
+        return log_error_set(store, w, r, error);
+    w->log_dropped = w->log.end <= STORE_INLINE_MAX;
+    if (w->log.end == 0)
+        return 0;
+    if (!w->log_dropped) {
+        r = tasklog_sync(&store->folder, w->seq, fd);
+        return r < 0 ? log_error_set(store, w, r, error) : 0;
+    }
+    w->log_data = malloc((size_t)w->log.end);
+    if (!w->log_data)
+        return error_oom(error);
+    ssize_t n = fd_read_all(fd, w->log_data, (size_t)w->log.end);
+    if (n != (ssize_t)w->log.end)
+        return log_error_set(store, w, n < 0 ? (int)n : EIO, error);
+    return 0;
+}
+
+int write_prepare(struct store *store, struct write *w, struct tw_error *error)
+{
+    switch (w->kind) {
+    case WRITE_ADMIT:
+        return prepare_admit(store, w, error);
+    case WRITE_FINISH:
+        if (w->info->state < TW_TASK_COMPLETED || w->info->state > TW_TASK_STOPPED)
+            return error_set(error, TW_INVALID_ARGUMENT, "task %llu cannot end in state %d", (unsigned long long)w->seq,
+                (int)w->info->state);
+        if (prepare_log(store, w, error) < 0)
+            return -1;
+        return prepare_payload(store, w, w->result, w->result_len, error);
+    case WRITE_ATTEMPT:
+    case WRITE_REQUEUE:
+        break;
+    }
+    return 0;
+}
+
+/* --- in the transaction --- */
+
+static enum outcome of(int r)
+{
+    return r < 0 ? OUTCOME_FAILED : OUTCOME_OK;
+}
+
+static const char *or_empty(const char *s)
+{
+    return s ? s : "";
+}
+
+/* Binds data and file, of which at most one is there. */
+static void bind_payload(struct db_query *q, int at, const struct write *w, const void *data, size_t len)
+{
+    if (w->file[0] != '\0')
+        db_bind_text(q, at + 1, w->file);
+    else if (len > 0)
+        db_bind_blob(q, at, data, len);
+}
+
+static enum outcome apply_existing(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_GET);
+    db_bind_text(&q, 1, w->task->info.id);
+    int r = db_step(&q, error);
+    if (r == 0)
+        error_set(error, TW_INTERNAL, "task '%s' is in the index of %s and not in it", w->task->info.id,
+            store->folder.db_path);
+    if (r <= 0)
+        return OUTCOME_FAILED;
+    w->existing = calloc(1, sizeof *w->existing);
+    if (!w->existing)
+        return of(error_oom(error));
+    if (row_load(&q, true, w->existing, error) < 0)
+        return OUTCOME_FAILED;
+    if (memcmp(w->existing->digest, w->task->digest, STORE_DIGEST_LEN) == 0)
+        return OUTCOME_OK;
+    write_forget_existing(w);
+    error_set(error, TW_ALREADY_EXISTS, "task '%s' exists with other content: choose another id", w->task->info.id);
+    return OUTCOME_REFUSED;
+}
+
+static enum outcome apply_input(struct store *store, struct write *w, struct tw_error *error)
+{
+    const struct store_spec *spec = &w->task->spec;
+    if (spec->data_len > STORE_INLINE_MAX && w->file[0] == '\0') {
+        error_set(error, TW_ABORTED, "another program removed task '%s' from %s: hand it in again", w->task->info.id,
+            store->folder.db_path);
+        return OUTCOME_FAILED;
+    }
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT_INPUT);
+    db_bind_u64(&q, 1, w->seq);
+    db_bind_text(&q, 2, w->args);
+    db_bind_text(&q, 3, w->env);
+    db_bind_u64(&q, 4, spec->data_len);
+    bind_payload(&q, 5, w, spec->data, spec->data_len);
+    return of(db_run(&q, error));
+}
+
+static enum outcome apply_admit(struct store *store, struct write *w, struct tw_error *error)
+{
+    const struct tw_task_info *info = &w->task->info;
+    {
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT);
+        db_bind_text(&q, 1, or_empty(info->id));
+        db_bind_text(&q, 2, or_empty(info->type));
+        db_bind_text(&q, 3, or_empty(info->owner));
+        db_bind_int(&q, 4, info->state);
+        db_bind_int(&q, 5, info->reason);
+        db_bind_text(&q, 6, or_empty(info->message));
+        db_bind_text(&q, 7, or_empty(info->error));
+        db_bind_int(&q, 8, info->attempt);
+        db_bind_int(&q, 9, info->retries);
+        db_bind_u64(&q, 10, info->timeout_us);
+        db_bind_u64(&q, 11, info->created_us);
+        db_bind_blob(&q, 12, w->task->digest, STORE_DIGEST_LEN);
+        if (db_run(&q, error) < 0)
+            return OUTCOME_FAILED;
+    }
+    if (sqlite3_changes(store->writer.handle) == 0)
+        return apply_existing(store, w, error);
+    w->seq = (uint64_t)sqlite3_last_insert_rowid(store->writer.handle);
+    return apply_input(store, w, error);
+}
+
+/* Why an UPDATE of an open task found none. */
+static enum outcome refuse_update(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_STATE);
+    db_bind_u64(&q, 1, w->seq);
+    int r = db_step(&q, error);
+    if (r < 0)
+        return OUTCOME_FAILED;
+    if (r == 0)
+        error_set(error, TW_NOT_FOUND, "there is no task number %llu", (unsigned long long)w->seq);
+    else
+        error_set(error, TW_FAILED_PRECONDITION, "task number %llu has ended", (unsigned long long)w->seq);
+    return OUTCOME_REFUSED;
+}
+
+static enum outcome run_update(struct store *store, struct write *w, struct db_query *q, struct tw_error *error)
+{
+    if (db_run(q, error) < 0)
+        return OUTCOME_FAILED;
+    return sqlite3_changes(store->writer.handle) == 0 ? refuse_update(store, w, error) : OUTCOME_OK;
+}
+
+static enum outcome apply_attempt(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ATTEMPT);
+    db_bind_u64(&q, 1, w->seq);
+    db_bind_int(&q, 2, w->attempt);
+    db_bind_u64(&q, 3, w->started_us);
+    return run_update(store, w, &q, error);
+}
+
+static enum outcome apply_requeue(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_REQUEUE);
+    db_bind_u64(&q, 1, w->seq);
+    return run_update(store, w, &q, error);
+}
+
+static enum outcome apply_end(struct store *store, struct write *w, struct tw_error *error)
+{
+    const struct tw_task_info *info = w->info;
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH);
+    db_bind_u64(&q, 1, w->seq);
+    db_bind_int(&q, 2, info->state);
+    db_bind_int(&q, 3, info->reason);
+    db_bind_text(&q, 4, or_empty(info->message));
+    db_bind_text(&q, 5, or_empty(info->error));
+    db_bind_int(&q, 6, info->exit_code);
+    db_bind_int(&q, 7, info->signal);
+    db_bind_int(&q, 8, info->attempt);
+    db_bind_u64(&q, 9, info->started_us);
+    db_bind_u64(&q, 10, info->finished_us);
+    db_bind_u64(&q, 11, w->result_len);
+    db_bind_u64(&q, 12, w->log.kept);
+    db_bind_int(&q, 13, w->log.truncated);
+    db_bind_u64(&q, 14, info->usage.wall_us);
+    db_bind_u64(&q, 15, info->usage.user_us);
+    db_bind_u64(&q, 16, info->usage.system_us);
+    db_bind_u64(&q, 17, info->usage.max_rss_bytes);
+    return run_update(store, w, &q, error);
+}
+
+static enum outcome apply_finish(struct store *store, struct write *w, struct tw_error *error)
+{
+    enum outcome outcome = apply_end(store, w, error);
+    if (outcome == OUTCOME_OK && w->result_len > 0) {
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_RESULT);
+        db_bind_u64(&q, 1, w->seq);
+        db_bind_u64(&q, 2, w->result_len);
+        bind_payload(&q, 3, w, w->result, w->result_len);
+        outcome = of(db_run(&q, error));
+    }
+    if (outcome == OUTCOME_OK && w->log.end > 0) {
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_LOG);
+        db_bind_u64(&q, 1, w->seq);
+        db_bind_u64(&q, 2, w->log.end);
+        db_bind_blob(&q, 3, w->log_data, w->log_data ? (size_t)w->log.end : 0);
+        outcome = of(db_run(&q, error));
+    }
+    return outcome;
+}
+
+enum outcome write_apply(struct store *store, struct write *w, struct tw_error *error)
+{
+    switch (w->kind) {
+    case WRITE_ADMIT:
+        return apply_admit(store, w, error);
+    case WRITE_ATTEMPT:
+        return apply_attempt(store, w, error);
+    case WRITE_REQUEUE:
+        return apply_requeue(store, w, error);
+    case WRITE_FINISH:
+        return apply_finish(store, w, error);
+    }
+    return OUTCOME_FAILED;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One write: what write.c queues and commits in groups, and apply.c knows how to carry out. */
+#ifndef STORE_WRITE_H
+#define STORE_WRITE_H
+
+#include "store/internal.h"
+
+enum write_kind {
+    WRITE_ADMIT,
+    WRITE_ATTEMPT,
+    WRITE_REQUEUE,
+    WRITE_FINISH,
+};
+
+enum outcome {
+    OUTCOME_OK,
+    OUTCOME_REFUSED, /* by the contents; nothing was changed */
+    OUTCOME_FAILED,  /* the transaction is of no use any more */
+};
+
+struct write {
+    struct list link;
+    enum write_kind kind;
+    uint64_t seq;
+    struct tw_error *error; /* the outcome, NULL: success; owned unless it is &no_memory */
+    bool prepared;          /* step 1 went well */
+    void *ctx;
+
+    /* admit; `task` is the caller's */
+    struct store_task *task;
+    struct store_task *existing; /* the id is taken by the same content */
+    char *args, *env;
+    store_admit_cb admit_cb;
+
+    /* attempt */
+    uint32_t attempt;
+    uint64_t started_us;
+
+    /* finish; `info` and `result` are the caller's */
+    const struct tw_task_info *info;
+    const void *result;
+    size_t result_len;
+    struct log_state log;
+    bool log_known;   /* `log` was taken from the open log */
+    bool log_dropped; /* the log file goes once this is committed: its content is in the row, or it
+                         has none */
+    uint8_t *log_data;
+    store_done_cb done_cb;
+
+    char file[PAYLOAD_NAME_MAX]; /* of the input or the result, "" for none */
+};
+
+void write_forget_existing(struct write *w);
+
+/* On the pool's thread: what must be on disk before the transaction; -1 is this write's own failure. */
+int write_prepare(struct store *store, struct write *w, struct tw_error *error);
+/* Within the transaction. The error is filled unless it is OUTCOME_OK. */
+enum outcome write_apply(struct store *store, struct write *w, struct tw_error *error);
+
+#endif

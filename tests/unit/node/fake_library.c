@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_library.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <taskworker/taskworker.h>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+struct fake_library fake_library = {.events_fd = -1};
+
+struct tw_launcher {
+    int unused;
+};
+
+struct tw_worker {
+    uv_async_t stopped;
+    uv_async_t busy; /* keeps the loop alive, as a listener does */
+    void (*on_stopped)(void *ctx);
+    void *ctx;
+    struct tw_launcher *launcher;
+};
+
+static void event(const char *fmt, ...) PRINTF_LIKE(1, 2);
+static void event(const char *fmt, ...)
+{
+    va_list ap;
+    char line[300];
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    if (n > 0)
+        (void)fd_write_all(fake_library.events_fd, line, (size_t)n);
+}
+
+int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error)
+{
+    (void)error;
+    event("launcher uid=%u base=%u python=%s\n", (unsigned)geteuid(), options->slot_uid_base, options->python);
+    *ret = calloc(1, sizeof **ret);
+    return *ret ? 0 : -1;
+}
+
+void tw_launcher_free(struct tw_launcher *launcher)
+{
+    if (launcher)
+        event("launcher freed\n");
+    free(launcher);
+}
+
+static void on_stopped(uv_async_t *handle)
+{
+    struct tw_worker *worker = handle->data;
+    if (worker->on_stopped)
+        worker->on_stopped(worker->ctx);
+}
+
+int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error)
+{
+    event("new uid=%u gid=%u groups=%d slots=%u\n", (unsigned)geteuid(), (unsigned)getegid(), getgroups(0, NULL),
+        options->max_concurrent_tasks);
+    event("storage %s\n", options->storage_path);
+    if (fake_library.new_fails) {
+        tw_launcher_free(options->launcher);
+        return error_set(error, TW_INTERNAL, "the store is on strike");
+    }
+    struct tw_worker *worker = calloc(1, sizeof *worker);
+    if (!worker)
+        return -1;
+    worker->launcher = options->launcher;
+    worker->stopped.data = worker;
+    uv_async_init(options->loop, &worker->stopped, on_stopped);
+    uv_async_init(options->loop, &worker->busy, NULL);
+    *ret = worker;
+    return 0;
+}
+
+int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *options, struct tw_error *error)
+{
+    (void)worker;
+    event("listen %s:%u\n", options->host, options->port);
+    if (fake_library.listen_fails)
+        return error_set(error, TW_UNAVAILABLE, "the port is taken");
+    event("running\n");
+    if (fake_library.breaks_down)
+        uv_async_send(&worker->stopped);
+    return 0;
+}
+
+uint16_t tw_worker_rpc_port(const struct tw_worker *worker)
+{
+    (void)worker;
+    return 4711;
+}
+
+void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how)
+{
+    event("shutdown %d\n", (int)how);
+    if (how == TW_SHUTDOWN_STOP || !fake_library.drain_hangs)
+        uv_async_send(&worker->stopped);
+}
+
+void tw_worker_set_on_stopped(struct tw_worker *worker, void (*stopped)(void *ctx), void *ctx)
+{
+    worker->on_stopped = stopped;
+    worker->ctx = ctx;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void tw_worker_free(struct tw_worker *worker)
+{
+    if (!worker)
+        return;
+    free(worker->launcher);
+    uv_close((uv_handle_t *)&worker->busy, NULL);
+    uv_close((uv_handle_t *)&worker->stopped, on_closed);
+    event("freed\n");
+}
+
+void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options)
+{
+    (void)worker;
+    event("reload slots=%u timeout=%llu\n", options->max_concurrent_tasks,
+        (unsigned long long)options->default_timeout_us);
+}
+
+const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
+{
+    (void)worker;
+    return n == 0 ? "this is a fake" : NULL;
+}
+
+void tw_log_set_handler(void (*handler)(enum tw_log_level level, const char *message, void *ctx), void *ctx)
+{
+    if (handler)
+        handler(TW_LOG_INFO, "a line of the library", ctx);
+}
+
+void tw_log_set_level(enum tw_log_level level)
+{
+    event("log level %d\n", (int)level);
+}

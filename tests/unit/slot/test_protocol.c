@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the message checks let through, and the channel under them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "slot/channel.h"
+#include "slot/protocol.h"
+
+static struct launcher_request launcher_request_ok(void)
+{
+    return (struct launcher_request){.header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, LAUNCHER_CREATE}, .index = 3};
+}
+
+static struct launcher_reply launcher_reply_ok(void)
+{
+    return (struct launcher_reply){
+        .header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, LAUNCHER_CREATE}, .index = 3, .pid = 77};
+}
+
+static struct slot_request slot_request_ok(void)
+{
+    return (struct slot_request){.header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_GO}, .serial = 9};
+}
+
+static struct slot_reply slot_reply_ok(void)
+{
+    return (struct slot_reply){
+        .header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_EXITED}, .serial = 9, .status = 3 << 8, .wall_us = 5};
+}
+
+static void test_launcher_request(void **state)
+{
+    (void)state;
+    struct launcher_request m = launcher_request_ok(), out;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+    assert_memory_equal(&m, &out, sizeof m);
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 3, &out), MESSAGE_BAD_FIELD);
+    assert_int_equal(launcher_request_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FDS);
+    for (size_t len = 0; len < sizeof m; len++)
+        assert_int_equal(launcher_request_check(&m, len, 0, 4, &out), MESSAGE_BAD_SIZE);
+    m.zero = 1;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_request_ok();
+    m.header.type = LAUNCHER_HELLO; /* an index where there is none */
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    for (unsigned type = 0; type < 65536; type++) {
+        m = launcher_request_ok();
+        m.header.type = (uint16_t)type;
+        enum message_error e = launcher_request_check(&m, sizeof m, 0, 4, &out);
+        if (type == 0 || type >= LAUNCHER_TYPE_MAX)
+            assert_int_equal(e, MESSAGE_BAD_TYPE);
+    }
+    m = launcher_request_ok();
+    m.header.magic = SLOT_MAGIC;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_MAGIC);
+    m = launcher_request_ok();
+    m.header.version++;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_VERSION);
+}
+
+static void test_launcher_reply(void **state)
+{
+    (void)state;
+    struct launcher_reply m = launcher_reply_ok(), out;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_OK);
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FDS);
+    m.pid = 1; /* nobody's slot is init */
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_reply_ok();
+    m.error = ENOSPC;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD); /* a pid, and yet failed */
+    m.pid = 0;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+    m.error = -1;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_reply_ok();
+    m.flags = 2;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_reply_ok();
+    memset(m.detail, 'x', sizeof m.detail); /* no NUL */
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
+}
+
+static void test_slot_request(void **state)
+{
+    (void)state;
+    struct slot_request m = slot_request_ok(), out;
+    assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_OK);
+    assert_int_equal(slot_request_check(&m, sizeof m, 5, &out), MESSAGE_BAD_FDS);
+    m.header.type = SLOT_START;
+    assert_int_equal(slot_request_check(&m, sizeof m, 4, &out), MESSAGE_BAD_FDS);
+    assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_OK);
+    m.serial = 0;
+    assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_BAD_FIELD);
+    m = slot_request_ok();
+    m.header.type = SLOT_REQUEST_MAX;
+    assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_BAD_TYPE);
+    assert_int_equal(slot_request_check(&m, sizeof m + 1, 0, &out), MESSAGE_BAD_SIZE);
+}
+
+static void test_slot_reply(void **state)
+{
+    (void)state;
+    struct slot_reply m = slot_reply_ok(), out;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_OK);
+    m.status = 0x137f; /* stopped: not an end */
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD);
+    m = slot_reply_ok();
+    m.header.type = SLOT_FAILED;
+    m.status = 0;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD); /* no stage */
+    m.stage = STAGE_EXEC;
+    m.error = ENOENT;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_OK);
+    m.stage = SLOT_STAGE_MAX;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD);
+    m.stage = STAGE_EXEC;
+    memcpy(m.detail, "\xff\xfe", 3);
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD);
+    m = slot_reply_ok();
+    m.header.type = SLOT_READY;
+    m.status = 0;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FDS);
+    assert_int_equal(slot_reply_check(&m, sizeof m, 1, &out), MESSAGE_OK);
+    m.header.type = SLOT_HELLO;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD); /* a serial */
+    m.serial = 0;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_OK);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    for (unsigned e = 0; e < MESSAGE_ERROR_MAX; e++)
+        assert_string_not_equal(message_error_to_string((enum message_error)e), "?");
+    for (unsigned s = 0; s < SLOT_STAGE_MAX; s++)
+        assert_string_not_equal(slot_stage_to_string(s), "?");
+    assert_string_equal(slot_stage_to_string(SLOT_STAGE_MAX), "?");
+    assert_string_equal(message_error_to_string(MESSAGE_ERROR_MAX), "?");
+}
+
+static void test_channel(void **state)
+{
+    (void)state;
+    int pair[2];
+    char in[8];
+    struct channel_fds fds;
+    assert_int_equal(channel_pair(pair), 0);
+    assert_true(fcntl(pair[0], F_GETFD) & FD_CLOEXEC);
+
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), two[] = {null, null};
+    assert_int_equal(channel_send(pair[0], "hello", 5, two, 2), 0);
+    assert_int_equal(channel_recv(pair[1], in, sizeof in, &fds), 5);
+    assert_memory_equal(in, "hello", 5);
+    assert_int_equal(fds.n, 2);
+    assert_true(fcntl(fds.fd[1], F_GETFD) & FD_CLOEXEC);
+    int taken = fd_steal(&fds.fd[0]);
+    int other = fds.fd[1];
+    channel_fds_done(&fds);
+    assert_int_equal(fcntl(other, F_GETFD), -1);
+    assert_true(fcntl(taken, F_GETFD) >= 0);
+    close(taken);
+
+    /* Longer than the reader's room: refused whole, its fds not leaked. */
+    assert_int_equal(channel_send(pair[0], "much too long", 13, &null, 1), 0);
+    assert_int_equal(channel_recv(pair[1], in, sizeof in, &fds), -EMSGSIZE);
+    other = fds.fd[0];
+    channel_fds_done(&fds);
+    assert_int_equal(fcntl(other, F_GETFD), -1);
+
+    int many[CHANNEL_FDS_MAX + 1] = {0};
+    assert_int_equal(channel_send(pair[0], "x", 1, many, CHANNEL_FDS_MAX + 1), -EINVAL);
+    assert_int_equal(channel_send(pair[0], "", 0, NULL, 0), -EINVAL);
+    assert_int_equal(fd_set_nonblocking(pair[1], true), 0);
+    assert_int_equal(channel_recv(pair[1], in, sizeof in, &fds), -EAGAIN);
+    close(pair[0]);
+    assert_int_equal(channel_recv(pair[1], in, sizeof in, &fds), 0);
+    assert_int_equal(channel_send(pair[1], "x", 1, NULL, 0), -EPIPE);
+    close(pair[1]);
+    close(null);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_launcher_request),
+        cmocka_unit_test(test_launcher_reply),
+        cmocka_unit_test(test_slot_request),
+        cmocka_unit_test(test_slot_reply),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_channel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
