@@ -159,6 +159,9 @@ struct store {
 
 /* Starts the next job when one can start. */
 void write_kick(struct store *store);
+/* Between the two, writes gather; write_release carries them out here and now, callbacks included. */
+void write_hold(struct store *store);
+void write_release(struct store *store);
 void read_kick(struct store *store);
 /* After every job: goes on with closing once nothing is left. */
 void store_settle(struct store *store);

@@ -120,12 +120,13 @@ static int recover(struct db *db, void (*each)(void *ctx, struct store_task *tas
 int store_recover(
     struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error)
 {
-    /* What `each` asks of the store may start at once in the pool: not on the connection that is in
-     * use here. */
+    /* Reads that `each` asks for may start at once in the pool: not on the connection that is in use here. */
     struct reader *reader = &store->readers[0];
     reader->busy = true;
+    write_hold(store);
     int r = recover(&reader->db, each, ctx, error);
     reader->busy = false;
+    write_release(store);
     read_kick(store);
     return r;
 }

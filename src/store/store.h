@@ -69,7 +69,8 @@ void store_close(struct store *store, void (*done)(void *ctx), void *ctx);
 
 /*
  * At start, before the loop runs: every task that is not in a final state, in order of admission, without its input data.
- * `each` takes the task over (store_task_done). Runs on the calling thread.
+ * `each` takes the task over (store_task_done). Runs on the calling thread, and so do the writes that `each` asks for: they
+ * are on disk, and have called back, when this returns.
  */
 int store_recover(
     struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error);

@@ -211,6 +211,16 @@ static void call_back(struct write *w)
     w->admit_cb(w->ctx, w->error ? NULL : w->existing, w->error);
 }
 
+static void call_all_back(struct list *done)
+{
+    list_for_each_safe (it, done) {
+        struct write *w = CONTAINER_OF(it, struct write, link);
+        list_remove(it);
+        call_back(w);
+        write_free(w);
+    }
+}
+
 static void write_job_done(uv_work_t *req, int status)
 {
     (void)status; /* only uv_cancel() makes it other than 0 */
@@ -223,21 +233,15 @@ static void write_job_done(uv_work_t *req, int status)
      * that. */
     write_kick(store);
     store->calling = true;
-    list_for_each_safe (it, &done) {
-        struct write *w = CONTAINER_OF(it, struct write, link);
-        list_remove(it);
-        call_back(w);
-        write_free(w);
-    }
+    call_all_back(&done);
     store->calling = false;
     write_kick(store);
     store_settle(store);
 }
 
-void write_kick(struct store *store)
+/* Moves the next job's worth of writes from the queue to the batch. */
+static void take_batch(struct store *store)
 {
-    if (store->writing || store->calling || list_empty(&store->writes))
-        return;
     size_t n = 0, bytes = 0;
     while (!list_empty(&store->writes) && n < STORE_WRITE_BATCH && bytes < STORE_WRITE_BYTES) {
         struct write *w = LIST_FIRST(&store->writes, struct write, link);
@@ -246,8 +250,33 @@ void write_kick(struct store *store)
         n++;
         bytes += payload_len(w);
     }
+}
+
+void write_kick(struct store *store)
+{
+    if (store->writing || store->calling || list_empty(&store->writes))
+        return;
+    take_batch(store);
     store->writing = true;
     (void)uv_queue_work(store->loop, &store->write_req, write_job, write_job_done); /* fails only without a job */
+}
+
+void write_hold(struct store *store)
+{
+    store->calling = true;
+}
+
+void write_release(struct store *store)
+{
+    while (!list_empty(&store->writes)) {
+        take_batch(store);
+        write_job(&store->write_req);
+        struct list done;
+        list_init(&done);
+        list_splice(&done, &store->batch);
+        call_all_back(&done);
+    }
+    store->calling = false;
 }
 
 static struct write *write_new(enum write_kind kind, uint64_t seq, void *ctx)

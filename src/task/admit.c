@@ -128,19 +128,26 @@ static void spec_digest(const struct tw_task_spec *spec, uint8_t out[STORE_DIGES
     crypto_generichash_final(&h, out, STORE_DIGEST_LEN);
 }
 
-/* 80 random bits in 16 characters that survive being read aloud (Crockford's base 32, lower case). */
+/*
+ * 20 characters that survive being read aloud (Crockford's base 32, lower case): 45 bits of milliseconds, so that ids sort
+ * by time and the database's index grows at its end, then 55 random bits.
+ */
 static char *make_id(void)
 {
     static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
-    uint8_t raw[16];
-    char *id = malloc(sizeof raw + 1);
+    enum { TIME_DIGITS = 9, DIGITS = 20 };
+    uint8_t raw[DIGITS];
+    char *id = malloc(DIGITS + 1);
     if (!id || getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw) {
         free(id);
         return NULL;
     }
-    for (size_t i = 0; i < sizeof raw; i++)
+    uint64_t ms = clock_wall_us() / 1000;
+    for (int i = TIME_DIGITS - 1; i >= 0; i--, ms >>= 5)
+        raw[i] = (uint8_t)(ms & 31);
+    for (size_t i = 0; i < DIGITS; i++)
         id[i] = digits[raw[i] & 31];
-    id[sizeof raw] = '\0';
+    id[DIGITS] = '\0';
     return id;
 }
 
