@@ -318,7 +318,9 @@ static int sweep_log(struct store *store, int dir_fd, const char *name, struct t
 {
     char number[NAME_LEN], *dot;
     uint64_t seq;
-    snprintf(number, sizeof number, "%s", name);
+    if (strlen(name) >= sizeof number)
+        return 0;
+    memcpy(number, name, strlen(name) + 1);
     dot = strchr(number, '.');
     if (!dot || strcmp(dot, ".log") != 0)
         return 0; /* not ours, not touched */

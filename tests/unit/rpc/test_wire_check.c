@@ -24,8 +24,8 @@ static void test_good_messages(void **state UNUSED)
     struct tw_error error;
     static const char *const good[] = {
         "",
-        "\x0a\x01"
-        "a",                                        /* task_id = "a" */
+        ("\x0a\x01"
+         "a"),                                      /* task_id = "a" */
         "\x1a\x02\xff\x01",                         /* bytes may be anything */
         "\x20\x80\x01",                             /* timeout_ms = 128 */
         "\x32\x06\x0a\x01k\x12\x01v",               /* env */
