@@ -99,6 +99,7 @@ static void on_rpc_drained(void *ctx)
     if (w->server) {
         rpc_server_free(STEAL(w->server));
         rpc_health_free(STEAL(w->health));
+        rpc_reflection_free(STEAL(w->reflection));
     }
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
@@ -321,9 +322,11 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 || rpc_health_set(worker->health, "", true) < 0 ||
-        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
+        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
+        rpc_reflection_new(worker->server, &worker->reflection, error) < 0) {
         rpc_server_free(STEAL(worker->server));
         rpc_health_free(STEAL(worker->health));
+        rpc_reflection_free(STEAL(worker->reflection));
         return -1;
     }
     worker->port = rpc_server_port(worker->server);

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "exec/sandbox.h"
 #include "rpc/health.h"
+#include "rpc/reflection.h"
 #include "rpc/server.h"
 #include "rpc/taskworker_service.h"
 #include "store/store.h"
@@ -32,6 +33,7 @@ struct tw_worker {
 
     struct rpc_server *server; /* NULL until tw_worker_listen, and after it has drained */
     struct rpc_health *health;
+    struct rpc_reflection *reflection;
     uint16_t port;
     struct taskworker_service service;
     const char *service_warnings[1];

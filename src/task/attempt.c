@@ -349,9 +349,13 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
 {
     struct attempt *a = ctx;
     struct tw_task_info *info = &a->task->record.info;
-    size_t kept = a->log ? store_log_append(a->log, stream, data, len) : 0;
-    info->log_size += kept;
-    info->log_truncated |= kept < len;
+    if (a->log) {
+        store_log_append(a->log, stream, data, len);
+        /* The log has the output of all attempts, also of those before a restart. */
+        info->log_size = store_log_size(a->log, &info->log_truncated);
+    } else if (len > 0) {
+        info->log_truncated = true;
+    }
     list_for_each_safe (it, &a->task->watches) {
         struct engine_watch *watch = CONTAINER_OF(it, struct engine_watch, link);
         watch->changed(watch, false);
@@ -400,6 +404,8 @@ static void prepare(struct attempt *a)
     };
     struct tw_error error;
     a->log = store_log_open(engine->options.store, record->seq, engine->options.max_log_size);
+    if (a->log)
+        record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
     a->run = rt->ops->start(rt, &spec, &run_events, a, &error);
     free(STEAL(record->spec.data)); /* a further attempt reads it back */
     if (!a->run) {
