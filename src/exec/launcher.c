@@ -42,9 +42,10 @@ static _Noreturn void child_exec(const struct launch *launch, int socket, int pr
         dup3(p, PROTOCOL_FD + 1, O_CLOEXEC) >= 0 && syscall(SYS_close_range, PROTOCOL_FD + 2, ~0u, 0) == 0) {
         sigprocmask(SIG_SETMASK, &none, NULL);
         execve(launch->program, (char *const *)argv, envp);
+        problem = PROTOCOL_FD + 1;
     }
     int saved = errno;
-    (void)!write(p >= 0 ? p : problem, &saved, sizeof saved);
+    (void)!write(problem, &saved, sizeof saved);
     _exit(127);
 }
 

@@ -26,8 +26,9 @@ struct rpc_client_options {
     size_t max_message;          /* of a response, bytes; 0: 110 MiB */
 };
 
-int rpc_client_new(uv_loop_t *loop, const struct rpc_client_options *options, struct rpc_client **ret, struct tw_error *error);
-/* Calls in flight end with CANCELLED first. Run the loop once more afterwards. NULL is allowed. */
+int rpc_client_new(
+    uv_loop_t *loop, const struct rpc_client_options *options, struct rpc_client **ret, struct tw_error *error);
+/* Calls in flight end with CANCELLED first. Run the loop once more afterwards. Not from on_message. NULL is allowed. */
 void rpc_client_free(struct rpc_client *client);
 
 /*

@@ -63,10 +63,12 @@ static void on_connect(uv_connect_t *req, int status)
     client_connect_done(client);
     client->backoff_us = 0;
     client->last_error = (struct tw_error){0};
-    if (conn_start(&cc->conn, session, false) < 0)
+    if (conn_start(&cc->conn, session, false) < 0) {
         conn_abort(&cc->conn, "out of memory");
-    else
+        back_off(client);
+    } else {
         client_send_waiting(cc);
+    }
 }
 
 static void on_connect_timeout(struct alarm *alarm)

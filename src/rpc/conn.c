@@ -37,6 +37,7 @@ enum {
     /* Frames that wait in a session whose peer takes nothing: answers to what it keeps asking for.
      */
     QUEUE_MAX = 20000,
+    FLUSH_ROUNDS = 16, /* buffers of one connection that are written in one round of the loop */
 };
 
 /* --- the hub --- */
@@ -187,7 +188,6 @@ static void on_written(uv_write_t *req, int status)
 /* Where bytes leave; TLS would encrypt here. Takes all of them, or fails. */
 static int write_out(struct conn *conn, const uint8_t *data, size_t len)
 {
-    conn->written += len;
     if (conn->sink) {
         conn->sink(conn, data, len);
         return 0;
@@ -231,10 +231,17 @@ static ssize_t collect(struct conn *conn, uint8_t *out)
     return (ssize_t)len;
 }
 
-/* Writes what the session has to say. False: the kernel takes no more, or the connection was aborted. */
+/*
+ * Writes what the session has to say. False: not all, because the kernel takes no more, or because the others must have
+ * their turn (then it goes on in the loop's next round), or because the connection was aborted.
+ */
 static bool write_all(struct conn *conn)
 {
-    while (!conn->writing) {
+    for (unsigned round = 0; !conn->writing; round++) {
+        if (round == FLUSH_ROUNDS) {
+            conn_wake(conn);
+            return false;
+        }
         ssize_t len = collect(conn, conn->hub->out);
         if (len == 0)
             return true;
@@ -264,7 +271,7 @@ static void say_goodbye(struct conn *conn)
 static void flush(struct conn *conn)
 {
     bool all = write_all(conn);
-    if (conn->state != CONN_OPEN)
+    if (conn->state != CONN_OPEN || (!all && !conn->writing))
         return;
     if (conn->fail)
         say_goodbye(conn);

@@ -36,36 +36,50 @@ struct rpc_method {
 };
 
 struct rpc_server_options {
-    const char *host; /* numeric address or name; "" and NULL: 127.0.0.1 */
-    uint16_t port;    /* 0: any free one, see rpc_server_port() */
-    size_t max_message;       /* default for methods, bytes; 0: 4 MiB */
-    size_t max_inflight;      /* bytes of request messages held for all calls together; 0: 512 MiB */
-    unsigned max_connections; /* 0: 4096 */
-    unsigned max_streams;     /* per connection; 0: 1000 */
-    size_t max_header_list;   /* bytes; 0: 16 KiB */
+    const char *host;              /* numeric address or name; "" and NULL: 127.0.0.1 */
+    uint16_t port;                 /* 0: any free one, see rpc_server_port() */
+    size_t max_message;            /* default for methods, bytes; 0: 4 MiB */
+    size_t max_inflight;           /* bytes of request messages held for all calls together; 0: 512 MiB */
+    unsigned max_connections;      /* 0: 4096 */
+    unsigned max_streams;          /* per connection; 0: 1000 */
+    size_t max_header_list;        /* bytes; 0: 16 KiB */
     uint64_t keepalive_us;         /* ping after this much silence; 0: 30 s */
     uint64_t keepalive_timeout_us; /* close without an answer after; 0: 20 s */
-    uint64_t idle_request_us; /* close a connection that has begun a request or a frame and sends nothing for this long,
-                                 or has never completed its preface; 0: 60 s */
+    /*
+     * 0: 60 s. Closes a connection whose preface, frame or header block was begun and is not complete after this long. Ends
+     * a call (DEADLINE_EXCEEDED) whose request, or message of a request stream, is not complete after this long and one
+     * second more for each KiB that came. Resets a call that was answered and of whose answer the client has fetched
+     * nothing for this long. A connection or a call on which nothing needs to happen stays open.
+     */
+    uint64_t idle_request_us;
 };
 
-/* Binds and listens at once (so that a taken port is an error here), serves as soon as the loop runs. */
-int rpc_server_new(uv_loop_t *loop, const struct rpc_server_options *options, struct rpc_server **ret, struct tw_error *error);
+/*
+ * SIGPIPE is set to be ignored in the process if it was at its default (libuv writes without MSG_NOSIGNAL). A name as host
+ * is resolved at once, which may take time.
+ *
+ * Binds and listens at once (so that a taken port is an error here), serves as soon as the loop runs.
+ */
+int rpc_server_new(
+    uv_loop_t *loop, const struct rpc_server_options *options, struct rpc_server **ret, struct tw_error *error);
 uint16_t rpc_server_port(const struct rpc_server *server);
 /* ctx goes to the method's handlers. The table ends with name == NULL. Returns 0, -EEXIST or -ENOMEM. */
 int rpc_server_add_methods(struct rpc_server *server, const struct rpc_method *methods, void *ctx);
 
 /*
  * Draining: accepts no new connection, sends GOAWAY twice on those there are, lets calls in flight finish, closes each
- * connection as it empties, and calls `done` when the last has gone (or after `grace_us`, when it cuts off the rest).
+ * connection as it empties, and calls `done` (never from within) when the last has gone. After `grace_us` the calls that
+ * are left end with UNAVAILABLE and their connections are closed. Called again it can only shorten the time; `done` and
+ * `ctx` are those of the first call. Health's watchers hold a drain up: rpc_health_shutdown() first.
  */
 void rpc_server_drain(struct rpc_server *server, uint64_t grace_us, void (*done)(void *ctx), void *ctx);
-/* Frees the server with whatever is still open; calls in flight get their on_done first. Run the loop once more after. */
+/* Frees the server with whatever is still open; calls in flight get their on_done first. Run the loop once more after.
+   Not from within a handler. A drain's `done` is not called any more. NULL is allowed. */
 void rpc_server_free(struct rpc_server *server);
 
 struct rpc_server_stats {
     unsigned connections;
-    unsigned calls;       /* in flight */
+    unsigned calls; /* in flight */
     size_t inflight_bytes;
     uint64_t calls_total;
 };
@@ -73,14 +87,18 @@ void rpc_server_get_stats(const struct rpc_server *server, struct rpc_server_sta
 
 /* --- inside a call --- */
 
-/* on_done is called once, in every case; set it (with its ctx) before answering. */
+/*
+ * on_done is called once, in every case; set it (with its ctx) before answering. Of a call that was answered it comes when
+ * the last byte has been handed to the kernel or the stream is gone, never from within rpc_call_finish.
+ */
 void rpc_call_set_on_done(struct rpc_call *call, void (*on_done)(struct rpc_call *call, void *ctx), void *ctx);
 /* Called when what is queued to the client has fallen below the low-water mark again after rpc_call_send returned false. */
 void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_call *call, void *ctx), void *ctx);
 
 /*
  * Queues one response message. Returns true while there is room for more; false: it is queued all the same, but stop
- * until on_drain (256 KiB wait already). Out of memory ends the call with RESOURCE_EXHAUSTED, seen by on_done.
+ * until on_drain (256 KiB wait already). After the call's end nothing is queued: false. Out of memory, or more than
+ * max_inflight bytes waiting in all calls together, ends the call with RESOURCE_EXHAUSTED, seen by on_done.
  */
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 

@@ -107,7 +107,8 @@ struct rpc_call {
     bool choked : 1; /* rpc_call_send has returned false */
 
     struct message_reader in;
-    struct buf held;    /* request bytes that wait until the client reads its answers */
+    struct buf held; /* request bytes that wait until the client reads its answers, from held_pos on */
+    size_t held_pos;
     struct buf headers; /* name NUL value NUL ... */
     size_t headers_charged, header_list;
     struct buf out;
@@ -126,20 +127,45 @@ struct rpc_call {
     struct rpc_call *next_free;
 };
 
+static inline size_t call_queued(const struct rpc_call *call)
+{
+    return call->out.len - call->out_pos;
+}
+
+static inline size_t call_held(const struct rpc_call *call)
+{
+    return call->held.len - call->held_pos;
+}
+
+/* A header of constants, which nghttp2 need not copy. */
+#define STATIC_NV(n, v)                                                                                  \
+    {                                                                                                    \
+        .name = (uint8_t *)(uintptr_t)(n), .value = (uint8_t *)(uintptr_t)(v), .namelen = sizeof(n) - 1, \
+        .valuelen = sizeof(v) - 1, .flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE \
+    }
+
 /* session.c */
 int session_callbacks_new(nghttp2_session_callbacks **ret, nghttp2_option **ret_option);
 nghttp2_session *session_new(struct server_conn *conn);
 
 /* call.c */
 struct rpc_call *call_new(struct server_conn *conn, int32_t id);
+/* Ends it without another word: on_done, and back to the pool. */
+void call_end(struct rpc_call *call);
+/* To be called when anything changes that a time-out hangs on. */
+void call_set_alarm(struct rpc_call *call);
+/* The request's memory is not needed any more. */
+void call_drop_request(struct rpc_call *call);
+/* An answer in plain HTTP to what is not gRPC at all. */
+void call_refuse_http(struct rpc_call *call, const nghttp2_nv *nv, size_t count);
+void call_pool_trim(struct rpc_server *server);
+
+/* request.c */
 void call_headers_complete(struct rpc_call *call);
 void call_data(struct rpc_call *call, const uint8_t *data, size_t len);
 void call_half_close(struct rpc_call *call);
-/* Ends it without another word: on_done, and back to the pool. */
-void call_end(struct rpc_call *call);
 /* Runs on_drain of the calls whose queues have drained. */
 void calls_run_drained(struct rpc_server *server);
-void call_pool_trim(struct rpc_server *server);
 
 /* server.c */
 void server_conn_final_goaway(struct server_conn *conn);
