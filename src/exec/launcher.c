@@ -53,7 +53,7 @@ static _Noreturn void child_exec(const struct launch *launch, int socket, int pr
 static int shake_hands(struct launcher *l, struct tw_error *error)
 {
     uint64_t deadline = clock_monotonic_us() + HELLO_DEADLINE_MS * UINT64_C(1000);
-    struct launcher_reply hello;
+    struct launcher_reply hello = {0};
     int none = -1, r = launcher_request(l, LAUNCHER_HELLO, 0);
     while (r == 0) {
         r = launcher_receive(l, &hello, &none);
