@@ -103,15 +103,7 @@ static void free_server(struct tw_worker *w)
 static void on_rpc_drained(void *ctx)
 {
     struct tw_worker *w = ctx;
-<<<<<<< HEAD
-    if (w->server) {
-        rpc_server_free(STEAL(w->server));
-        rpc_health_free(STEAL(w->health));
-        rpc_reflection_free(STEAL(w->reflection));
-    }
-=======
     free_server(w);
->>>>>>> main
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
@@ -150,6 +142,10 @@ static void on_broken(void *ctx, const struct tw_error *error)
 static void on_wake(uv_async_t *async)
 {
     struct tw_worker *w = async->data;
+    if (!w->started) {
+        w->started = true;
+        engine_start(w->engine);
+    }
     worker_run_calls(w);
     int how = atomic_load(&w->asked);
     if (how)
@@ -200,7 +196,6 @@ static int build(
     struct store_options store_options = {.path = o->storage_path};
     if (!launcher && tw_launcher_start(NULL, &launcher, error) < 0)
         return -1;
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): tw_launcher_start() set it, or failed */
     const char *warning = launcher_warning(launcher->launcher);
     if (warning)
         w->warning = strdup(warning);
@@ -213,10 +208,7 @@ static int build(
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
     struct engine_options engine_options = engine_options_from(w, o);
-    if (engine_new(&engine_options, &w->engine, error) < 0)
-        return -1;
-    engine_start(w->engine);
-    return 0;
+    return engine_new(&engine_options, &w->engine, error);
 }
 
 static int worker_init(struct tw_worker *w, const struct tw_worker_options *options, struct tw_error *error)
@@ -262,6 +254,7 @@ int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **re
         tw_worker_free(w);
         return -1;
     }
+    uv_async_send(&w->wake); /* no task starts before the loop runs: the program may yet fail to listen */
     *ret = w;
     return 0;
 }
@@ -332,20 +325,11 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
         .n_warnings = worker->warning ? 1 : 0,
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
-<<<<<<< HEAD
-        rpc_health_new(worker->server, &worker->health, error) < 0 || rpc_health_set(worker->health, "", true) < 0 ||
-        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
-        rpc_reflection_new(worker->server, &worker->reflection, error) < 0) {
-        rpc_server_free(STEAL(worker->server));
-        rpc_health_free(STEAL(worker->health));
-        rpc_reflection_free(STEAL(worker->reflection));
-=======
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
         free_server(worker);
->>>>>>> main
         return -1;
     }
     worker->port = rpc_server_port(worker->server);

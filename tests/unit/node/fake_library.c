@@ -155,9 +155,3 @@ void tw_log_set_level(enum tw_log_level level)
 {
     event("log level %d\n", (int)level);
 }
-
-const char *tw_worker_failure(const struct tw_worker *worker)
-{
-    (void)worker;
-    return fake_library.breaks_down ? "it fell asleep" : NULL;
-}
