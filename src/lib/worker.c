@@ -103,15 +103,7 @@ static void free_server(struct tw_worker *w)
 static void on_rpc_drained(void *ctx)
 {
     struct tw_worker *w = ctx;
-<<<<<<< HEAD
-    if (w->server) {
-        rpc_server_free(STEAL(w->server));
-        rpc_health_free(STEAL(w->health));
-        rpc_reflection_free(STEAL(w->reflection));
-    }
-=======
     free_server(w);
->>>>>>> main
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
@@ -332,20 +324,11 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
         .n_warnings = worker->warning ? 1 : 0,
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
-<<<<<<< HEAD
-        rpc_health_new(worker->server, &worker->health, error) < 0 || rpc_health_set(worker->health, "", true) < 0 ||
-        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
-        rpc_reflection_new(worker->server, &worker->reflection, error) < 0) {
-        rpc_server_free(STEAL(worker->server));
-        rpc_health_free(STEAL(worker->health));
-        rpc_reflection_free(STEAL(worker->reflection));
-=======
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
         free_server(worker);
->>>>>>> main
         return -1;
     }
     worker->port = rpc_server_port(worker->server);

@@ -340,8 +340,6 @@ void call_refuse_http(struct rpc_call *call, const nghttp2_nv *nv, size_t count)
 }
 
 /* --- what handlers ask --- */
-<<<<<<< HEAD
-=======
 
 void rpc_call_set_on_done(struct rpc_call *call, void (*on_done)(struct rpc_call *call, void *ctx), void *ctx)
 {
@@ -384,4 +382,3 @@ const char *rpc_call_method(const struct rpc_call *call)
 {
     return call->entry ? call->entry->method->name : "";
 }
->>>>>>> main
