@@ -194,7 +194,7 @@ static int build(
 {
     unsigned slots = o->max_concurrent_tasks ? o->max_concurrent_tasks : DEFAULT_CONCURRENT;
     struct store_options store_options = {.path = o->storage_path};
-    if (!launcher && tw_launcher_start(NULL, &launcher, error) < 0)
+    if (!launcher && (tw_launcher_start(NULL, &launcher, error) < 0 || !launcher))
         return -1;
     const char *warning = launcher_warning(launcher->launcher);
     if (warning)

@@ -129,8 +129,8 @@ static void test_json(void **state)
     static const char *const bad[] = {"", " ", "nul", "nulll", "True", "01", "1.", ".5", "+1", "1e", "-", "NaN",
         "Infinity", "[", "]", "[1,]", "[,1]", "[1 2]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}",
         "[1}", "{\"a\":1]", "\"", "\"\\x\"", "\"\\u12g4\"", "\"\t\"", "1 1", "null,", "'a'",
-        "\xef\xbb\xbf"
-        "1",
+        ("\xef\xbb\xbf"
+         "1"),
         "{\"a\":1,2}"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         if (!json_is_valid(good[i], strlen(good[i])))
