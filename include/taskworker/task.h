@@ -18,13 +18,13 @@ extern "C" {
 #endif
 
 /* Where a task is. The last three are final: a task that reached one of them never changes again. */
-#define TW_TASK_STATES(X)                                                                          \
-    X(QUEUED, 1)    /* accepted and durable, waiting for a slot */                                 \
-    X(ALLOCATED, 2) /* a slot is set aside */                                                      \
-    X(PREPARING, 3) /* its input is loaded, its sandbox is made */                                 \
-    X(RUNNING, 4)   /* its process exists */                                                       \
-    X(COMPLETED, 5) /* ended well */                                                               \
-    X(FAILED, 6)    /* ended badly; the reason says how */                                         \
+#define TW_TASK_STATES(X)                                          \
+    X(QUEUED, 1)    /* accepted and durable, waiting for a slot */ \
+    X(ALLOCATED, 2) /* a slot is set aside */                      \
+    X(PREPARING, 3) /* its input is loaded, its sandbox is made */ \
+    X(RUNNING, 4)   /* its process exists */                       \
+    X(COMPLETED, 5) /* ended well */                               \
+    X(FAILED, 6)    /* ended badly; the reason says how */         \
     X(STOPPED, 7)   /* ended on request */
 
 enum tw_task_state {
@@ -36,24 +36,24 @@ enum tw_task_state {
 };
 
 /* How a task ended, apart from where it is. The numbers are stored and sent: never reuse one. */
-#define TW_REASONS(X)                                                                              \
-    X(NONE, 0, "none")                                                                             \
-    X(EXIT_CODE, 1, "exit_code")             /* ended by itself with a code other than 0 */        \
-    X(SIGNAL, 2, "signal")                   /* killed by a signal that the node did not send */   \
-    X(TIMEOUT_QUEUE, 3, "timeout_queue")     /* waited too long for a slot */                      \
-    X(TIMEOUT_WALL, 4, "timeout_wall")       /* ran longer than its time-out */                    \
-    X(TIMEOUT_CPU, 5, "timeout_cpu")         /* used more CPU time than allowed */                 \
-    X(OOM, 6, "oom")                         /* used more memory than allowed */                   \
-    X(OUTPUT_LIMIT, 7, "output_limit")       /* result larger than the node keeps */               \
-    X(DISK_LIMIT, 8, "disk_limit")           /* wrote more than allowed */                         \
-    X(PIDS_LIMIT, 9, "pids_limit")           /* more processes than allowed */                     \
-    X(STOPPED_BY_USER, 10, "stopped_by_user")                                                      \
-    X(SHUTDOWN, 11, "shutdown")              /* the node was told to stop its tasks and leave */   \
-    X(LOST, 12, "lost")                      /* the node died or lost the sandbox under the task */\
-    X(BAD_INPUT, 13, "bad_input")            /* the input cannot be run (not Python, no UTF-8) */  \
-    X(IMAGE_ERROR, 14, "image_error")        /* the container image cannot be had */               \
-    X(SANDBOX_ERROR, 15, "sandbox_error")    /* the node could not make the sandbox */             \
-    X(STORAGE_ERROR, 16, "storage_error")    /* the node could not keep the result */
+#define TW_REASONS(X)                                                                            \
+    X(NONE, 0, "none")                                                                           \
+    X(EXIT_CODE, 1, "exit_code")         /* ended by itself with a code other than 0 */          \
+    X(SIGNAL, 2, "signal")               /* killed by a signal that the node did not send */     \
+    X(TIMEOUT_QUEUE, 3, "timeout_queue") /* waited too long for a slot */                        \
+    X(TIMEOUT_WALL, 4, "timeout_wall")   /* ran longer than its time-out */                      \
+    X(TIMEOUT_CPU, 5, "timeout_cpu")     /* used more CPU time than allowed */                   \
+    X(OOM, 6, "oom")                     /* used more memory than allowed */                     \
+    X(OUTPUT_LIMIT, 7, "output_limit")   /* result larger than the node keeps */                 \
+    X(DISK_LIMIT, 8, "disk_limit")       /* wrote more than allowed */                           \
+    X(PIDS_LIMIT, 9, "pids_limit")       /* more processes than allowed */                       \
+    X(STOPPED_BY_USER, 10, "stopped_by_user")                                                    \
+    X(SHUTDOWN, 11, "shutdown")           /* the node was told to stop its tasks and leave */    \
+    X(LOST, 12, "lost")                   /* the node died or lost the sandbox under the task */ \
+    X(BAD_INPUT, 13, "bad_input")         /* the input cannot be run (not Python, no UTF-8) */   \
+    X(IMAGE_ERROR, 14, "image_error")     /* the container image cannot be had */                \
+    X(SANDBOX_ERROR, 15, "sandbox_error") /* the node could not make the sandbox */              \
+    X(STORAGE_ERROR, 16, "storage_error") /* the node could not keep the result */
 
 enum tw_reason {
 #define X(name, number, text) TW_REASON_##name = number,

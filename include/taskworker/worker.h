@@ -31,16 +31,17 @@ struct tw_launcher_options {
     uint32_t slot_uid_base;  /* root: two host uids per slot from here; 0: 1900000000 */
     const char *python;      /* NULL: /usr/bin/python3 */
 };
-TW_PUBLIC int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);
+TW_PUBLIC int tw_launcher_start(
+    const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);
 /* Only for a launcher that was not given to a worker. NULL is allowed. */
 TW_PUBLIC void tw_launcher_free(struct tw_launcher *launcher);
 
 struct tw_worker_options {
-    size_t size;                  /* sizeof(struct tw_worker_options) */
-    struct uv_loop_s *loop;       /* NULL: the worker makes its own, for tw_worker_run() */
-    struct tw_launcher *launcher; /* taken over, whatever comes of the call; NULL: the worker starts one */
-    const char *node_id;          /* shown to clients; NULL: "worker" */
-    const char *storage_path;     /* the folder for everything that must survive; required */
+    size_t size;                   /* sizeof(struct tw_worker_options) */
+    struct uv_loop_s *loop;        /* NULL: the worker makes its own, for tw_worker_run() */
+    struct tw_launcher *launcher;  /* taken over, whatever comes of the call; NULL: the worker starts one */
+    const char *node_id;           /* shown to clients; NULL: "worker" */
+    const char *storage_path;      /* the folder for everything that must survive; required */
     uint32_t max_concurrent_tasks; /* 0: 4 */
     uint32_t max_queued_tasks;     /* accepted and not started; 0: 10000 */
     uint64_t default_timeout_us;   /* of a task that names none; 0: 300 s */
@@ -82,7 +83,8 @@ TW_PUBLIC void tw_worker_reload(struct tw_worker *worker, const struct tw_worker
  * Hands a task in, from any thread but the loop's; returns when it is on disk. `ret_id` gets its id (free() it), may be
  * NULL. Errors as ExecuteTask in proto/taskworker.proto. [any thread]
  */
-TW_PUBLIC int tw_worker_submit(struct tw_worker *worker, const struct tw_task_spec *spec, char **ret_id, struct tw_error *error);
+TW_PUBLIC int tw_worker_submit(
+    struct tw_worker *worker, const struct tw_task_spec *spec, char **ret_id, struct tw_error *error);
 
 /*
  * Waits until the task has ended, at most timeout_us (0: for ever; DEADLINE_EXCEEDED after). Fills *ret (release it with

@@ -192,8 +192,10 @@ int json_set_bytes(json_t *object, const char *key, const void *data, size_t len
         return json_object_set_new(object, key, json_stringn(len ? data : "", len));
     char name[64];
     snprintf(name, sizeof name, "%s_base64", key);
-    CLEANUP_FREE char *text = base64(data, len);
-    return json_object_set_new(object, name, text ? json_string(text) : NULL);
+    char *text = base64(data, len);
+    json_t *value = text ? json_string(text) : NULL;
+    free(text);
+    return json_object_set_new(object, name, value);
 }
 
 static json_t *json_usage(const Taskworker__Usage *u)

@@ -13,7 +13,8 @@ enum { CELL_MAX = 200 };
 
 void table_init(struct table *t, size_t n_columns)
 {
-    *t = (struct table){.n_columns = MIN(n_columns, (size_t)TABLE_COLUMNS_MAX)};
+    n_columns = MIN(n_columns, (size_t)TABLE_COLUMNS_MAX);
+    *t = (struct table){.n_columns = n_columns};
 }
 
 static int grow(struct table *t)

@@ -90,8 +90,9 @@ static size_t take_page(struct cli *cli, struct table *table, const Taskworker__
 static int list_tasks(struct cli *cli, struct query *q, struct table *table, bool *ret_more)
 {
     Taskworker__ListTasksRequest request = TASKWORKER__LIST_TASKS_REQUEST__INIT;
-    CLEANUP_FREE char *token = NULL;
+    char *token = NULL;
     uint64_t done = 0;
+    int code;
     request.states = q->list;
     request.n_states = q->n_list;
     if (q->type)
@@ -99,16 +100,17 @@ static int list_tasks(struct cli *cli, struct query *q, struct table *table, boo
     do {
         CLEANUP_MESSAGE Taskworker__ListTasksResponse *page = NULL;
         request.page_size = (uint32_t)MIN(q->limit - done, (uint64_t)PAGE);
-        int code = cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
+        code = cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
         if (code)
-            return code;
+            break;
         done += take_page(cli, table, page, q->limit - done);
         free(token);
         token = *page->next_page_token ? strdup(page->next_page_token) : NULL;
         request.page_token = token;
     } while (token && done < q->limit && !ferror(stdout));
     *ret_more = token;
-    return 0;
+    free(token);
+    return code;
 }
 
 static int ps(struct cli *cli, struct query *q)

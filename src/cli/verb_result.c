@@ -20,6 +20,7 @@ static void print_result(struct cli *cli, const Taskworker__GetResultResponse *r
     (void)output_stream_flush(&s);
     if (s.safe && s.mid_line)
         putchar('\n'); /* so that the prompt begins a line */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
     if (t->state == TASKWORKER__TASK__STATE__COMPLETED)
         return;
     if (*t->error)
@@ -67,7 +68,7 @@ int verb_result(struct cli *cli, int argc, char **argv)
         code = cli_call(cli, "GetResult", &request.base, &taskworker__get_result_response__descriptor, 0, &response);
         if (!code && !response->task)
             code = cli_bad_reply(cli, "GetResult");
-        if (!code) {
+        else if (!code) {
             if (cli->json)
                 print_json(response);
             else

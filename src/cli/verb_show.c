@@ -30,6 +30,7 @@ static void print_usage(const Taskworker__Task *t)
 static void print_task(const struct cli *cli, const Taskworker__Task *t)
 {
     char reason[32], text[32];
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
     print_field("id", t->task_id);
     print_field("type", t->task_type);
     if (*t->owner)
@@ -89,7 +90,7 @@ int verb_show(struct cli *cli, int argc, char **argv)
         code = cli_call(cli, "GetTask", &request.base, &taskworker__get_task_response__descriptor, 0, &response);
         if (!code && !response->task)
             code = cli_bad_reply(cli, "GetTask");
-        if (!code && cli->json)
+        else if (!code && cli->json)
             output_json(stdout, json_task(response->task));
         else if (!code)
             print_task(cli, response->task);

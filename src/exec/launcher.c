@@ -46,9 +46,10 @@ static _Noreturn void child_exec(const struct launch *launch, int socket, int pr
         dup3(p, PROTOCOL_FD + 1, O_CLOEXEC) >= 0 && syscall(SYS_close_range, PROTOCOL_FD + 2, ~0u, 0) == 0) {
         sigprocmask(SIG_SETMASK, &none, NULL);
         execve(launch->program, (char *const *)argv, envp);
+        problem = PROTOCOL_FD + 1;
     }
     int saved = errno;
-    (void)!write(p >= 0 ? p : problem, &saved, sizeof saved);
+    (void)!write(problem, &saved, sizeof saved);
     _exit(127);
 }
 
@@ -56,7 +57,7 @@ static _Noreturn void child_exec(const struct launch *launch, int socket, int pr
 static int shake_hands(struct launcher *l, struct tw_error *error)
 {
     uint64_t deadline = clock_monotonic_us() + HELLO_DEADLINE_MS * UINT64_C(1000);
-    struct launcher_reply hello;
+    struct launcher_reply hello = {0};
     int none = -1, r = launcher_request(l, LAUNCHER_HELLO, 0);
     while (r == 0) {
         r = launcher_receive(l, &hello, &none);

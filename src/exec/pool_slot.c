@@ -52,8 +52,9 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     if (slot->state != SLOT_IS_BOOTING && slot->state != SLOT_IS_IDLE && slot->state != SLOT_IS_BUSY)
         return;
     slot->state = SLOT_IS_BROKEN;
+    slot->sandbox->pump_again = true; /* it may be the pump that found out */
     disconnect(slot);
-    if (booting) {
+    if (booting && !slot->sandbox->launcher_dead) {
         if (why)
             error_set(&slot->sandbox->problem, TW_UNAVAILABLE, "cannot make a sandbox: %s", why);
         boot_failed(slot);
@@ -213,6 +214,8 @@ void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
         slot->run = run;
         run->slot = slot;
         run_move(run, RUN_IS_PREPARING);
+        fd_close(&run->plan_fd); /* the slot has its own; a large source shall not lie here as long as the task runs */
+        fd_close(&run->source_fd);
         uv_timer_start(slot->deadline, on_deadline, READY_DEADLINE_MS, 0);
         r = run_attach_pipes(run, read_ends);
         if (r < 0)

@@ -34,6 +34,7 @@ bool launcher_privileged(const struct launcher *launcher);
 const char *launcher_warning(const struct launcher *launcher);
 
 /* Takes the launcher over. `slots` of them are made in the background at once. */
-int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, struct runtime **ret, struct tw_error *error);
+int sandbox_new(
+    uv_loop_t *loop, struct launcher *launcher, unsigned slots, struct runtime **ret, struct tw_error *error);
 
 #endif

@@ -142,6 +142,10 @@ static void on_broken(void *ctx, const struct tw_error *error)
 static void on_wake(uv_async_t *async)
 {
     struct tw_worker *w = async->data;
+    if (!w->started) {
+        w->started = true;
+        engine_start(w->engine);
+    }
     worker_run_calls(w);
     int how = atomic_load(&w->asked);
     if (how)
@@ -190,7 +194,7 @@ static int build(
 {
     unsigned slots = o->max_concurrent_tasks ? o->max_concurrent_tasks : DEFAULT_CONCURRENT;
     struct store_options store_options = {.path = o->storage_path};
-    if (!launcher && tw_launcher_start(NULL, &launcher, error) < 0)
+    if (!launcher && (tw_launcher_start(NULL, &launcher, error) < 0 || !launcher))
         return -1;
     const char *warning = launcher_warning(launcher->launcher);
     if (warning)
@@ -204,10 +208,7 @@ static int build(
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
     struct engine_options engine_options = engine_options_from(w, o);
-    if (engine_new(&engine_options, &w->engine, error) < 0)
-        return -1;
-    engine_start(w->engine);
-    return 0;
+    return engine_new(&engine_options, &w->engine, error);
 }
 
 static int worker_init(struct tw_worker *w, const struct tw_worker_options *options, struct tw_error *error)
@@ -253,6 +254,7 @@ int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **re
         tw_worker_free(w);
         return -1;
     }
+    uv_async_send(&w->wake); /* no task starts before the loop runs: the program may yet fail to listen */
     *ret = w;
     return 0;
 }

@@ -41,7 +41,7 @@ struct tw_worker {
     uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
     atomic_int asked;  /* enum tw_shutdown, 0: none */
     int shutting_down; /* what was begun of it, loop thread */
-    bool stopped;
+    bool started, stopped;
     struct tw_error failure; /* why it stopped by itself; code TW_OK: it did not */
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx;

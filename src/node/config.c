@@ -347,42 +347,54 @@ static char *default_libexec(const struct loader *l)
     return strdup(l->input->libexec_dir ? l->input->libexec_dir : "");
 }
 
-static void fill_default(struct loader *l, enum setting_id id)
+/* The defaults that have to be worked out; *ret stays NULL where there is none. 0, or -ENOMEM. */
+static int make_default(const struct loader *l, enum setting_id id, char **ret)
 {
-    struct config *c = l->config;
-    bool dev = config_number(c, SETTING_DEV);
-    CLEANUP_FREE char *made = NULL;
-    const char *text = setting_get(id)->fallback;
-    enum setting_origin origin = ORIGIN_DEFAULT;
+    const char *fallback = setting_get(id)->fallback;
     switch (id) {
     case SETTING_NODE_ID:
-        text = made = default_node_id(c);
+        *ret = default_node_id(l->config);
         break;
     case SETTING_STORAGE_PATH:
-        if (dev)
-            origin = ORIGIN_DEV; /* no text: a folder is made at start */
-        else
-            text = made = default_storage(l);
+        if (config_number(l->config, SETTING_DEV))
+            return 0; /* a folder is made at start */
+        *ret = default_storage(l);
         break;
     case SETTING_LIBEXEC_DIR:
-        text = made = default_libexec(l);
+        *ret = default_libexec(l);
         break;
     case SETTING_WORKER_USER:
-        if (l->input->root)
-            text = made = privileges_default_user();
-        if (text && !strcmp(text, "0"))
-            text = NULL; /* a user namespace with root alone: there is nobody else to become */
+        if (!l->input->root)
+            return 0;
+        *ret = privileges_default_user();
         break;
     default:
+        if (!fallback)
+            return 0;
+        *ret = strdup(fallback);
         break;
     }
+    return *ret ? 0 : -ENOMEM;
+}
+
+static void fill_default(struct loader *l, enum setting_id id)
+{
+    char *text = NULL;
     uint64_t number = 0;
-    if (text && setting_parse(id, text, &number) < 0) {
-        config_complain(
-            l->errors, "the default of %s cannot be used here (\"%.100s\"); set it", setting_get(id)->key, text);
+    if (make_default(l, id, &text) < 0) {
+        out_of_memory(l);
         return;
     }
-    set_value(l, id, text, number, origin, strdup(origin == ORIGIN_DEV ? "default with --dev" : "default"));
+    /* A user namespace with root alone: there is nobody else to become. */
+    bool nobody = id == SETTING_WORKER_USER && text && !strcmp(text, "0");
+    bool dev = id == SETTING_STORAGE_PATH && !text;
+    if (text && !nobody && setting_parse(id, text, &number) < 0)
+        config_complain(
+            l->errors, "the default of %s cannot be used here (\"%.100s\"); set it", setting_get(id)->key, text);
+    else
+        set_value(l, id, nobody ? NULL : text, number, dev ? ORIGIN_DEV : ORIGIN_DEFAULT,
+            strdup(dev ? "default with --dev" : "default"));
+    free(text);
 }
 
 /* --- rules between settings --- */

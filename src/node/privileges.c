@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,6 +20,35 @@
 #define DEFAULT_ACCOUNT "hivemind"
 enum { DEFAULT_UID = 1899999999 };
 
+/* An entry of the account database. */
+struct account {
+    struct passwd entry;
+    char text[4096]; /* what its strings point into */
+};
+
+/* By name, or by uid for NULL. 0, -ENOENT or -errno. */
+static int account_find(const char *name, uid_t uid, struct account *ret)
+{
+    struct passwd *found = NULL;
+    int r = name ? getpwnam_r(name, &ret->entry, ret->text, sizeof ret->text, &found)
+                 : getpwuid_r(uid, &ret->entry, ret->text, sizeof ret->text, &found);
+    /* Not there: some systems say so by an error. */
+    if (found)
+        return 0;
+    return r == 0 || r == ENOENT || r == ESRCH ? -ENOENT : -r;
+}
+
+/* The next number of a line of numbers and spaces; false at its end. */
+static bool next_number(char **line, uint64_t *ret)
+{
+    char *word;
+    while ((word = strsep(line, " "))) {
+        if (*word)
+            return parse_u64(word, 0, UINT64_MAX, ret) == 0;
+    }
+    return false;
+}
+
 /* The highest user id that this user namespace maps, or `wanted` if it maps that. */
 static uint64_t nearest_mapped_uid(uint64_t wanted)
 {
@@ -26,39 +56,42 @@ static uint64_t nearest_mapped_uid(uint64_t wanted)
     uint64_t highest = 0;
     if (file_read("/proc/self/uid_map", 65536, &map, NULL) < 0)
         return wanted;
-    for (const char *line = map; *line;) {
-        unsigned long long inside = 0, outside = 0, count = 0;
-        if (sscanf(line, "%llu %llu %llu", &inside, &outside, &count) == 3 && count > 0) {
-            if (wanted >= inside && wanted - inside < count)
-                return wanted;
-            highest = MAX(highest, (uint64_t)(inside + count - 1));
-        }
-        const char *newline = strchr(line, '\n');
-        if (!newline)
-            break;
-        line = newline + 1;
+    for (char *rest = map, *line; (line = strsep(&rest, "\n"));) {
+        uint64_t inside, outside, count;
+        if (!next_number(&line, &inside) || !next_number(&line, &outside) || !next_number(&line, &count) || count == 0)
+            continue;
+        if (wanted >= inside && wanted - inside < count)
+            return wanted;
+        highest = MAX(highest, inside + count - 1);
     }
     return highest;
 }
 
 char *privileges_default_user(void)
 {
+    struct account account;
     char *text = NULL;
-    if (getpwnam(DEFAULT_ACCOUNT))
+    if (account_find(DEFAULT_ACCOUNT, 0, &account) == 0)
         return strdup(DEFAULT_ACCOUNT);
     return asprintf(&text, "%llu", (unsigned long long)nearest_mapped_uid(DEFAULT_UID)) < 0 ? NULL : text;
 }
 
 int privileges_uid_of(const char *user, uint64_t *ret)
 {
+    struct account account;
     if (parse_u64(user, 0, UINT32_MAX - 1, ret) == 0)
         return 0;
-    errno = 0;
-    const struct passwd *account = getpwnam(user);
-    if (!account)
-        return errno ? -errno : -ENOENT;
-    *ret = account->pw_uid;
-    return 0;
+    int r = account_find(user, 0, &account);
+    if (r == 0)
+        *ret = account.entry.pw_uid;
+    return r;
+}
+
+const char *privileges_name_of(uid_t uid, char out[64])
+{
+    struct account account;
+    snprintf(out, 64, "%s", account_find(NULL, uid, &account) == 0 ? account.entry.pw_name : "somebody");
+    return out;
 }
 
 int privileges_resolve(const char *user, struct identity *ret, struct tw_error *error)
@@ -71,11 +104,12 @@ int privileges_resolve(const char *user, struct identity *ret, struct tw_error *
             user, user);
     if (r < 0)
         return error_set_errno(error, r, "cannot look up the user \"%s\"", user);
-    const struct passwd *account = getpwuid((uid_t)uid);
-    if (uid == 0 || (account && account->pw_gid == 0))
+    struct account account;
+    gid_t gid = account_find(NULL, (uid_t)uid, &account) == 0 ? account.entry.pw_gid : (gid_t)uid;
+    if (uid == 0 || gid == 0)
         return error_set(error, TW_INVALID_ARGUMENT,
             "WORKER_USER \"%s\" is root or has its group: the worker has to run as somebody without rights", user);
-    *ret = (struct identity){.uid = (uid_t)uid, .gid = account ? account->pw_gid : (gid_t)uid};
+    *ret = (struct identity){.uid = (uid_t)uid, .gid = gid};
     return 0;
 }
 

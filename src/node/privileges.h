@@ -22,6 +22,9 @@ char *privileges_default_user(void);
 /* The user id behind a name or number: 0, -ENOENT for a name without an account, or -errno. */
 int privileges_uid_of(const char *user, uint64_t *ret);
 
+/* The account's name into out, or "somebody". */
+const char *privileges_name_of(uid_t uid, char out[64]);
+
 /* The ids behind a name or number. A number without an account has the group of the same number. */
 int privileges_resolve(const char *user, struct identity *ret, struct tw_error *error);
 

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,17 +47,18 @@ static bool is_empty(int dir)
 static int complain_of_owner(const char *path, uid_t has, const struct identity *owner, struct tw_error *error)
 {
     char name[64];
-    const struct passwd *account = getpwuid(has);
-    snprintf(name, sizeof name, "%s (uid %u)", account ? account->pw_name : "somebody", (unsigned)has);
+    privileges_name_of(has, name);
     if (geteuid() == 0)
         return error_set(error, TW_FAILED_PRECONDITION,
-            "STORAGE_PATH %s belongs to %s, but the worker runs as uid %u: give it the folder (chown -R %u:%u %s), set "
+            "STORAGE_PATH %s belongs to %s (uid %u), but the worker runs as uid %u: give it the folder (chown -R %u:%u "
+            "%s), set "
             "WORKER_USER to its owner, or choose another folder",
-            path, name, (unsigned)owner->uid, (unsigned)owner->uid, (unsigned)owner->gid, path);
+            path, name, (unsigned)has, (unsigned)owner->uid, (unsigned)owner->uid, (unsigned)owner->gid, path);
     return error_set(error, TW_FAILED_PRECONDITION,
-        "STORAGE_PATH %s belongs to %s, but the worker was started by uid %u: start it as the owner, or choose another "
+        "STORAGE_PATH %s belongs to %s (uid %u), but the worker was started by uid %u: start it as the owner, or "
+        "choose another "
         "folder (--storage-path)",
-        path, name, (unsigned)owner->uid);
+        path, name, (unsigned)has, (unsigned)owner->uid);
 }
 
 int storage_prepare(const char *path, const struct identity *owner, struct tw_error *error)

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/parse.h"
 
 enum { BACKOFF_FIRST_US = 100000, BACKOFF_MAX_US = 5000000 };
 
@@ -132,7 +133,8 @@ void client_connect(struct rpc_client *client)
         return;
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct sockaddr_storage addr;
-    int port = atoi(client->port);
+    uint64_t number = 0;
+    int port = parse_u64(client->port, 0, UINT16_MAX, &number) == 0 ? (int)number : 0;
     if (uv_ip4_addr(client->host, port, (struct sockaddr_in *)&addr) == 0 ||
         uv_ip6_addr(client->host, port, (struct sockaddr_in6 *)&addr) == 0) {
         int r = connect_to(client, (const struct sockaddr *)&addr);

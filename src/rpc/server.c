@@ -279,7 +279,7 @@ static void close_listener(struct rpc_server *server)
 
 static int start_listening(struct rpc_server *server, const char *host, struct tw_error *error)
 {
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr = {0};
     if (resolve(host, server->options.port, &addr, error) < 0)
         return -1;
     int r = uv_tcp_init(server->hub.loop, &server->listener);
@@ -295,6 +295,7 @@ static int start_listening(struct rpc_server *server, const char *host, struct t
         r = uv_tcp_getsockname(&server->listener, (struct sockaddr *)&addr, &len);
     if (r < 0)
         return error_set_errno(error, r, "cannot listen on %s port %u", host, server->options.port);
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): uv_tcp_getsockname() filled it */
     server->port = ntohs(addr.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&addr)->sin6_port
                                                     : ((const struct sockaddr_in *)&addr)->sin_port);
     return 0;

@@ -508,8 +508,8 @@ int taskworker_service_register(
         {0},
     };
     /* Room for the data, and for the largest legal arguments and environment beside it. */
-    service->execute[0] =
-        (struct rpc_method){.name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task};
+    service->execute[0] = (struct rpc_method){
+        .name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task};
     service->execute[1] = (struct rpc_method){0};
 #undef METHOD
     int r = rpc_server_add_methods(server, methods, service);

@@ -79,8 +79,7 @@ static int check_message(
         case WIRE_LEN: {
             if (!take_varint(&c, &number) || number > c.left || !cursor_bytes(&c, (size_t)number, &bytes))
                 return malformed(d, error);
-            const ProtobufCFieldDescriptor *field =
-                protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
+            const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
             if (field && check_field(field, cursor_of(bytes, (size_t)number), depth, parent, error) < 0)
                 return -1;
             break;

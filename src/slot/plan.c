@@ -30,7 +30,7 @@ bool plan_name_ok(const char *name)
     if (*name >= '0' && *name <= '9')
         return false;
     size_t len = 0;
-    for (; name[len] && len <= PLAN_NAME_MAX; len++) {
+    for (; len <= PLAN_NAME_MAX && name[len]; len++) {
         char c = name[len];
         if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_')
             return false;

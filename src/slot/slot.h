@@ -62,6 +62,8 @@ int slot_init_start(
     const struct slot *slot, const struct slot_start *start, int *ret_pidfd, int *ret_socket, struct slot_error *error);
 
 /* --- slot_task.c: pid 2, from fork to exec --- */
+/* Every signal as in a fresh process. */
+void slot_reset_signals(void);
 _Noreturn void slot_task_run(const struct slot *slot, const struct slot_start *start, int report, int proc);
 
 #endif

@@ -100,6 +100,8 @@ static _Noreturn void init_run(const struct slot *slot, const struct slot_start 
     pid_t task = -1;
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         slot_error_set(&error, STAGE_NAMESPACES, "its end with the slot");
+    /* A pid 1 without handlers cannot be hit by any signal from within, also where the task has the same user id. */
+    slot_reset_signals();
     close(slot->control); /* or the daemon would not see the slot's death */
     if (!error.stage && prepare_mounts(slot, &start->plan.limits, &proc, &error) == 0) {
         task = fork();

@@ -138,7 +138,7 @@ static int arrange_fds(const struct slot_start *start, int *report, struct slot_
     return 0;
 }
 
-static void reset_signals(void)
+void slot_reset_signals(void)
 {
     for (int sig = 1; sig < NSIG; sig++)
         (void)signal(sig, SIG_DFL); /* fails for SIGKILL, SIGSTOP and those of the C library */
@@ -204,7 +204,7 @@ static int confine(
     umask(022);
     if (chdir("/workspace") < 0)
         return slot_error_set(error, STAGE_FOLDERS, "entering /workspace");
-    reset_signals();
+    slot_reset_signals();
     return 0;
 }
 

@@ -178,6 +178,7 @@ static void on_end_written(void *ctx, const struct tw_error *error)
 static char *describe_end(const struct attempt *a, enum tw_reason reason)
 {
     const struct tw_task_info *info = &a->task->record.info;
+    const char *name;
     char *text = NULL;
     int n = 0;
     switch (reason) {
@@ -188,7 +189,10 @@ static char *describe_end(const struct attempt *a, enum tw_reason reason)
         n = asprintf(&text, "ended with exit code %d", info->exit_code);
         break;
     case TW_REASON_SIGNAL:
-        n = asprintf(&text, "killed by signal %d (%s)", info->signal, strsignal(info->signal));
+        /* Not strsignal(), which has one buffer for all threads. Real-time signals have no name. */
+        name = sigabbrev_np(info->signal);
+        n = asprintf(
+            &text, "killed by signal %d%s%s%s", info->signal, name ? " (SIG" : "", name ? name : "", name ? ")" : "");
         break;
     case TW_REASON_TIMEOUT_WALL:
         n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)info->timeout_us / 1e6);
@@ -345,9 +349,13 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
 {
     struct attempt *a = ctx;
     struct tw_task_info *info = &a->task->record.info;
-    size_t kept = a->log ? store_log_append(a->log, stream, data, len) : 0;
-    info->log_size += kept;
-    info->log_truncated |= kept < len;
+    if (a->log) {
+        store_log_append(a->log, stream, data, len);
+        /* The log has the output of all attempts, also of those before a restart. */
+        info->log_size = store_log_size(a->log, &info->log_truncated);
+    } else if (len > 0) {
+        info->log_truncated = true;
+    }
     list_for_each_safe (it, &a->task->watches) {
         struct engine_watch *watch = CONTAINER_OF(it, struct engine_watch, link);
         watch->changed(watch, false);
@@ -396,6 +404,8 @@ static void prepare(struct attempt *a)
     };
     struct tw_error error;
     a->log = store_log_open(engine->options.store, record->seq, engine->options.max_log_size);
+    if (a->log)
+        record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
     a->run = rt->ops->start(rt, &spec, &run_events, a, &error);
     free(STEAL(record->spec.data)); /* a further attempt reads it back */
     if (!a->run) {

@@ -18,7 +18,7 @@ struct task {
     struct list waits;        /* struct engine_wait */
     struct list watches;      /* struct engine_watch */
     size_t queue_bytes;       /* what it counts for in engine->queue_bytes */
-    unsigned false_starts;   /* attempts whose sandbox was lost before the task began */
+    unsigned false_starts;    /* attempts whose sandbox was lost before the task began */
     enum tw_reason end_asked; /* why it is to be ended, NONE: it is not; the first reason stays */
 };
 

@@ -82,7 +82,7 @@ def test_unknown_type(node, pb, kind):
     "a/b", "../x", ".", "..", ".hidden", "-rf", "a\\b", "a b", "a\tb", "a\nb", "a\x00b", "a\x7fb", "\u0085", "a\u2028b", "\u200b",
     "\u202eabc", "\ufeffabc", "\u00a0x", "\u3000x", "x" * 129, "ü" * 65])
 def test_bad_id(node, pb, task_id):
-    refused(node.stub.ExecuteTask, execute(pb, task_id=task_id), grpc.StatusCode.INVALID_ARGUMENT, "task id")
+    refused(node.stub.ExecuteTask, execute(pb, task_id=task_id), grpc.StatusCode.INVALID_ARGUMENT, "task", "id")
 
 
 @pytest.mark.parametrize("task_id", ["x" * 128, "ü" * 64, "a.b-c_d:e@f", "任務", "🐝", "%2F", "'; DROP TABLE tasks; --".replace(" ", "")])

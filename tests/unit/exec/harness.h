@@ -31,7 +31,7 @@ struct job {
     struct world *world;
     struct run *run;
     bool hold; /* do not say go at `ready` */
-    bool was_ready, ended;
+    bool was_ready, has_output, ended;
     int n_ended;
     struct buf out, err;
     enum run_end end;
@@ -42,7 +42,6 @@ struct job {
     size_t result_len;
     bool result_too_large;
     struct tw_usage usage;
-    void (*on_output)(struct job *job);
 };
 
 /*
@@ -52,6 +51,9 @@ struct job {
 int run_as_both(char **argv, int (*tests)(void));
 
 void world_open(struct world *w, unsigned slots);
+/* With other options; options->libexec_dir NULL: the usual. */
+void world_open_with(struct world *w, unsigned slots, struct launcher_options *options);
+const char *libexec_dir(void);
 void world_close(struct world *w);
 /* Runs the loop until *flag is true; fails the test after seconds. */
 void world_wait(struct world *w, const bool *flag, unsigned seconds);

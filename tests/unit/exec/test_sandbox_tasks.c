@@ -27,7 +27,8 @@ static const struct python_case python_cases[] = {
     {"print('h\xc3\xa9llo'); result = 1", 0, "1", "h\xc3\xa9llo\n", NULL},
     {"# -*- coding: latin-1 -*-\nresult = '\xe4'", 0, "\"\xc3\xa4\"", "", NULL},
     /* results that are none */
-    {"result = object()", 1, NULL, "", "TypeError: the global `result` cannot be written as JSON: Object of type object"},
+    {"result = object()", 1, NULL, "",
+        "TypeError: the global `result` cannot be written as JSON: Object of type object"},
     {"result = float('nan')", 1, NULL, "", "ValueError: the global `result` cannot be written as JSON"},
     {"result = []; result.append(result)", 1, NULL, "", "Circular reference"},
     {"result = {(1, 2): 3}", 1, NULL, "", "keys must be str"},
@@ -41,13 +42,15 @@ static const struct python_case python_cases[] = {
     {"import atexit; atexit.register(print, 'bye'); print('hi')", 0, "null", "hi\nbye\n", NULL},
     {"import atexit, sys; atexit.register(print, 'bye'); sys.exit(4)", 4, NULL, "bye\n", NULL},
     {"import threading, time\ndef f():\n    global result\n    time.sleep(0.05)\n    result = 5\n"
-     "threading.Thread(target=f).start()", 0, "5", "", NULL},
+     "threading.Thread(target=f).start()",
+        0, "5", "", NULL},
     {"print('no newline', end='')", 0, "null", "no newline", NULL},
     /* errors */
     {"def f():\n    return 1 / 0\nf()", 1, NULL, "",
         "Traceback (most recent call last):\n  File \"/workspace/task.py\", line 3, in <module>\n    f()\n"
         "  File \"/workspace/task.py\", line 2, in f\n    return 1 / 0\n"},
-    {"x = (", 1, NULL, "", "  File \"/workspace/task.py\", line 1\n    x = (\n        ^\nSyntaxError: '(' was never closed"},
+    {"x = (", 1, NULL, "",
+        "  File \"/workspace/task.py\", line 1\n    x = (\n        ^\nSyntaxError: '(' was never closed"},
     {"x = '\xff'", 1, NULL, "", "SyntaxError: (unicode error)"},
     {"raise KeyboardInterrupt", 1, NULL, "", "KeyboardInterrupt"},
     {"raise ValueError('a') from KeyError('b')", 1, NULL, "", "direct cause"},
@@ -61,11 +64,11 @@ static const struct python_case python_cases[] = {
     {"import sys; result = [sys.argv, sys.modules['__main__'].__dict__ is globals()]", 0,
         "[[\"/workspace/task.py\"],true]", "", NULL},
     {"import inspect\ndef f(): pass\nresult = inspect.getsource(f)", 0, "\"def f(): pass\\n\"", "", NULL},
-    {"import multiprocessing as m\ndef f(x): return x * x\nwith m.Pool(2) as p: result = p.map(f, [1, 2, 3])", 0, "[1,4,9]",
-        "", NULL},
+    {"import multiprocessing as m\ndef f(x): return x * x\nwith m.Pool(2) as p: result = p.map(f, [1, 2, 3])", 0,
+        "[1,4,9]", "", NULL},
     {"import os\nresult = 1\nif os.fork() == 0:\n    result = 2\nelse:\n    os.wait()", 0, "1", "", NULL},
-    {"import subprocess as s; result = s.run(['sh', '-c', 'echo $0 a; exit 3'], capture_output=True, text=True).stdout", 0,
-        "\"sh a\\n\"", "", NULL},
+    {"import subprocess as s; result = s.run(['sh', '-c', 'echo $0 a; exit 3'], capture_output=True, text=True).stdout",
+        0, "\"sh a\\n\"", "", NULL},
     {"open('/workspace/helper.py', 'w').write('x = 8')\nimport helper; result = helper.x", 0, "8", "", NULL},
     {"import sys; result = [sys.executable, sys.flags.isolated]", 0, "[\"/usr/bin/python3\",1]", "", NULL},
 };
@@ -205,7 +208,8 @@ static void test_arguments_and_environment(void **state)
 {
     (void)state;
     static const char *const args[] = {"one two", "", "-c", "\xc3\xa4'\"$x"};
-    static const struct run_env env[] = {{"FOO", "a=b c"}, {"PATH", "/usr/bin"}, {"TASK_ID", "forged"}, {"FOO", "last"}};
+    static const struct run_env env[] = {
+        {"FOO", "a=b c"}, {"PATH", "/usr/bin"}, {"TASK_ID", "forged"}, {"FOO", "last"}};
     struct job j = {0};
     const char python[] = "import sys, os; result = [sys.argv[1:], dict(os.environ)]";
     struct run_spec spec = {
@@ -222,7 +226,8 @@ static void test_arguments_and_environment(void **state)
     job_start_spec(&world, &j, &spec);
     world_wait(&world, &j.ended, 30);
     assert_string_equal(j.result,
-        "[[\"one two\",\"\",\"-c\",\"\xc3\xa4'\\\"$x\"],{\"PATH\":\"/usr/bin\",\"HOME\":\"/workspace\",\"LANG\":\"C.UTF-8\","
+        "[[\"one "
+        "two\",\"\",\"-c\",\"\xc3\xa4'\\\"$x\"],{\"PATH\":\"/usr/bin\",\"HOME\":\"/workspace\",\"LANG\":\"C.UTF-8\","
         "\"TMPDIR\":\"/tmp\",\"FOO\":\"last\",\"TASK_ID\":\"t\xc3\xa4sk\"}]");
     job_done(&j);
     const char shell[] = "for a; do echo \"<$a>\"; done; echo $FOO";

@@ -111,6 +111,12 @@ void tw_worker_set_on_stopped(struct tw_worker *worker, void (*stopped)(void *ct
     worker->ctx = ctx;
 }
 
+const char *tw_worker_failure(const struct tw_worker *worker)
+{
+    (void)worker;
+    return fake_library.breaks_down ? "it broke down" : NULL;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);
@@ -148,10 +154,4 @@ void tw_log_set_handler(void (*handler)(enum tw_log_level level, const char *mes
 void tw_log_set_level(enum tw_log_level level)
 {
     event("log level %d\n", (int)level);
-}
-
-const char *tw_worker_failure(const struct tw_worker *worker)
-{
-    (void)worker;
-    return fake_library.breaks_down ? "it fell asleep" : NULL;
 }

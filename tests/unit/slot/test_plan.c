@@ -18,7 +18,8 @@ static struct plan plan_ok(void)
 {
     return (struct plan){
         .kind = PLAN_PYTHON,
-        .limits = {.tmp_bytes = 1, .workspace_bytes = 2, .shm_bytes = 3, .open_files = 64, .file_bytes = 5, .processes = 6},
+        .limits =
+            {.tmp_bytes = 1, .workspace_bytes = 2, .shm_bytes = 3, .open_files = 64, .file_bytes = 5, .processes = 6},
         .task_id = "task_001",
         .args = args,
         .n_args = ARRAY_LEN(args),

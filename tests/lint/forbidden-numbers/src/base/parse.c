@@ -1,1 +1,0 @@
-long f(const char *s) { return strtol(s, 0, 10); }
