@@ -33,9 +33,8 @@ struct launch {
 
 static _Noreturn void child_exec(const struct launch *launch, int socket, int problem)
 {
-    const char *const argv[] = {
-        launch->program, launch->slot, launch->slots, launch->uid_base, launch->python, launch->parent,
-        launch->warmth, NULL};
+    const char *const argv[] = {launch->program, launch->slot, launch->slots, launch->uid_base, launch->python,
+        launch->parent, launch->warmth, NULL};
     char *envp[] = {NULL};
     sigset_t none;
     sigemptyset(&none);

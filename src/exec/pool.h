@@ -41,6 +41,10 @@ struct pool_slot {
     uv_poll_t *poll;
     uv_timer_t *deadline; /* for HELLO, READY, and the end after KILL */
     struct sandbox_run *run;
+    /* What its warm interpreter has been through. */
+    char *owner;     /* of the tasks so far; NULL before the first */
+    unsigned served; /* tasks */
+    uint64_t up_us;  /* since when it takes tasks; monotonic */
 };
 
 /* --- one run --- */
@@ -76,6 +80,7 @@ struct sandbox_run {
     void *ctx;
     enum run_state state;
     enum plan_kind kind;
+    char *owner;
     uint64_t serial;
     int plan_fd, source_fd;
     struct pool_slot *slot;
@@ -130,6 +135,10 @@ void pool_slot_connect(struct pool_slot *slot, int fd);
 /* Begins the run in this idle slot; a failure ends the run, and, if it is the slot's, the slot. */
 void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run);
 int pool_slot_send(struct pool_slot *slot, enum slot_request_type type);
+/* May this idle slot take the run, as far as owners go? */
+bool pool_slot_fits(const struct pool_slot *slot, const struct sandbox_run *run);
+/* Gives an idle slot up when it has served for long enough. */
+void pool_slot_retire_worn(struct pool_slot *slot);
 /* Gives the slot up: its run is lost, its connection closed, its destruction asked for by the next pump. */
 void pool_slot_break(struct pool_slot *slot, const char *why);
 

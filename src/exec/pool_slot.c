@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "slot/channel.h"
 
-enum { BOOT_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000 };
+enum { BOOT_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000, SLOT_TASKS_MAX = 500 };
+static const uint64_t SLOT_AGE_MAX_US = 10 * 60 * UINT64_C(1000000);
 
 static void on_deadline(uv_timer_t *timer)
 {
@@ -35,6 +37,8 @@ static void disconnect(struct pool_slot *slot)
     sandbox_poll_free(&slot->poll);
     sandbox_timer_free(&slot->deadline);
     fd_close(&slot->fd);
+    free(STEAL(slot->owner));
+    slot->served = 0;
 }
 
 /* The slot is of no use; says so once, slower each time it happens in a row. */
@@ -116,6 +120,7 @@ static int on_message(struct pool_slot *slot, const struct slot_reply *reply, st
             return -EPROTO;
         stop_deadline(slot);
         slot->state = SLOT_IS_IDLE;
+        slot->up_us = clock_monotonic_us();
         slot->sandbox->failures = 0;
         return 0;
     case SLOT_READY:
@@ -197,6 +202,21 @@ static int open_pipes(int read_ends[RUN_PIPES], int write_ends[RUN_PIPES])
     return 0;
 }
 
+/*
+ * Forks of one interpreter share its hash seed and address layout: so only tasks of one owner do, and not for ever.
+ */
+bool pool_slot_fits(const struct pool_slot *slot, const struct sandbox_run *run)
+{
+    return !slot->owner || !strcmp(slot->owner, run->owner);
+}
+
+void pool_slot_retire_worn(struct pool_slot *slot)
+{
+    if (slot->state == SLOT_IS_IDLE && slot->served > 0 &&
+        (slot->served >= SLOT_TASKS_MAX || clock_monotonic_us() - slot->up_us >= SLOT_AGE_MAX_US))
+        pool_slot_break(slot, "it has served long enough");
+}
+
 void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
 {
     int read_ends[RUN_PIPES] = {-1, -1, -1}, fds[SLOT_START_FDS] = {run->plan_fd, run->source_fd, -1, -1, -1};
@@ -212,6 +232,9 @@ void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
     if (r == 0) {
         slot->state = SLOT_IS_BUSY;
         slot->run = run;
+        slot->served++;
+        if (!slot->owner)
+            slot->owner = STEAL(run->owner); /* the run needs it no more */
         run->slot = slot;
         run_move(run, RUN_IS_PREPARING);
         fd_close(&run->plan_fd); /* the slot has its own; a large source shall not lie here as long as the task runs */

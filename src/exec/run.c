@@ -90,6 +90,7 @@ static void run_free(struct sandbox_run *run)
     fd_close(&run->plan_fd);
     fd_close(&run->source_fd);
     fd_close(&run->pidfd);
+    free(run->owner);
     buf_done(&run->tail);
     result_reader_done(&run->reader);
     list_remove(&run->in_all);
@@ -120,6 +121,12 @@ struct sandbox_run *run_new(
     list_push(&s->all, &run->in_all);
     buf_init(&run->tail, 2 * (size_t)RUN_TAIL_MAX);
     result_reader_init(&run->reader, spec->max_result);
+    run->owner = strdup(spec->owner ? spec->owner : "");
+    if (!run->owner) {
+        error_oom(error);
+        run_free(run);
+        return NULL;
+    }
     if (!kind_of(spec->type, &run->kind)) {
         run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python or shell");
     } else if (make_files(run, spec, error) < 0) {

@@ -189,6 +189,7 @@ static void tend_slots(struct sandbox *s)
         bool wanted = i < s->target && !s->closing;
         if (slot->state == SLOT_IS_IDLE && !wanted)
             pool_slot_break(slot, "it is not needed any more");
+        pool_slot_retire_worn(slot);
         if (slot->state == SLOT_IS_BROKEN)
             (void)ask(s, slot, LAUNCHER_DESTROY, SLOT_IS_DROPPED);
         else if (slot->state == SLOT_IS_EMPTY && wanted && !s->resting && s->failures == 0)
@@ -209,11 +210,26 @@ static void tend_after_failure(struct sandbox *s)
     uv_timer_start(s->retry, on_retry, MIN((unsigned)REST_FIRST_MS << shift, (unsigned)REST_MAX_MS), 0);
 }
 
+/* An idle slot for the run. If all idle ones belong to other owners, one of them is given up for a new one: NULL until then. */
+static struct pool_slot *slot_for(struct sandbox *s, const struct sandbox_run *run)
+{
+    for (uint32_t i = 0; i < MIN(s->used, s->target); i++) {
+        if (s->slots[i].state == SLOT_IS_IDLE && pool_slot_fits(&s->slots[i], run))
+            return &s->slots[i];
+    }
+    struct pool_slot *other = find_slot(s, SLOT_IS_IDLE);
+    if (other)
+        pool_slot_break(other, "its owner has changed");
+    return NULL;
+}
+
 static void assign(struct sandbox *s)
 {
-    struct pool_slot *slot;
-    while (!list_empty(&s->waiting) && (slot = find_slot(s, SLOT_IS_IDLE))) {
+    while (!list_empty(&s->waiting)) {
         struct sandbox_run *run = LIST_FIRST(&s->waiting, struct sandbox_run, in_queue);
+        struct pool_slot *slot = slot_for(s, run);
+        if (!slot)
+            return;
         list_remove(&run->in_queue);
         pool_slot_begin(slot, run);
         if (run->state == RUN_IS_WAITING) /* that slot was dead already: first in the queue again */

@@ -23,10 +23,11 @@
 #include "bootstrap.inc"
 
 /* In every task sooner or later, or in the bootstrap, and cheap to hold. No threading: its fork hook costs 340 us. */
-static const char preload[] = "import atexit, collections, datetime, functools, io, itertools, json, linecache, math, os, random,"
-                              " re, signal, string, time, tokenize, traceback, types, gc\n"
-                              "json.dumps({'a': [1, 2.5, None]}); json.loads('[1]'); re.compile('a+b')\n"
-                              "gc.collect(); gc.freeze()\n";
+static const char preload[] =
+    "import atexit, collections, datetime, functools, io, itertools, json, linecache, math, os, random,"
+    " re, signal, string, time, tokenize, traceback, types, gc\n"
+    "json.dumps({'a': [1, 2.5, None]}); json.loads('[1]'); re.compile('a+b')\n"
+    "gc.collect(); gc.freeze()\n";
 
 static struct {
     PyObject *be_task, *run_task;

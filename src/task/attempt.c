@@ -394,6 +394,7 @@ static void prepare(struct attempt *a)
     struct run_spec spec = {
         .task_id = record->info.id,
         .type = record->info.type,
+        .owner = record->info.owner,
         .data = record->spec.data,
         .data_len = record->spec.data_len,
         .args = (const char *const *)record->spec.args,

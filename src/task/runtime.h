@@ -23,6 +23,7 @@ struct run_env {
 struct run_spec {
     const char *task_id;
     const char *type;
+    const char *owner; /* "": nobody in particular; tasks of two owners never share an interpreter */
     const void *data;
     size_t data_len;
     const char *const *args;

@@ -153,6 +153,7 @@ void world_open_with(struct world *w, unsigned slots, struct launcher_options *o
     struct launcher *launcher;
     options->libexec_dir = options->libexec_dir ? options->libexec_dir : libexec_dir();
     options->max_slots = 32;
+    options->python_cold = options->python_cold || getenv("TEST_PYTHON_COLD");
     options->uid_base = 1900000000;
     memset(w, 0, sizeof *w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
