@@ -30,6 +30,7 @@ struct tw_launcher_options {
     uint32_t max_slots;      /* 0: 1024 */
     uint32_t slot_uid_base;  /* root: two host uids per slot from here; 0: 1900000000 */
     const char *python;      /* NULL: /usr/bin/python3 */
+    bool python_cold; /* start an interpreter for each task; else, and with /usr/bin/python3 only, fork a warm one */
 };
 TW_PUBLIC int tw_launcher_start(
     const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);

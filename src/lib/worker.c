@@ -44,6 +44,7 @@ int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launc
         .max_slots = options && options->max_slots ? options->max_slots : DEFAULT_MAX_SLOTS,
         .uid_base = options && options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
         .python = options ? options->python : NULL,
+        .python_cold = options && options->python_cold,
     };
     if (launcher_start(&o, &l->launcher, error) < 0) {
         free(l);

@@ -155,6 +155,7 @@ static int start_launcher(struct node *node)
         .max_slots = NODE_SLOTS_MAX,
         .slot_uid_base = (uint32_t)config_number(c, SETTING_SLOT_UID_BASE),
         .python = config_text(c, SETTING_PYTHON),
+        .python_cold = !config_number(c, SETTING_PYTHON_WARM),
     };
     if (tw_launcher_start(&options, &node->launcher, &error) < 0)
         return fail(&error, "cannot start the launcher of sandboxes");

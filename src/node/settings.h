@@ -69,6 +69,9 @@ enum { NODE_SLOTS_MAX = 1024 };
         .metavar = "SIZE", .help = "how much of a task's output is kept")                                              \
     X(PYTHON, .type = SETTING_PATH, .group = GROUP_TASKS, .fallback = "/usr/bin/python3", .env = "HIVEMIND_PYTHON",    \
         .metavar = "FILE", .help = "the interpreter of python tasks")                                                  \
+    X(PYTHON_WARM, .type = SETTING_BOOL, .group = GROUP_TASKS, .fallback = "true",                                     \
+        .help = "python tasks are forks of a warm interpreter, which is fast; off: each starts one of its own, with "  \
+                "an address layout of its own. Always off for a PYTHON other than /usr/bin/python3")                   \
     X(STORAGE_PATH, .type = SETTING_PATH, .group = GROUP_STORAGE, .computed = "see below", .metavar = "FOLDER",        \
         .help = "where tasks, results and logs are kept")                                                              \
     X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
