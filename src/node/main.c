@@ -29,7 +29,9 @@ static int print_errors(const struct config_errors *errors)
 {
     const char *p = (const char *)errors->text.data, *end = p + errors->text.len;
     while (p && p < end) {
-        size_t n = strcspn(p, "\n");
+        /* Each line ends in a newline; no NUL ends the buffer. */
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        size_t n = (size_t)((newline ? newline : end) - p);
         fprintf(stderr, "hivemind-worker: %.*s\n", (int)n, p);
         p += n + 1;
     }
