@@ -68,8 +68,8 @@ static _Noreturn void child_run(const struct launcher_setup *setup, int control,
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    const char *const argv[] = {"hivemind-slot", setup->privileged ? "two-ids" : "one-id", setup->python,
-        setup->warm ? "warm" : "cold", NULL};
+    const char *const argv[] = {
+        "hivemind-slot", setup->privileged ? "two-ids" : "one-id", setup->python, setup->warm ? "warm" : "cold", NULL};
     char *envp[] = {NULL};
     execveat(PROTOCOL_FD + 1, "", (char *const *)argv, envp, AT_EMPTY_PATH);
     child_fail(PROTOCOL_FD);

@@ -57,9 +57,14 @@ struct init_report {
     int32_t status; /* EXITED: of the task's main process, as wait() gives it */
     struct slot_error error;
 };
-/* Starts one; *ret_pidfd and *ret_socket (its reports come here, one byte sent there is GO) are the caller's. */
+struct slot_init {
+    int pidfd;
+    int socket; /* its reports come here; one byte sent there is GO */
+    int stop;   /* closing it kills the task and all that it started; only from INIT_READY on */
+};
+/* Starts one; the fds in *ret are the caller's. */
 int slot_init_start(
-    const struct slot *slot, const struct slot_start *start, int *ret_pidfd, int *ret_socket, struct slot_error *error);
+    const struct slot *slot, const struct slot_start *start, struct slot_init *ret, struct slot_error *error);
 
 /* --- slot_task.c: pid 2, from fork to exec --- */
 /* Every signal as in a fresh process. */

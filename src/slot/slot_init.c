@@ -11,12 +11,14 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,19 +83,40 @@ static int prepare_mounts(
     return 0;
 }
 
-static int wait_for_task(pid_t task)
+/*
+ * Reaps until the task's main process has ended. When the other end of `stop` is closed everything is killed: from here,
+ * not by killing us, since the usage of a process whose parent dies with it is counted nowhere.
+ */
+static int wait_for_task(pid_t task, int stop)
 {
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    CLEANUP_FD int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    struct pollfd polls[] = {{.fd = signals, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
     for (;;) {
         int status;
-        pid_t pid = waitpid(-1, &status, 0);
+        struct signalfd_siginfo drop;
+        pid_t pid = waitpid(-1, &status, signals < 0 ? 0 : WNOHANG);
         if (pid == task)
             return status;
+        if (pid > 0)
+            continue;
         if (pid < 0 && errno != EINTR)
             return SIGKILL; /* cannot be: the task is our child and nobody else reaps it */
+        if (poll(polls, ARRAY_LEN(polls), -1) < 0)
+            continue;
+        if (polls[0].revents)
+            (void)!read(signals, &drop, sizeof drop);
+        if (polls[1].revents) {
+            (void)kill(-1, SIGKILL);
+            polls[1].fd = -1;
+        }
     }
 }
 
-static _Noreturn void init_run(const struct slot *slot, const struct slot_start *start, int report)
+static _Noreturn void init_run(const struct slot *slot, const struct slot_start *start, int report, int stop)
 {
     struct slot_error error = {0};
     CLEANUP_FD int proc = -1;
@@ -120,7 +143,7 @@ static _Noreturn void init_run(const struct slot *slot, const struct slot_start 
         report_failure(report, &error);
         _exit(1);
     }
-    struct init_report done = {.type = INIT_EXITED, .status = wait_for_task(task)};
+    struct init_report done = {.type = INIT_EXITED, .status = wait_for_task(task, stop)};
     (void)channel_send(report, &done, sizeof done, NULL, 0);
     /* Our exit alone would kill the rest as well, but uncounted: the usage of who is not waited for is lost. */
     (void)kill(-1, SIGKILL);
@@ -149,9 +172,9 @@ static pid_t clone_init(int *ret_pidfd)
 }
 
 int slot_init_start(
-    const struct slot *slot, const struct slot_start *start, int *ret_pidfd, int *ret_socket, struct slot_error *error)
+    const struct slot *slot, const struct slot_start *start, struct slot_init *ret, struct slot_error *error)
 {
-    int pair[2];
+    int pair[2], pipe[2];
     int r = channel_pair(pair);
     if (r < 0) {
         errno = -r;
@@ -159,15 +182,19 @@ int slot_init_start(
     }
     CLEANUP_FD int ours = pair[0];
     CLEANUP_FD int theirs = pair[1];
+    if (pipe2(pipe, O_CLOEXEC) < 0)
+        return slot_error_set(error, STAGE_NAMESPACES, "a way to stop its pid 1");
+    CLEANUP_FD int theirs_stop = pipe[0];
+    CLEANUP_FD int ours_stop = pipe[1];
     int pidfd = -1;
     pid_t pid = clone_init(&pidfd);
     if (pid < 0)
         return slot_error_set(error, STAGE_NAMESPACES, "clone");
     if (pid == 0) {
         close(ours);
-        init_run(slot, start, theirs);
+        close(ours_stop);
+        init_run(slot, start, theirs, theirs_stop);
     }
-    *ret_pidfd = pidfd;
-    *ret_socket = fd_steal(&ours);
+    *ret = (struct slot_init){.pidfd = pidfd, .socket = fd_steal(&ours), .stop = fd_steal(&ours_stop)};
     return 0;
 }

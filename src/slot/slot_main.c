@@ -31,19 +31,23 @@
 #include "slot/channel.h"
 #include "slot/warm.h"
 
+enum { STOP_DEADLINE_MS = 1000 };
+
 enum run_state { RUN_NONE, RUN_PREPARING, RUN_READY, RUN_STARTED };
 
 /* The task that runs, if any. */
 struct run_in_slot {
     enum run_state state;
     uint64_t serial;
-    int pidfd;  /* of its pid 1 */
-    int socket; /* its reports; -1 once it has closed them */
+    struct slot_init init; /* .socket -1 once it has closed it */
+    uint64_t kill_us;      /* when all was told to end; 0: not yet */
     bool have_status;
     int status;
     struct slot_error error;
     uint64_t go_us, end_us;
 };
+
+static const struct run_in_slot no_run = {.init = {.pidfd = -1, .socket = -1, .stop = -1}};
 
 int slot_error_set(struct slot_error *error, enum slot_stage stage, const char *fmt, ...)
 {
@@ -128,7 +132,7 @@ static int start_run(struct slot *slot, struct run_in_slot *run, uint64_t serial
     if (r == 0)
         r = check_outputs(&start, &error);
     if (r == 0)
-        r = slot_init_start(slot, &start, &run->pidfd, &run->socket, &error);
+        r = slot_init_start(slot, &start, &run->init, &error);
     plan_done(&start.plan);
     if (r < 0)
         return reply_failed(slot, serial, &error);
@@ -143,18 +147,18 @@ static void take_report(const struct slot *slot, struct run_in_slot *run)
 {
     struct init_report report;
     CLEANUP_FDS struct channel_fds fds;
-    ssize_t n = channel_recv(run->socket, &report, sizeof report, &fds);
+    ssize_t n = channel_recv(run->init.socket, &report, sizeof report, &fds);
     if (n != (ssize_t)sizeof report) {
-        fd_close(&run->socket);
+        fd_close(&run->init.socket);
         return;
     }
     if (report.type == INIT_READY && run->state == RUN_PREPARING) {
         run->state = RUN_READY;
         struct slot_reply r = {.serial = run->serial};
-        (void)reply(slot, SLOT_READY, &r, run->pidfd); /* a daemon that is gone is seen in the loop */
+        (void)reply(slot, SLOT_READY, &r, run->init.pidfd); /* a daemon that is gone is seen in the loop */
     } else if (report.type == INIT_FAILED) {
         run->error = report.error;
-        (void)syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
+        (void)syscall(SYS_pidfd_send_signal, run->init.pidfd, SIGKILL, NULL, 0);
     } else if (report.type == INIT_EXITED) {
         run->status = report.status;
         run->have_status = true;
@@ -172,17 +176,18 @@ static int finish_run(const struct slot *slot, struct run_in_slot *run)
 {
     struct rusage usage = {0};
     siginfo_t info = {0};
-    while (run->socket >= 0) { /* what it said last */
-        struct pollfd p = {.fd = run->socket, .events = POLLIN};
+    while (run->init.socket >= 0) { /* what it said last */
+        struct pollfd p = {.fd = run->init.socket, .events = POLLIN};
         if (poll(&p, 1, 0) <= 0)
             break;
         take_report(slot, run);
     }
-    (void)syscall(SYS_waitid, P_PIDFD, run->pidfd, &info, WEXITED, &usage);
-    fd_close(&run->pidfd);
-    fd_close(&run->socket);
+    (void)syscall(SYS_waitid, P_PIDFD, run->init.pidfd, &info, WEXITED, &usage);
+    fd_close(&run->init.pidfd);
+    fd_close(&run->init.socket);
+    fd_close(&run->init.stop);
     struct run_in_slot done = *run;
-    *run = (struct run_in_slot){.pidfd = -1, .socket = -1};
+    *run = no_run;
     if (done.error.stage)
         return reply_failed(slot, done.serial, &done.error);
     if (!done.have_status) /* killed from outside: on KILL, or by the kernel for want of memory */
@@ -203,7 +208,19 @@ static int finish_run(const struct slot *slot, struct run_in_slot *run)
 static void kill_run(struct run_in_slot *run)
 {
     if (run->state != RUN_NONE)
-        (void)syscall(SYS_pidfd_send_signal, run->pidfd, SIGKILL, NULL, 0);
+        (void)syscall(SYS_pidfd_send_signal, run->init.pidfd, SIGKILL, NULL, 0);
+}
+
+/* Through pid 1, which counts what it kills; one that takes too long about it is killed itself (loop). */
+static void stop_run(struct run_in_slot *run)
+{
+    if (run->kill_us)
+        return;
+    run->kill_us = clock_monotonic_us();
+    if (run->state == RUN_PREPARING)
+        kill_run(run);
+    else
+        fd_close(&run->init.stop);
 }
 
 /* --- the daemon's requests --- */
@@ -224,12 +241,12 @@ static int serve(struct slot *slot, struct run_in_slot *run)
     if (run->state == RUN_NONE || request.serial != run->serial)
         return 0;
     if (request.header.type == SLOT_KILL) {
-        kill_run(run);
+        stop_run(run);
     } else if (run->state == RUN_READY) {
         char go = 1;
         run->state = RUN_STARTED;
         run->go_us = clock_monotonic_us();
-        (void)send(run->socket, &go, 1, MSG_NOSIGNAL); /* a run that died meanwhile is seen in the loop */
+        (void)send(run->init.socket, &go, 1, MSG_NOSIGNAL); /* a run that died meanwhile is seen in the loop */
     } else {
         return -EPROTO;
     }
@@ -238,15 +255,17 @@ static int serve(struct slot *slot, struct run_in_slot *run)
 
 static void loop(struct slot *slot)
 {
-    struct run_in_slot run = {.pidfd = -1, .socket = -1};
+    struct run_in_slot run = no_run;
     for (;;) {
         struct pollfd polls[] = {
             {.fd = slot->control, .events = POLLIN},
-            {.fd = run.socket, .events = POLLIN}, /* negative ones are passed over */
-            {.fd = run.pidfd, .events = POLLIN},
+            {.fd = run.init.socket, .events = POLLIN}, /* negative ones are passed over */
+            {.fd = run.init.pidfd, .events = POLLIN},
         };
-        if (poll(polls, ARRAY_LEN(polls), -1) < 0 && errno != EINTR)
+        if (poll(polls, ARRAY_LEN(polls), run.kill_us ? STOP_DEADLINE_MS : -1) < 0 && errno != EINTR)
             break;
+        if (run.kill_us && clock_monotonic_us() - run.kill_us >= STOP_DEADLINE_MS * UINT64_C(1000))
+            kill_run(&run);
         if (polls[1].revents)
             take_report(slot, &run);
         if (polls[2].revents && finish_run(slot, &run) < 0)
@@ -255,9 +274,9 @@ static void loop(struct slot *slot)
             break;
     }
     kill_run(&run);
-    if (run.pidfd >= 0) {
+    if (run.init.pidfd >= 0) {
         siginfo_t info;
-        (void)waitid(P_PIDFD, (id_t)run.pidfd, &info, WEXITED);
+        (void)waitid(P_PIDFD, (id_t)run.init.pidfd, &info, WEXITED);
     }
 }
 

@@ -93,6 +93,31 @@ static void test_kill(void **state)
     world_close(&w);
 }
 
+static void test_usage_of_the_killed_counts(void **state)
+{
+    (void)state;
+    struct world w;
+    struct job j = {0};
+    world_open(&w, 1);
+    /* A child that burns 50 ms and is never waited for, and the task itself, killed together. */
+    job_start(&w, &j, "python",
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    while time.process_time() < 0.05: pass\n"
+        "    print('burnt', flush=True)\n"
+        "time.sleep(600)\n",
+        NULL);
+    world_wait(&w, &j.has_output, 30);
+    w.rt->ops->kill(j.run);
+    world_wait(&w, &j.ended, 30);
+    assert_int_equal(j.end, RUN_SIGNALED);
+    assert_int_equal(j.signal, SIGKILL);
+    assert_true(j.usage.user_us + j.usage.system_us >= 40000);
+    assert_true(j.usage.max_rss_bytes > 2 << 20);
+    job_done(&j);
+    world_close(&w);
+}
+
 static void test_kill_early(void **state)
 {
     (void)state;
@@ -442,6 +467,7 @@ static int tests(void)
     snprintf(marker, sizeof marker, "987654.%d", (int)getpid());
     const struct CMUnitTest list[] = {
         cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_usage_of_the_killed_counts),
         cmocka_unit_test(test_kill_early),
         cmocka_unit_test(test_nothing_before_go),
         cmocka_unit_test(test_left_behind),
