@@ -18,7 +18,7 @@
 #include "rpc/wire_check.h"
 #include "task/state.h"
 
-enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000 };
+enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000, WARNINGS_MAX = 8 };
 
 struct pending {
     struct taskworker_service *service;
@@ -486,8 +486,12 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
     response.completed_tasks = status.completed;
     response.failed_tasks = status.failed;
     response.stopped_tasks = status.stopped;
-    response.warnings = (char **)s->warnings;
-    response.n_warnings = s->n_warnings;
+    const char *warnings[WARNINGS_MAX + 1];
+    for (size_t i = 0; i < s->n_warnings && i < WARNINGS_MAX; i++)
+        warnings[response.n_warnings++] = s->warnings[i];
+    if (status.trouble)
+        warnings[response.n_warnings++] = status.trouble;
+    response.warnings = (char **)warnings;
     rpc_call_reply(call, &response.base);
 }
 

@@ -223,7 +223,7 @@ static void on_admitted(void *ctx, const struct store_task *existing, const stru
         struct task *task = task_new(engine, &a->record);
         engine->accepted++;
         if (task) {
-            engine_enqueue(task);
+            engine_enqueue(task, false);
             a->cb(a->ctx, &task->record.info, false, NULL);
             engine_schedule(engine);
         } else {

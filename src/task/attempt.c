@@ -6,50 +6,25 @@
  *   PREPARING  the runtime makes the sandbox while the store makes the attempt durable; both must be through before the
  *              task's first instruction runs, so that a crash never runs a task twice that asked for no retries
  *   RUNNING    output goes to the log, the wall clock ticks
- *   then       the runtime reports the end, the slot is free again, the verdict is written, and only when it is on disk
- *              does the task show its final state and do waiters hear of it
+ *   then       the runtime reports the end, the slot is free again, and ending.c writes the verdict
+ *
+ * What fails on the node's side before the task's first instruction is no attempt: the task goes back to the queue's head,
+ * and the engine starts nothing for a moment, so that a node in trouble waits instead of failing its queue.
  *
  * A wish to end the task early (stop, time-out, shutdown) can come at any of these points. It is kept as the reason in
  * task->end_asked, the run is killed if there is one, and every step looks at it before it goes on.
  */
-#include "task/task.h"
-
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "task/attempt.h"
 
-enum {
-    FINISH_RETRY_MS = 500,
-    MAX_FALSE_STARTS = 5,
-    FINISH_TRIES_WITH_RESULT = 4, /* then the result is given up, so that at least the end is kept */
-};
+enum { MAX_FALSE_STARTS = 5 };
 
-struct attempt {
-    struct task *task;     /* NULL: released, only the references below still hold the memory */
-    unsigned refs;         /* the task, the timer, and each store call on its way */
-    struct run *run;       /* NULL before the runtime took it and after it ended */
-    struct store_log *log; /* may be NULL (no memory): output is not kept then */
-    uv_timer_t timer;      /* the wall clock while it runs, then the pause between two tries to write the end */
-    bool holds_slot;
-    bool durable; /* the attempt is on disk */
-    bool ready;   /* the sandbox waits for its go */
-    uint64_t started_monotonic_us;
-    /* the end, kept until it is on disk */
-    enum tw_task_state final_state;
-    struct tw_task_info final; /* a shallow copy of the task's info with the end filled in; owns nothing but: */
-    char *final_message, *final_error;
-    uint8_t *result;
-    size_t result_len;
-    unsigned finish_tries;
-};
-
-static void write_end(struct attempt *a);
-
-static void attempt_unref(struct attempt *a)
+void attempt_unref(struct attempt *a)
 {
     if (--a->refs)
         return;
@@ -77,8 +52,7 @@ static struct attempt *attempt_new(struct task *task)
     return a;
 }
 
-/* The attempt is over for the task. */
-static void attempt_release(struct attempt *a)
+void attempt_release(struct attempt *a)
 {
     store_log_free(STEAL(a->log));
     a->task->attempt = NULL;
@@ -87,7 +61,7 @@ static void attempt_release(struct attempt *a)
     attempt_unref(a);
 }
 
-static void give_slot_back(struct attempt *a)
+void attempt_give_slot_back(struct attempt *a)
 {
     if (!a->holds_slot)
         return;
@@ -95,138 +69,7 @@ static void give_slot_back(struct attempt *a)
     a->task->engine->running--;
 }
 
-/* --- the end --- */
-
-static void on_end_written(void *ctx, const struct tw_error *error);
-
-static void on_retry_timer(uv_timer_t *timer)
-{
-    write_end(timer->data);
-}
-
-static void write_end(struct attempt *a)
-{
-    struct task *task = a->task;
-    a->final = task->record.info;
-    a->final.state = a->final_state;
-    a->final.message = a->final_message ? a->final_message : task->record.info.message;
-    a->final.error = a->final_error ? a->final_error : task->record.info.error;
-    a->final.result_size = a->result_len;
-    a->refs++;
-    store_finish(task->engine->options.store, task->record.seq, &a->final, a->result, a->result_len, on_end_written, a);
-}
-
-/* A full disk, most likely. First without the result, then for as long as it takes; a node that goes down gives up. */
-static void end_not_written(struct attempt *a, const struct tw_error *error)
-{
-    struct task *task = a->task;
-    struct engine *engine = task->engine;
-    a->finish_tries++;
-    if (engine->draining && a->finish_tries > FINISH_TRIES_WITH_RESULT) {
-        log_error("task %s: its end could not be written; the next start will call it lost: %s", task->record.info.id,
-            error->message);
-        attempt_release(a);
-        engine->finishing--;
-        engine_task_abandoned(task, error);
-        return;
-    }
-    if (a->finish_tries == 1 || a->finish_tries == FINISH_TRIES_WITH_RESULT)
-        log_error("task %s: its end could not be written, trying again: %s", task->record.info.id, error->message);
-    if (a->finish_tries == FINISH_TRIES_WITH_RESULT && a->final_state == TW_TASK_COMPLETED) {
-        free(STEAL(a->result));
-        a->result_len = 0;
-        a->final_state = TW_TASK_FAILED;
-        task->record.info.reason = TW_REASON_STORAGE_ERROR;
-        free(a->final_message);
-        if (asprintf(&a->final_message, "it ended well, but its result could not be kept: %s", error->message) < 0)
-            a->final_message = NULL;
-    }
-    uv_timer_start(&a->timer, on_retry_timer, FINISH_RETRY_MS, 0);
-}
-
-static void on_end_written(void *ctx, const struct tw_error *error)
-{
-    struct attempt *a = ctx;
-    struct task *task = a->task;
-    attempt_unref(a);
-    if (!task)
-        return;
-    if (error) {
-        end_not_written(a, error);
-        return;
-    }
-    struct engine *engine = task->engine;
-    struct tw_task_info *info = &task->record.info;
-    task_move(task, a->final_state);
-    info->result_size = a->result_len;
-    if (a->final_message) {
-        free(info->message);
-        info->message = STEAL(a->final_message);
-    }
-    if (a->final_error) {
-        free(info->error);
-        info->error = STEAL(a->final_error);
-    }
-    CLEANUP_FREE uint8_t *result = STEAL(a->result);
-    size_t result_len = a->result_len;
-    attempt_release(a);
-    engine->finishing--;
-    engine_task_ended(task, result, result_len);
-}
-
-/* What the person is told when nothing better is known. */
-static char *describe_end(const struct attempt *a, enum tw_reason reason)
-{
-    const struct tw_task_info *info = &a->task->record.info;
-    const char *name;
-    char *text = NULL;
-    int n = 0;
-    switch (reason) {
-    case TW_REASON_NONE:
-        n = asprintf(&text, "completed");
-        break;
-    case TW_REASON_EXIT_CODE:
-        n = asprintf(&text, "ended with exit code %d", info->exit_code);
-        break;
-    case TW_REASON_SIGNAL:
-        /* Not strsignal(), which has one buffer for all threads. Real-time signals have no name. */
-        name = sigabbrev_np(info->signal);
-        n = asprintf(
-            &text, "killed by signal %d%s%s%s", info->signal, name ? " (SIG" : "", name ? name : "", name ? ")" : "");
-        break;
-    case TW_REASON_TIMEOUT_WALL:
-        n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)info->timeout_us / 1e6);
-        break;
-    case TW_REASON_STOPPED_BY_USER:
-        n = asprintf(&text, "stopped on request");
-        break;
-    case TW_REASON_SHUTDOWN:
-        n = asprintf(&text, "stopped because the node was shut down");
-        break;
-    case TW_REASON_OUTPUT_LIMIT:
-        n = asprintf(&text, "its result is larger than the %llu bytes that this node keeps",
-            (unsigned long long)a->task->engine->options.max_result_size);
-        break;
-    default:
-        n = asprintf(&text, "%s", tw_reason_to_string(reason));
-        break;
-    }
-    return n < 0 ? NULL : text;
-}
-
-/* Settles how the attempt's task ends and begins to write it. */
-static void finish(struct attempt *a, enum tw_task_state state, enum tw_reason reason, const char *message)
-{
-    struct task *task = a->task;
-    task->engine->finishing++;
-    uv_timer_stop(&a->timer);
-    give_slot_back(a);
-    a->final_state = state;
-    task->record.info.reason = reason;
-    task->record.info.finished_us = clock_wall_us();
-    a->final_message = message ? text_printable(message, strlen(message), 1000, false) : describe_end(a, reason);
-    write_end(a);
-}
+/* --- ends --- */
 
 static void on_requeued(void *ctx UNUSED, const struct tw_error *error)
 {
@@ -235,12 +78,13 @@ static void on_requeued(void *ctx UNUSED, const struct tw_error *error)
         log_error("a lost attempt could not be noted: %s", error->message);
 }
 
-void task_requeue(struct task *task, const char *message)
+void task_requeue(struct task *task, const char *message, bool front, bool stored)
 {
     task_move(task, TW_TASK_QUEUED);
     task_set_message(task, "%s; waiting to run again", message);
-    store_requeue(task->engine->options.store, task->record.seq, on_requeued, NULL);
-    engine_enqueue(task);
+    if (stored)
+        store_requeue(task->engine->options.store, task->record.seq, on_requeued, NULL);
+    engine_enqueue(task, front);
 }
 
 static enum tw_task_state state_for(enum tw_reason reason)
@@ -248,26 +92,58 @@ static enum tw_task_state state_for(enum tw_reason reason)
     return reason == TW_REASON_STOPPED_BY_USER || reason == TW_REASON_SHUTDOWN ? TW_TASK_STOPPED : TW_TASK_FAILED;
 }
 
+static void finish_early(struct attempt *a, enum tw_reason reason)
+{
+    struct verdict v = {.state = state_for(reason), .reason = reason};
+    attempt_finish(a, &v);
+}
+
+static void fail(struct attempt *a, enum tw_reason reason, const char *message)
+{
+    struct verdict v = {.state = TW_TASK_FAILED, .reason = reason, .message = message};
+    attempt_finish(a, &v);
+}
+
 /*
- * The node lost it, not the task's own doing: it runs again if it may. An attempt that had not begun does not count, but
- * a sandbox that dies under the same task again and again is its end.
+ * The node could not begin the task. It waits at the head of the queue for better times; only when others have begun in
+ * between, again and again, is it taken to be the task's own fault.
  */
-static void lose(struct attempt *a, const char *message)
+static void false_start(struct attempt *a, const char *message)
 {
     struct task *task = a->task;
-    struct tw_task_info *info = &task->record.info;
-    bool begun = info->state == TW_TASK_RUNNING;
-    message = message ? message : "its sandbox was lost";
-    if (begun ? info->attempt > info->retries : ++task->false_starts > MAX_FALSE_STARTS) {
-        finish(a, TW_TASK_FAILED, begun ? TW_REASON_LOST : TW_REASON_SANDBOX_ERROR, message);
+    struct engine *engine = task->engine;
+    bool stored = a->written && !a->cannot_begin;
+    message = message ? message : "its sandbox could not be made";
+    if (engine->begun != task->begun_seen)
+        task->false_starts++;
+    task->begun_seen = engine->begun;
+    if (task->false_starts > MAX_FALSE_STARTS) {
+        fail(a, TW_REASON_SANDBOX_ERROR, message);
         return;
     }
-    log_warning("task %s goes back to the queue: %s", info->id, message);
-    if (!begun)
-        info->attempt--;
-    give_slot_back(a);
+    log_debug("task %s goes back to the queue: %s", task->record.info.id, message);
+    if (task->record.info.state == TW_TASK_PREPARING)
+        task->record.info.attempt--;
+    attempt_give_slot_back(a);
     attempt_release(a);
-    task_requeue(task, message);
+    engine_pause(engine, message);
+    task_requeue(task, message, true, stored);
+    engine_check_drained(engine);
+}
+
+/* The node lost it while it ran: it runs again if it may. */
+static void lose(struct attempt *a, const struct verdict *v)
+{
+    struct task *task = a->task;
+    const char *message = v->message ? v->message : "its sandbox was lost";
+    if (task->record.info.attempt > task->record.info.retries) {
+        attempt_finish(a, v);
+        return;
+    }
+    log_warning("task %s goes back to the queue: %s", task->record.info.id, message);
+    attempt_give_slot_back(a);
+    attempt_release(a);
+    task_requeue(task, message, false, true);
     engine_check_drained(task->engine);
 }
 
@@ -290,28 +166,52 @@ static enum tw_reason reason_of(const struct run_outcome *outcome)
     return TW_REASON_LOST;
 }
 
+static void take_result(const struct run_outcome *outcome, struct verdict *v)
+{
+    if (v->reason != TW_REASON_NONE && v->reason != TW_REASON_EXIT_CODE)
+        return;
+    v->result = (uint8_t *)text_dup(outcome->result, outcome->result_len);
+    v->result_len = outcome->result_len;
+    if (!v->result && v->state == TW_TASK_COMPLETED) {
+        v->state = TW_TASK_FAILED;
+        v->reason = TW_REASON_STORAGE_ERROR;
+        v->message = "out of memory while its result was kept";
+    }
+}
+
 static void on_ended(void *ctx, const struct run_outcome *outcome)
 {
     struct attempt *a = ctx;
     struct task *task = a->task;
     struct engine *engine = task->engine;
-    struct tw_task_info *info = &task->record.info;
+    bool begun = task->record.info.state == TW_TASK_RUNNING;
+    struct verdict v = {
+        .reason = reason_of(outcome),
+        .message = outcome->message,
+        .error = outcome->error,
+        .exit_code = outcome->end == RUN_EXITED ? outcome->exit_code : 0,
+        .signal = outcome->end == RUN_SIGNALED ? outcome->signal : 0,
+        .usage = outcome->usage,
+    };
     a->run = NULL;
-    info->usage = outcome->usage;
-    info->exit_code = outcome->end == RUN_EXITED ? outcome->exit_code : 0;
-    info->signal = outcome->end == RUN_SIGNALED ? outcome->signal : 0;
-    if (outcome->error && *outcome->error)
-        a->final_error = strdup(outcome->error);
-    if (outcome->result_len && (a->result = (uint8_t *)text_dup(outcome->result, outcome->result_len)))
-        a->result_len = outcome->result_len;
-
-    enum tw_reason reason = reason_of(outcome);
-    if (task->end_asked != TW_REASON_NONE && reason != TW_REASON_NONE) /* a task that had ended well just before, has */
-        finish(a, state_for(task->end_asked), task->end_asked, NULL);
-    else if (reason == TW_REASON_LOST)
-        lose(a, outcome->message);
-    else
-        finish(a, reason == TW_REASON_NONE ? TW_TASK_COMPLETED : TW_TASK_FAILED, reason, outcome->message);
+    if (task->end_asked != TW_REASON_NONE &&
+        v.reason != TW_REASON_NONE) { /* one that had ended well just before, has */
+        v.reason = task->end_asked;
+        v.message = NULL;
+        v.state = state_for(v.reason);
+        attempt_finish(a, &v);
+    } else if (a->cannot_begin) {
+        false_start(a, a->why.message);
+    } else if (!begun && (v.reason == TW_REASON_LOST || v.reason == TW_REASON_SANDBOX_ERROR)) {
+        false_start(a, outcome->message);
+    } else {
+        v.state = v.reason == TW_REASON_NONE ? TW_TASK_COMPLETED : TW_TASK_FAILED;
+        take_result(outcome, &v);
+        if (v.reason == TW_REASON_LOST)
+            lose(a, &v);
+        else
+            attempt_finish(a, &v);
+    }
     engine_schedule(engine);
 }
 
@@ -326,12 +226,13 @@ static void on_wall_timeout(uv_timer_t *timer)
 static void go_if_ready(struct attempt *a)
 {
     struct task *task = a->task;
-    if (!a->ready || !a->durable || !a->run || task->end_asked != TW_REASON_NONE)
+    if (!a->ready || !a->durable || !a->run || a->cannot_begin || task->end_asked != TW_REASON_NONE)
         return;
     struct tw_task_info *info = &task->record.info;
     task_move(task, TW_TASK_RUNNING);
     task_set_message(task, "running");
-    a->started_monotonic_us = clock_monotonic_us();
+    task->engine->begun++;
+    engine_works(task->engine);
     info->started_us = clock_wall_us();
     uv_update_time(a->timer.loop);
     uv_timer_start(&a->timer, on_wall_timeout, (info->timeout_us + 999) / 1000, 0);
@@ -376,8 +277,9 @@ static void on_attempt_durable(void *ctx, const struct tw_error *error)
         go_if_ready(a);
         return;
     }
-    log_error("task %s cannot be started: %s", task->record.info.id, error->message);
-    task_end_early(task, TW_REASON_STORAGE_ERROR);
+    a->cannot_begin = true;
+    a->why = *error;
+    a->run->rt->ops->kill(a->run);
 }
 
 /* The input is in memory: to the runtime with it. */
@@ -410,10 +312,11 @@ static void prepare(struct attempt *a)
     a->run = rt->ops->start(rt, &spec, &run_events, a, &error);
     free(STEAL(record->spec.data)); /* a further attempt reads it back */
     if (!a->run) {
-        finish(a, TW_TASK_FAILED, TW_REASON_SANDBOX_ERROR, error.message);
+        false_start(a, error.message);
         return;
     }
     a->refs++;
+    a->written = true;
     store_attempt(
         engine->options.store, record->seq, record->info.attempt, record->info.started_us, on_attempt_durable, a);
 }
@@ -427,11 +330,13 @@ static void on_input(void *ctx, const void *data, size_t len, const struct tw_er
         return;
     struct engine *engine = task->engine;
     if (task->end_asked != TW_REASON_NONE) {
-        finish(a, state_for(task->end_asked), task->end_asked, NULL);
+        finish_early(a, task->end_asked);
+    } else if (error && (error->code == TW_DATA_LOSS || error->code == TW_NOT_FOUND)) {
+        fail(a, TW_REASON_STORAGE_ERROR, error->message);
     } else if (error) {
-        finish(a, TW_TASK_FAILED, TW_REASON_STORAGE_ERROR, error->message);
+        false_start(a, error->message);
     } else if (!(task->record.spec.data = (uint8_t *)text_dup(data, len))) {
-        finish(a, TW_TASK_FAILED, TW_REASON_SANDBOX_ERROR, "out of memory while its input was loaded");
+        false_start(a, "out of memory while its input was loaded");
     } else {
         task->record.spec.data_len = len;
         prepare(a);
@@ -444,8 +349,8 @@ void attempt_start(struct task *task)
     struct engine *engine = task->engine;
     struct attempt *a = attempt_new(task);
     if (!a) {
-        log_error("out of memory: task %s stays queued", task->record.info.id);
-        engine_enqueue(task);
+        engine_enqueue(task, true);
+        engine_pause(engine, "out of memory");
         return;
     }
     a->holds_slot = true;
@@ -470,11 +375,12 @@ void attempt_drop(struct task *task)
 void task_end_early(struct task *task, enum tw_reason reason)
 {
     struct attempt *a = task->attempt;
-    if (task->end_asked != TW_REASON_NONE || (a && a->final_state != TW_TASK_STATE_NONE))
+    if (task->end_asked != TW_REASON_NONE || (a && a->ending))
         return;
     if (!a) {
         engine_dequeue(task);
-        task_finish_unstarted(task, state_for(reason), reason, NULL);
+        if (!task_finish_unstarted(task, state_for(reason), reason, NULL))
+            engine_enqueue(task, true);
         return;
     }
     task->end_asked = reason;
@@ -483,14 +389,14 @@ void task_end_early(struct task *task, enum tw_reason reason)
     /* else its input is being loaded, and on_input looks at end_asked */
 }
 
-void task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_reason reason, const char *message)
+bool task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_reason reason, const char *message)
 {
     struct attempt *a = attempt_new(task);
-    if (a) {
-        finish(a, state, reason, message);
-        return;
+    if (!a) {
+        log_error("out of memory: task %s could not be ended", task->record.info.id);
+        return false;
     }
-    log_error("out of memory: task %s could not be ended", task->record.info.id);
-    if (task->record.info.state == TW_TASK_QUEUED)
-        engine_enqueue(task);
+    struct verdict v = {.state = state, .reason = reason, .message = message, .usage = task->record.info.usage};
+    attempt_finish(a, &v);
+    return true;
 }

@@ -17,14 +17,14 @@ enum { QUEUED_DATA_MAX = 1024 };
 
 /* --- the queue --- */
 
-void engine_enqueue(struct task *task)
+void engine_enqueue(struct task *task, bool front)
 {
     struct engine *engine = task->engine;
     struct store_spec *spec = &task->record.spec;
     task->queue_bytes = spec_bytes(spec) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
     engine->queue_bytes += task->queue_bytes;
     engine->queued++;
-    list_push(&engine->queue, &task->link);
+    list_push(front ? engine->queue.next : &engine->queue, &task->link);
 }
 
 void engine_dequeue(struct task *task)
@@ -40,7 +40,8 @@ void engine_schedule(struct engine *engine)
     if (engine->scheduling) /* an attempt that fails at once comes back here: the loop below goes on by itself */
         return;
     engine->scheduling = true;
-    while (!engine->draining && engine->running < engine->options.max_running && !list_empty(&engine->queue)) {
+    while (!engine->draining && !engine->paused && engine->running < engine->options.max_running &&
+        !list_empty(&engine->queue)) {
         struct task *task = LIST_FIRST(&engine->queue, struct task, link);
         engine_dequeue(task);
         attempt_start(task);
@@ -54,6 +55,45 @@ void engine_schedule(struct engine *engine)
             spec->data = NULL;
         }
     }
+}
+
+/* --- trouble on the node's side --- */
+
+enum { RESUME_FIRST_MS = 100, RESUME_MAX_MS = 30000 };
+
+static void on_resume(uv_timer_t *timer)
+{
+    struct engine *engine = timer->data;
+    engine->paused = false;
+    engine_schedule(engine);
+}
+
+void engine_pause(struct engine *engine, const char *why)
+{
+    if (!engine->trouble)
+        log_warning("no task is started for now: %s", why);
+    if (!engine->trouble || strcmp(engine->trouble, why) != 0) {
+        free(engine->trouble);
+        engine->trouble = strdup(why);
+    }
+    if (engine->paused)
+        return;
+    engine->paused = true;
+    uv_timer_start(engine->resume, on_resume, engine->resume_ms, 0);
+    engine->resume_ms = MIN(engine->resume_ms * 2, (unsigned)RESUME_MAX_MS);
+}
+
+void engine_works(struct engine *engine)
+{
+    if (!engine->trouble && !engine->paused)
+        return;
+    log_info("tasks are started again");
+    free(STEAL(engine->trouble));
+    engine->paused = false;
+    engine->resume_ms = RESUME_FIRST_MS;
+    uv_timer_stop(engine->resume);
+    /* Who calls this is in the middle of something: the queue has its turn when that is done. */
+    uv_timer_start(engine->resume, on_resume, 0, 0);
 }
 
 /* --- questions --- */
@@ -100,6 +140,7 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret)
         .max_queued = engine->options.max_queued,
         .max_task_size = engine->options.max_task_size,
         .draining = engine->draining,
+        .trouble = engine->trouble,
         .accepted = engine->accepted,
         .completed = engine->completed,
         .failed = engine->failed,
@@ -140,7 +181,7 @@ static void on_stored_end(void *ctx, const struct store_task *stored, const stru
     struct tw_error gone;
     if (stored && !task_state_is_final(stored->info.state)) {
         /* Admitted between our look into memory and the store's answer, or left for the next start: wait for it if it lives. */
-        struct task *task = map_get(&wait->engine->tasks, stored->info.id);
+        struct task *task = wait->engine->drained ? NULL : map_get(&wait->engine->tasks, stored->info.id);
         if (task) {
             list_push(&task->waits, &wait->link);
             if (wait->for_stop)
@@ -165,6 +206,12 @@ static struct engine_wait *wait_new(struct engine *engine, const char *id, bool 
     }
     *wait = (struct engine_wait){.cb = cb, .ctx = ctx, .for_stop = for_stop, .engine = engine};
     list_init(&wait->link);
+    if (engine->drained) { /* nobody would tell it any more */
+        struct tw_error error;
+        error_set(&error, TW_UNAVAILABLE, "the node is shutting down");
+        wait_answer(wait, NULL, NULL, 0, &error);
+        return NULL;
+    }
     struct task *task = map_get(&engine->tasks, id);
     if (task)
         list_push(&task->waits, &wait->link);
@@ -263,6 +310,7 @@ void engine_check_drained(struct engine *engine)
     }
     void (*done)(void *ctx) = engine->on_drained;
     engine->on_drained = NULL;
+    engine->drained = true;
     done(engine->on_drained_ctx);
 }
 
@@ -304,13 +352,14 @@ static void recover_task(void *ctx, struct store_task *record)
     struct tw_task_info *info = &task->record.info;
     if (info->state == TW_TASK_QUEUED) {
         r->queued++;
-        engine_enqueue(task);
+        engine_enqueue(task, false);
     } else if (info->attempt <= info->retries) {
         r->again++;
-        task_requeue(task, "the node stopped while it was running");
+        task_requeue(task, "the node stopped while it was running", false, true);
     } else {
         r->lost++;
-        task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_LOST, "the node stopped while the task was running");
+        if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_LOST, "the node stopped while the task was running"))
+            r->oom = true;
     }
 }
 
@@ -322,6 +371,14 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     engine->options = *options;
     map_init(&engine->tasks);
     list_init(&engine->queue);
+    engine->resume_ms = RESUME_FIRST_MS;
+    engine->resume = malloc(sizeof *engine->resume);
+    if (!engine->resume) {
+        free(engine);
+        return error_oom(error);
+    }
+    uv_timer_init(options->loop, engine->resume);
+    engine->resume->data = engine;
     struct recovery r = {.engine = engine};
     if (store_recover(options->store, recover_task, &r, error) < 0 || (r.oom && error_oom(error) < 0)) {
         engine_free(engine);
@@ -336,6 +393,11 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
 void engine_start(struct engine *engine)
 {
     engine_schedule(engine);
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+    free(handle);
 }
 
 void engine_free(struct engine *engine)
@@ -354,5 +416,7 @@ void engine_free(struct engine *engine)
         task_free(task);
     }
     map_done(&engine->tasks);
+    free(engine->trouble);
+    uv_close((uv_handle_t *)engine->resume, free_timer);
     free(engine);
 }

@@ -101,6 +101,7 @@ struct engine_status {
     unsigned running, queued, max_running, max_queued;
     uint64_t max_task_size;
     bool draining;
+    const char *trouble; /* why no task is started at present, in a sentence; NULL: all is well. Borrowed */
     uint64_t accepted, completed, failed, stopped; /* since the start */
 };
 void engine_get_status(const struct engine *engine, struct engine_status *ret);

@@ -18,7 +18,8 @@ struct task {
     struct list waits;        /* struct engine_wait */
     struct list watches;      /* struct engine_watch */
     size_t queue_bytes;       /* what it counts for in engine->queue_bytes */
-    unsigned false_starts;    /* attempts whose sandbox was lost before the task began */
+    unsigned false_starts;    /* times that it could not be begun though others could */
+    uint64_t begun_seen;      /* engine->begun at the last of them */
     enum tw_reason end_asked; /* why it is to be ended, NONE: it is not; the first reason stays */
 };
 
@@ -33,7 +34,13 @@ struct engine {
     size_t queue_bytes;
     size_t admitting_bytes;
     bool draining;
+    bool drained; /* on_drained was called: whoever asks from now on is told so */
     bool scheduling;
+    char *trouble;      /* why nothing is started at present, or was until nothing proved it over; NULL: all is well */
+    bool paused;        /* until `resume` fires */
+    uv_timer_t *resume; /* on the heap: it closes after the engine has gone */
+    unsigned resume_ms;
+    uint64_t begun; /* attempts whose task was let go */
     void (*on_drained)(void *ctx);
     void *on_drained_ctx;
     uint64_t accepted, completed, failed, stopped;
@@ -61,9 +68,13 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, str
 size_t spec_bytes(const struct store_spec *spec);
 
 /* --- the queue and its end (engine.c) --- */
-void engine_enqueue(struct task *task);
+void engine_enqueue(struct task *task, bool front);
 void engine_dequeue(struct task *task);
 void engine_schedule(struct engine *engine);
+/* The node cannot start or end tasks just now: nothing is started for a while, the longer the more often this is said. */
+void engine_pause(struct engine *engine, const char *why);
+/* A task has begun, or an end that could not be written has been: the trouble is over. */
+void engine_works(struct engine *engine);
 /* The task's end is on disk: tells everybody and forgets it. */
 void engine_task_ended(struct task *task, const void *result, size_t result_len);
 /* Its end could not be written and the node goes down: whoever waits hears the error; the store keeps it as it was. */
@@ -74,11 +85,11 @@ void engine_check_drained(struct engine *engine);
 void attempt_start(struct task *task);
 /* Forgets the attempt, if there is one, without an end: the engine is being freed. */
 void attempt_drop(struct task *task);
-/* Back into the queue after a lost attempt, in memory and on disk. */
-void task_requeue(struct task *task, const char *message);
+/* Back into the queue, at its head or end, in memory and, if the attempt is `stored`, on disk. */
+void task_requeue(struct task *task, const char *message, bool front, bool stored);
 /* Ends the task for `reason` (stop, time-out, shutdown), wherever it is. */
 void task_end_early(struct task *task, enum tw_reason reason);
-/* For a task that has no attempt: writes its end. */
-void task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_reason reason, const char *message);
+/* For a task that has no attempt: writes its end. False: no memory, nothing was done. */
+bool task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_reason reason, const char *message);
 
 #endif

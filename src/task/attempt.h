@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One attempt of a task; private to src/task. attempt.c brings it to its end, ending.c brings that to disk. */
+#ifndef TASK_ATTEMPT_H
+#define TASK_ATTEMPT_H
+
+#include "task/task.h"
+
+struct attempt {
+    struct task *task;     /* NULL: released, only the references below still hold the memory */
+    unsigned refs;         /* the task, the timer, and each store call on its way */
+    struct run *run;       /* NULL before the runtime took it and after it ended */
+    struct store_log *log; /* may be NULL (no memory): output is not kept then */
+    uv_timer_t timer;      /* the wall clock while it runs, then the pause between two tries to write the end */
+    bool holds_slot;
+    bool written;        /* the store was asked to make it durable, */
+    bool durable;        /* and has */
+    bool ready;          /* the sandbox waits for its go */
+    bool cannot_begin;   /* the attempt could not be made durable: its run is being killed, the task goes back */
+    struct tw_error why; /* of cannot_begin */
+    /* The end, from attempt_finish() until it is on disk; the task's own record knows nothing of it before. */
+    bool ending;
+    struct tw_task_info final; /* the record with the end in it; owns nothing but the two strings below */
+    char *final_message, *final_error;
+    uint8_t *result;
+    size_t result_len;
+    unsigned finish_tries;
+};
+
+/* How an attempt's task ends. Everything is borrowed but the result. */
+struct verdict {
+    enum tw_task_state state;
+    enum tw_reason reason;
+    const char *message; /* NULL: the usual sentence for the reason */
+    const char *error;   /* NULL: none */
+    int exit_code, signal;
+    struct tw_usage usage;
+    uint8_t *result; /* malloc'd; taken over */
+    size_t result_len;
+};
+
+/* Settles how the attempt's task ends, gives its slot back, and writes until that is on disk. Once per attempt. */
+void attempt_finish(struct attempt *a, const struct verdict *verdict);
+void attempt_give_slot_back(struct attempt *a);
+/* The attempt is over for the task. */
+void attempt_release(struct attempt *a);
+void attempt_unref(struct attempt *a);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a task on its way to disk. Until it is there the task shows nothing of it: a crash in between would make it
+ * `lost`, and who was told otherwise would have been told wrong. An end that cannot be written (a full disk) is tried
+ * until it can; meanwhile the engine starts nothing new, so that one full disk costs a pause and not a queue of results.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "task/attempt.h"
+
+enum {
+    RETRY_MS = 500,
+    PATIENT_TRIES =
+        4, /* after these a result that is refused for good is given up, and so is all by a node that goes down */
+};
+
+static void write_end(struct attempt *a);
+
+static void on_retry_timer(uv_timer_t *timer)
+{
+    write_end(timer->data);
+}
+
+/* Will the same write fare better later? */
+static bool may_pass(const struct tw_error *error)
+{
+    return error->code == TW_RESOURCE_EXHAUSTED || error->code == TW_UNAVAILABLE;
+}
+
+static void give_result_up(struct attempt *a, const struct tw_error *error)
+{
+    free(STEAL(a->result));
+    a->result_len = 0;
+    a->final.result_size = 0;
+    a->final.state = TW_TASK_FAILED;
+    a->final.reason = TW_REASON_STORAGE_ERROR;
+    free(a->final_message);
+    if (asprintf(&a->final_message, "it ended well, but its result could not be kept: %s", error->message) < 0)
+        a->final_message = NULL;
+}
+
+static void end_not_written(struct attempt *a, const struct tw_error *error)
+{
+    struct task *task = a->task;
+    struct engine *engine = task->engine;
+    a->finish_tries++;
+    if (engine->draining && a->finish_tries > PATIENT_TRIES) {
+        log_error("task %s: its end could not be written; the next start will call it lost: %s", task->record.info.id,
+            error->message);
+        attempt_release(a);
+        engine->finishing--;
+        engine_task_abandoned(task, error);
+        return;
+    }
+    if (a->finish_tries == 1)
+        log_error("task %s: its end could not be written, trying again: %s", task->record.info.id, error->message);
+    if (may_pass(error))
+        engine_pause(engine, error->message);
+    else if (a->finish_tries == PATIENT_TRIES && a->final.state == TW_TASK_COMPLETED)
+        give_result_up(a, error);
+    uv_timer_start(&a->timer, on_retry_timer, RETRY_MS, 0);
+}
+
+/* From now on everybody sees it. */
+static void show_end(struct attempt *a)
+{
+    struct tw_task_info *info = &a->task->record.info;
+    task_move(a->task, a->final.state);
+    info->reason = a->final.reason;
+    info->exit_code = a->final.exit_code;
+    info->signal = a->final.signal;
+    info->usage = a->final.usage;
+    info->finished_us = a->final.finished_us;
+    info->result_size = a->final.result_size;
+    if (a->final_message) {
+        free(info->message);
+        info->message = STEAL(a->final_message);
+    }
+    if (a->final_error) {
+        free(info->error);
+        info->error = STEAL(a->final_error);
+    }
+}
+
+static void on_end_written(void *ctx, const struct tw_error *error)
+{
+    struct attempt *a = ctx;
+    struct task *task = a->task;
+    attempt_unref(a);
+    if (!task)
+        return;
+    if (error) {
+        end_not_written(a, error);
+        return;
+    }
+    struct engine *engine = task->engine;
+    show_end(a);
+    CLEANUP_FREE uint8_t *result = STEAL(a->result);
+    size_t result_len = a->result_len;
+    if (a->finish_tries)
+        engine_works(engine);
+    attempt_release(a);
+    engine->finishing--;
+    engine_task_ended(task, result, result_len);
+}
+
+static void write_end(struct attempt *a)
+{
+    struct task *task = a->task;
+    a->final.message = a->final_message ? a->final_message : task->record.info.message;
+    a->final.error = a->final_error ? a->final_error : task->record.info.error;
+    a->refs++;
+    store_finish(task->engine->options.store, task->record.seq, &a->final, a->result, a->result_len, on_end_written, a);
+}
+
+/* The sentence for a person, when nothing better is known. */
+static char *describe(const struct attempt *a, const struct verdict *v)
+{
+    const char *name;
+    char *text = NULL;
+    int n = 0;
+    switch (v->reason) {
+    case TW_REASON_NONE:
+        n = asprintf(&text, "completed");
+        break;
+    case TW_REASON_EXIT_CODE:
+        n = asprintf(&text, "ended with exit code %d", v->exit_code);
+        break;
+    case TW_REASON_SIGNAL:
+        /* Not strsignal(), which has one buffer for all threads. Real-time signals have no name. */
+        name = sigabbrev_np(v->signal);
+        n = asprintf(
+            &text, "killed by signal %d%s%s%s", v->signal, name ? " (SIG" : "", name ? name : "", name ? ")" : "");
+        break;
+    case TW_REASON_TIMEOUT_WALL:
+        n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)a->final.timeout_us / 1e6);
+        break;
+    case TW_REASON_STOPPED_BY_USER:
+        n = asprintf(&text, "stopped on request");
+        break;
+    case TW_REASON_SHUTDOWN:
+        n = asprintf(&text, "stopped because the node was shut down");
+        break;
+    case TW_REASON_OUTPUT_LIMIT:
+        n = asprintf(&text, "its result is larger than the %llu bytes that this node keeps (MAX_RESULT_SIZE)",
+            (unsigned long long)a->task->engine->options.max_result_size);
+        break;
+    case TW_REASON_LOST:
+        n = asprintf(&text, "its sandbox was lost");
+        break;
+    default:
+        n = asprintf(&text, "ended because of %s", tw_reason_to_string(v->reason));
+        break;
+    }
+    return n < 0 ? NULL : text;
+}
+
+void attempt_finish(struct attempt *a, const struct verdict *v)
+{
+    struct task *task = a->task;
+    task->engine->finishing++;
+    uv_timer_stop(&a->timer);
+    attempt_give_slot_back(a);
+    a->ending = true;
+    a->final = task->record.info;
+    a->final.state = v->state;
+    a->final.reason = v->reason;
+    a->final.exit_code = v->exit_code;
+    a->final.signal = v->signal;
+    a->final.usage = v->usage;
+    a->final.finished_us = clock_wall_us();
+    a->result = v->result;
+    a->result_len = v->result ? v->result_len : 0;
+    a->final.result_size = a->result_len;
+    a->final_message = v->message ? text_printable(v->message, strlen(v->message), 1000, false) : describe(a, v);
+    a->final_error = v->error && *v->error ? strdup(v->error) : NULL;
+    write_end(a);
+}
