@@ -53,7 +53,8 @@ enum tw_task_state {
     X(BAD_INPUT, 13, "bad_input")         /* the input cannot be run (not Python, no UTF-8) */   \
     X(IMAGE_ERROR, 14, "image_error")     /* the container image cannot be had */                \
     X(SANDBOX_ERROR, 15, "sandbox_error") /* the node could not make the sandbox */              \
-    X(STORAGE_ERROR, 16, "storage_error") /* the node could not keep the result */
+    X(STORAGE_ERROR, 16, "storage_error") /* the node could not keep the result */               \
+    X(BAD_RESULT, 17, "bad_result")       /* ended well, but what it left as its result cannot be read */
 
 enum tw_reason {
 #define X(name, number, text) TW_REASON_##name = number,

@@ -111,7 +111,7 @@ struct sandbox {
     unsigned failures; /* in a row */
     bool resting;      /* no CREATE until retry fires */
     struct tw_error problem;
-    uv_timer_t *retry, *deliver;
+    uv_timer_t *retry, *deliver, *answer;
     struct list all, waiting, ended; /* runs */
     uint64_t next_serial;
     bool pumping, pump_again;

@@ -299,6 +299,7 @@ static void settle_python(struct sandbox_run *run, char **ret_error)
     if (r->error.len)
         *ret_error = text_printable(r->error.data, r->error.len, RUN_ERROR_MAX, true);
     if (r->flaw) {
+        o->bad_result = true;
         snprintf(run->message.message, sizeof run->message.message, "the task's result cannot be used: %s",
             result_flaw_to_string(r->flaw));
         o->message = run->message.message;

@@ -19,7 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-enum { ASKED_MAX = 16, REST_FIRST_MS = 100, REST_MAX_MS = 5000 };
+enum { ASKED_MAX = 16, ANSWER_MS = 15000, REST_FIRST_MS = 100, REST_MAX_MS = 5000 };
 
 /* --- handles that free themselves --- */
 
@@ -77,22 +77,44 @@ void sandbox_poll_free(uv_poll_t **poll)
 
 /* --- the launcher --- */
 
-static void launcher_died(struct sandbox *s)
+static void launcher_lost(struct sandbox *s, const char *what)
 {
     if (s->launcher_dead)
         return;
     s->launcher_dead = true;
+    uv_timer_stop(s->answer);
     sandbox_poll_free(&s->launcher_poll);
     launcher_hang_up(s->launcher);
     error_set(
-        &s->problem, TW_UNAVAILABLE, "hivemind-launcher has died: no sandbox can be made until the node is restarted");
+        &s->problem, TW_UNAVAILABLE, "hivemind-launcher %s: no sandbox can be made until the node is restarted", what);
     if (!s->closing && s->rt.on_broken)
         s->rt.on_broken(s->rt.on_broken_ctx, &s->problem);
     for (uint32_t i = 0; i < s->used; i++) {
-        pool_slot_break(&s->slots[i], "hivemind-launcher died");
+        pool_slot_break(&s->slots[i], "hivemind-launcher is gone");
         s->slots[i].state = SLOT_IS_EMPTY;
     }
     s->asked = 0;
+}
+
+static void launcher_died(struct sandbox *s)
+{
+    launcher_lost(s, "has died");
+}
+
+static void on_no_answer(uv_timer_t *timer)
+{
+    struct sandbox *s = timer->data;
+    launcher_lost(s, "does not answer");
+    sandbox_pump(s);
+}
+
+/* While requests are open, one of them is answered within ANSWER_MS. */
+static void await_answer(struct sandbox *s)
+{
+    if (s->asked)
+        uv_timer_start(s->answer, on_no_answer, ANSWER_MS, 0);
+    else
+        uv_timer_stop(s->answer);
 }
 
 static void create_failed(struct sandbox *s, const struct launcher_reply *reply)
@@ -111,6 +133,7 @@ static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *rep
     if (reply->header.type == LAUNCHER_HELLO || slot->state != (create ? SLOT_IS_CREATING : SLOT_IS_DROPPED))
         return -EPROTO;
     s->asked--;
+    await_answer(s);
     if (create && !reply->error) {
         pool_slot_connect(slot, fd_steal(fd));
         return 0;
@@ -155,7 +178,8 @@ static bool ask(struct sandbox *s, struct pool_slot *slot, enum launcher_type ty
             launcher_died(s);
         return false;
     }
-    s->asked++;
+    if (s->asked++ == 0)
+        await_answer(s);
     slot->state = then;
     return true;
 }
@@ -379,6 +403,7 @@ static void launcher_ended(struct sandbox *s)
 {
     sandbox_poll_free(&s->launcher_poll);
     launcher_free(STEAL(s->launcher));
+    sandbox_timer_free(&s->answer);
     uv_close((uv_handle_t *)s->deliver, close_last);
 }
 
@@ -441,17 +466,21 @@ int sandbox_new(
         all[i] = (struct pool_slot){.sandbox = s, .index = i, .fd = -1};
     s->retry = sandbox_timer_new(s, s);
     s->deliver = sandbox_timer_new(s, s);
-    int r = s->retry && s->deliver ? 0 : -ENOMEM;
+    s->answer = sandbox_timer_new(s, s);
+    int r = s->retry && s->deliver && s->answer ? 0 : -ENOMEM;
     if (r == 0)
         r = sandbox_poll_new(s, launcher->socket, on_launcher, s, &s->launcher_poll);
     if (r < 0) {
         sandbox_timer_free(&s->retry);
         sandbox_timer_free(&s->deliver);
+        sandbox_timer_free(&s->answer);
         free(all);
         free(s);
         return error_set_errno(error, r, "cannot watch hivemind-launcher");
     }
     *ret = &s->rt;
-    op_resize(&s->rt, slots);
+    s->target = s->used = MIN(slots, launcher->slots);
+    uv_timer_start(
+        s->deliver, on_deliver, 0, 0); /* slots are asked for from the loop: by then the owner hears of failures */
     return 0;
 }

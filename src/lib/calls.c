@@ -160,7 +160,7 @@ static void start_wait(struct thread_call *c)
         }
         uv_timer_init(c->worker->loop, c->timer);
         c->timer->data = c;
-        uv_timer_start(c->timer, on_timeout, (c->timeout_us + 999) / 1000, 0);
+        uv_timer_start(c->timer, on_timeout, c->timeout_us / 1000 + !!(c->timeout_us % 1000), 0);
     }
     /* With an answer at once the caller may be gone when engine_wait returns NULL: touch c only if it did not. */
     struct engine_wait *wait = engine_wait(c->worker->engine, c->id, on_end, c);

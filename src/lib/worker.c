@@ -80,6 +80,7 @@ static void on_store_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->store = NULL;
+    engine_free(STEAL(w->engine)); /* only now: the store's last answers went to it */
     uv_close((uv_handle_t *)&w->wake, on_wake_closed);
 }
 
@@ -87,7 +88,6 @@ static void on_runtime_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->runtime = NULL;
-    engine_free(STEAL(w->engine));
     if (w->store)
         store_close(w->store, on_store_closed, w);
     else
@@ -143,12 +143,12 @@ static void on_broken(void *ctx, const struct tw_error *error)
 static void on_wake(uv_async_t *async)
 {
     struct tw_worker *w = async->data;
-    if (!w->started) {
+    int how = atomic_load(&w->asked);
+    if (!w->started && !how) {
         w->started = true;
         engine_start(w->engine);
     }
     worker_run_calls(w);
-    int how = atomic_load(&w->asked);
     if (how)
         begin_shutdown(w, how);
 }
@@ -189,6 +189,15 @@ static struct engine_options engine_options_from(const struct tw_worker *w, cons
     };
 }
 
+static void collect_warnings(struct tw_worker *w, const struct launcher *launcher)
+{
+    const char *of_launcher = launcher_warning(launcher);
+    w->launcher_warning = of_launcher ? strdup(of_launcher) : NULL;
+    if (w->launcher_warning)
+        w->warnings[w->n_warnings++] = w->launcher_warning;
+    w->warnings[w->n_warnings++] = "memory and CPU of a task are not limited: it can use all that this machine has";
+}
+
 /* Takes the launcher over, whatever comes of it. */
 static int build(
     struct tw_worker *w, const struct tw_worker_options *o, struct tw_launcher *launcher, struct tw_error *error)
@@ -197,9 +206,7 @@ static int build(
     struct store_options store_options = {.path = o->storage_path};
     if (!launcher && (tw_launcher_start(NULL, &launcher, error) < 0 || !launcher))
         return -1;
-    const char *warning = launcher_warning(launcher->launcher);
-    if (warning)
-        w->warning = strdup(warning);
+    collect_warnings(w, launcher->launcher);
     if (store_open(w->loop, &store_options, &w->store, error) < 0 ||
         sandbox_new(w->loop, launcher->launcher, slots, &w->runtime, error) < 0) {
         tw_launcher_free(launcher);
@@ -248,7 +255,6 @@ int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **re
         return -1;
     }
     if (build(w, options, options->launcher, error) < 0) {
-        engine_free(STEAL(w->engine));
         on_rpc_drained(w); /* what there is goes down in order, now */
         while (!w->stopped)
             uv_run(w->loop, UV_RUN_ONCE);
@@ -286,7 +292,7 @@ void tw_worker_free(struct tw_worker *worker)
         uv_loop_close(worker->loop);
     pthread_mutex_destroy(&worker->lock);
     free(worker->node_id);
-    free(worker->warning);
+    free(worker->launcher_warning);
     free(worker);
 }
 
@@ -298,7 +304,7 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
 
 const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
 {
-    return n == 0 ? worker->warning : NULL;
+    return n < worker->n_warnings ? worker->warnings[n] : NULL;
 }
 
 /* --- the RPC service --- */
@@ -315,15 +321,14 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
     };
     if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0)
         return -1;
-    worker->service_warnings[0] = worker->warning;
     worker->service = (struct taskworker_service){
         .loop = worker->loop,
         .engine = worker->engine,
         .store = worker->store,
         .node_id = worker->node_id,
         .started_us = clock_wall_us(),
-        .warnings = worker->service_warnings,
-        .n_warnings = worker->warning ? 1 : 0,
+        .warnings = worker->warnings,
+        .n_warnings = worker->n_warnings,
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||

@@ -25,7 +25,9 @@ struct tw_worker {
     uv_loop_t *loop;
     uv_loop_t own_loop;
     char *node_id;
-    char *warning; /* or NULL */
+    char *launcher_warning; /* or NULL */
+    const char *warnings[2];
+    size_t n_warnings;
     struct store *store;
     struct runtime *runtime;
     struct engine *engine;
@@ -36,7 +38,6 @@ struct tw_worker {
     struct rpc_reflection *reflection;
     uint16_t port;
     struct taskworker_service service;
-    const char *service_warnings[1];
 
     uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
     atomic_int asked;  /* enum tw_shutdown, 0: none */

@@ -21,7 +21,8 @@ static const uint64_t timeout_max_us = 365ull * 86400 * 1000000;
 struct admission {
     struct engine *engine;
     struct store_task record;
-    size_t bytes;
+    size_t bytes;            /* what it holds in memory, its data included */
+    struct tw_error refusal; /* there is no room for it */
     engine_admit_cb cb;
     void *ctx;
 };
@@ -207,10 +208,9 @@ size_t spec_bytes(const struct store_spec *spec)
 }
 /* NOLINTEND(clang-analyzer-core.NonNullParamChecker) */
 
-/* The admission is on disk, or refused by the store. */
-static void on_admitted(void *ctx, const struct store_task *existing, const struct tw_error *error)
+/* The end of every admission. With neither `existing` nor error the task is new, and on disk. */
+static void admission_answer(struct admission *a, const struct store_task *existing, const struct tw_error *error)
 {
-    struct admission *a = ctx;
     struct engine *engine = a->engine;
     engine->admitting--;
     engine->admitting_bytes -= a->bytes;
@@ -237,48 +237,57 @@ static void on_admitted(void *ctx, const struct store_task *existing, const stru
     engine_check_drained(engine);
 }
 
-/* Room for one more? A task handed in twice needs none. */
-static int check_room(const struct engine *engine, const char *id, struct tw_error *error)
+static void on_admitted(void *ctx, const struct store_task *existing, const struct tw_error *error)
 {
-    const struct engine_options *o = &engine->options;
-    if (engine->draining)
-        return error_set(error, TW_UNAVAILABLE, "the node is shutting down and takes no new tasks");
-    unsigned free_slots = o->max_running > engine->running ? o->max_running - engine->running : 0;
-    if (engine->queued + engine->admitting < o->max_queued + free_slots || (id && engine_find(engine, id)))
-        return 0;
-    return error_set(
-        error, TW_RESOURCE_EXHAUSTED, "the queue is full (MAX_QUEUED_TASKS is %u): try again later", o->max_queued);
+    admission_answer(ctx, existing, error);
 }
 
-static struct admission *admission_new(
-    struct engine *engine, const struct tw_task_spec *spec, void **take_data, struct tw_error *error)
+/* Whether one more fits. What it says no to may still be a task that was handed in before. */
+static int check_room(const struct engine *engine, const struct admission *a, struct tw_error *error)
 {
-    struct admission *a = calloc(1, sizeof *a);
-    if (!a || record_init(&a->record, engine, spec, take_data) < 0) {
-        if (a)
-            store_task_done(&a->record);
-        free(a);
-        error_oom(error);
-        return NULL;
-    }
-    a->bytes = spec_bytes(&a->record.spec);
-    if (engine->queue_bytes + engine->admitting_bytes + a->bytes > ENGINE_MAX_QUEUE_BYTES) {
-        store_task_done(&a->record);
-        free(a);
-        error_set(error, TW_RESOURCE_EXHAUSTED, "the queue holds its limit of %d MiB: try again later",
+    const struct engine_options *o = &engine->options;
+    unsigned free_slots = o->max_running > engine->running ? o->max_running - engine->running : 0;
+    if (engine->draining)
+        return error_set(error, TW_UNAVAILABLE, "the node is shutting down and takes no new tasks");
+    if (engine->queued + engine->admitting >= o->max_queued + free_slots)
+        return error_set(
+            error, TW_RESOURCE_EXHAUSTED, "the queue is full (MAX_QUEUED_TASKS is %u): try again later", o->max_queued);
+    if (engine->queue_bytes + spec_bytes(&a->record.spec) > ENGINE_MAX_QUEUE_BYTES)
+        return error_set(error, TW_RESOURCE_EXHAUSTED, "the queue holds its limit of %d MiB: try again later",
             ENGINE_MAX_QUEUE_BYTES >> 20);
-        return NULL;
+    if (engine->admitting && engine->admitting_bytes + a->bytes > ENGINE_MAX_ADMITTING_BYTES)
+        return error_set(error, TW_RESOURCE_EXHAUSTED,
+            "%d MiB of tasks are on their way to disk already: try again later", ENGINE_MAX_ADMITTING_BYTES >> 20);
+    return 0;
+}
+
+/* There is no room, but what was handed in before gets the same answer again. */
+static void on_looked_up(void *ctx, const struct store_task *known, const struct tw_error *error UNUSED)
+{
+    struct admission *a = ctx;
+    struct tw_error other;
+    if (!known) {
+        admission_answer(a, NULL, &a->refusal);
+    } else if (!memcmp(known->digest, a->record.digest, STORE_DIGEST_LEN)) {
+        admission_answer(a, known, NULL);
+    } else {
+        error_set(&other, TW_ALREADY_EXISTS, "task %s exists already, with other content", known->info.id);
+        admission_answer(a, NULL, &other);
     }
-    return a;
 }
 
 void engine_admit(
     struct engine *engine, const struct tw_task_spec *spec, void *take_data, engine_admit_cb cb, void *ctx)
 {
-    struct tw_error error;
-    struct admission *a = NULL;
-    if (spec_check(engine, spec, &error) == 0 && check_room(engine, spec->id, &error) == 0)
-        a = admission_new(engine, spec, &take_data, &error);
+    struct tw_error error = {.code = TW_OK};
+    struct admission *a = spec_check(engine, spec, &error) == 0 ? calloc(1, sizeof *a) : NULL;
+    if (a && record_init(&a->record, engine, spec, &take_data) < 0) {
+        store_task_done(&a->record);
+        free(STEAL(a));
+        error_oom(&error);
+    } else if (!a && error.code == TW_OK) {
+        error_oom(&error);
+    }
     free(take_data);
     if (!a) {
         cb(ctx, NULL, false, &error);
@@ -287,7 +296,14 @@ void engine_admit(
     a->engine = engine;
     a->cb = cb;
     a->ctx = ctx;
+    a->bytes = spec_bytes(&a->record.spec) + a->record.spec.data_len;
+    bool room = check_room(engine, a, &a->refusal) == 0;
     engine->admitting++;
     engine->admitting_bytes += a->bytes;
-    store_admit(engine->options.store, &a->record, on_admitted, a);
+    if (room)
+        store_admit(engine->options.store, &a->record, on_admitted, a);
+    else if (spec->id && *spec->id && !engine->drained)
+        store_get(engine->options.store, a->record.info.id, on_looked_up, a);
+    else
+        admission_answer(a, NULL, &a->refusal);
 }

@@ -153,7 +153,9 @@ static enum tw_reason reason_of(const struct run_outcome *outcome)
     case RUN_EXITED:
         if (outcome->exit_code)
             return TW_REASON_EXIT_CODE;
-        return outcome->result_too_large ? TW_REASON_OUTPUT_LIMIT : TW_REASON_NONE;
+        return outcome->result_too_large ? TW_REASON_OUTPUT_LIMIT
+            : outcome->bad_result        ? TW_REASON_BAD_RESULT
+                                         : TW_REASON_NONE;
     case RUN_SIGNALED:
         return TW_REASON_SIGNAL;
     case RUN_BAD_INPUT:

@@ -40,6 +40,7 @@ enum {
     ENGINE_MAX_ENV = 1024,
     ENGINE_MAX_ARGS_BYTES = 128 * 1024,
     ENGINE_MAX_QUEUE_BYTES = 64 * 1024 * 1024,
+    ENGINE_MAX_ADMITTING_BYTES = 256 * 1024 * 1024, /* of tasks on their way to disk; a larger one goes alone */
     ENGINE_MAX_RETRIES = 1000,
 };
 

@@ -51,6 +51,7 @@ struct run_outcome {
     const void *result;
     size_t result_len;
     bool result_too_large;
+    bool bad_result; /* RUN_EXITED: what came as its result is none; `message` says why */
     struct tw_usage usage;
 };
 

@@ -171,7 +171,40 @@ static void test_the_queue_has_a_bound(void **state)
     }
     struct tw_task_spec spec = spec_of("more", "x"), known = spec_of("t4", "t4");
     assert_int_equal(admit_code(f, &spec), TW_RESOURCE_EXHAUSTED);
-    assert_int_equal(admit_code(f, &known), TW_OK); /* one handed in before still gets its answer */
+    assert_int_equal(admit_code(f, &known), TW_OK); /* one handed in before still gets its answer, */
+    run_to_go(f, run_of(f, "t0"));
+    run_end_well(run_of(f, "t0"), "1");
+    run_until_runs(f, 3);
+    struct tw_task_spec fill = spec_of("fill", "x"), ended = spec_of("t0", "t0"), other = spec_of("t0", "other");
+    admit(f, &fill);
+    assert_int_equal(admit_code(f, &ended), TW_OK); /* also when it has ended */
+    assert_int_equal(admit_code(f, &other), TW_ALREADY_EXISTS);
+    assert_int_equal(admit_code(f, &spec), TW_RESOURCE_EXHAUSTED);
+}
+
+static void test_what_is_on_its_way_to_disk_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 1 << 20, N = 300 };
+    static struct said said[N];
+    memset(said, 0, sizeof said);
+    char *data = malloc(SIZE);
+    memset(data, 'z', SIZE);
+    engine_set_limits(f->engine, 0, 1000, 0);
+    unsigned refused = 0;
+    for (int i = 0; i < N; i++) { /* all before the store has answered once */
+        struct tw_task_spec spec = spec_of(NULL, "");
+        spec.data = data;
+        spec.data_len = SIZE;
+        engine_admit(f->engine, &spec, NULL, on_admit, &said[i]);
+        refused += said[i].called && said[i].error.code == TW_RESOURCE_EXHAUSTED;
+    }
+    free(data);
+    assert_true(refused > 30 && refused < 60);
+    for (int i = 0; i < N; i++) {
+        run_until(f, &said[i].called);
+        said_done(&said[i]);
+    }
 }
 
 static void test_large_data_waits_on_disk(void **state)
@@ -337,6 +370,7 @@ int main(void)
         TEST(test_bad_specs_are_refused),
         TEST(test_fifo_and_slots),
         TEST(test_the_queue_has_a_bound),
+        TEST(test_what_is_on_its_way_to_disk_is_bounded),
         TEST(test_large_data_waits_on_disk),
         TEST(test_stop_wherever_it_is),
         TEST(test_stop_too_late),

@@ -32,6 +32,7 @@ static void test_ends_and_their_reasons(void **state)
         {{.end = RUN_BAD_INPUT, .message = "it is no script"}, TW_TASK_FAILED, TW_REASON_BAD_INPUT},
         {{.end = RUN_LOST, .message = "the slot died"}, TW_TASK_FAILED, TW_REASON_LOST},
         {{.end = RUN_EXITED, .result_too_large = true}, TW_TASK_FAILED, TW_REASON_OUTPUT_LIMIT},
+        {{.end = RUN_EXITED, .bad_result = true, .message = "no JSON"}, TW_TASK_FAILED, TW_REASON_BAD_RESULT},
         {{.end = RUN_EXITED}, TW_TASK_COMPLETED, TW_REASON_NONE},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
