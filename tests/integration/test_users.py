@@ -29,6 +29,13 @@ def check_task(node, pb):
     assert 0 not in seen["groups"]
 
 
+def is_task(pid):
+    """In a pid namespace of its own, and there not pid 1. (A warm task is a fork of its slot and has its name.)"""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    inner = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[2:]
+    return bool(inner) and inner[-1] != "1"
+
+
 def test_root_lowers_itself(root, make_node, pb):
     node = make_node().start()
     worker = node.process.pid
@@ -40,7 +47,7 @@ def test_root_lowers_itself(root, make_node, pb):
     ids = [node.submit("print('up', flush=True)\nimport time; time.sleep(1000)") for _ in range(2)]
     for task_id in ids:
         node.wait_for_output(task_id, b"up")
-    users = {host_ids(p)[0] for p in processes.descendants(worker) if "hivemind-" not in processes.command_of(p)}
+    users = {host_ids(p)[0] for p in processes.descendants(worker) if is_task(p)}
     assert len(users) == 2 and 0 not in users and host_ids(worker)[0] not in users
     for task_id in ids:
         node.stop_task(task_id)
