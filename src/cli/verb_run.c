@@ -54,7 +54,8 @@ static void tell_way_back(const struct run *run)
 {
     if (run->id)
         cli_error(run->cli, TW_UNAVAILABLE,
-            "the task %s itself goes on; to get back to it: hivemind logs -f %s, hivemind wait %s, hivemind result %s",
+            "the task %s may go on all the same; to get back to it: hivemind logs -f %s, hivemind wait %s, hivemind "
+            "result %s",
             run->id, run->id, run->id, run->id);
 }
 

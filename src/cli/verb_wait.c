@@ -68,7 +68,7 @@ static int wait_for_all(struct cli *cli, const struct words *ids, uint64_t timeo
     for (size_t i = 0; i < ids->n && !w.give_up; i++) {
         CLEANUP_MESSAGE Taskworker__WaitTaskResponse *response = NULL;
         int code = wait_for(&w, ids->items[i], &response);
-        if (!code) {
+        if (!code && response) {
             print_end(cli, response->task);
             code = task_exit_code(response->task);
         }

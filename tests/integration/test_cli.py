@@ -268,6 +268,13 @@ def read_until(file, wanted):
     return seen
 
 
+def connections_to(port):
+    """How many are established on this machine."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_restart_under_those_who_wait(make_node, pb, tmp_path, how):
     """A task that waits in the queue is waited for until it has run on the next start."""
@@ -277,7 +284,7 @@ def test_a_restart_under_those_who_wait(make_node, pb, tmp_path, how):
     node.run("result = 1", task_id="good")
     node.submit(SLEEP, task_id="busy")
     node.wait_for_output("busy", b"up")
-    # One that has not yet connected when the node ends has the time to do so afterwards.
+    # What asks for the first time while the node is away has the time to do so.
     patient = ["--connect-timeout", "30s"]
     followers = [start_cli(node, *patient, "run", "--id", "mine", str(script))]
     while node.status().queued_tasks < 1:
@@ -285,7 +292,11 @@ def test_a_restart_under_those_who_wait(make_node, pb, tmp_path, how):
     followers.append(start_cli(node, *patient, "wait", "good", "mine"))
     assert os.read(followers[1].stdout.fileno(), 100) == b"good COMPLETED\n"
     if how == "stop":  # a connection that is not yet in use would be lost by kill -9 as if there had never been a node
+        before = connections_to(node.port)
         followers.append(start_cli(node, *patient, "logs", "-f", "mine"))
+        while connections_to(node.port) <= before:
+            pass
+        node.status()  # an answer that is later than the node's first words on that connection
     node.orphans.before.update(cli.pid for cli in followers)  # they outlive the node
     if how == "stop":
         node.signal(signal.SIGTERM)
