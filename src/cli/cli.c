@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/output.h"
@@ -14,12 +15,17 @@
 /* So soon people hear that there is no node; a far one may need some round trips. */
 #define CONNECT_TIMEOUT_US UINT64_C(2000000)
 
+/* How long a node that was there may be away before we give up, and how often we look. */
+#define AWAY_MAX_US UINT64_C(60000000)
+enum { AWAY_RETRY_MS = 500 };
+
 void cli_init(struct cli *cli)
 {
     const char *server = getenv("HIVEMIND_SERVER"), *no_color = getenv("NO_COLOR");
     *cli = (struct cli){
         .server = server && *server ? server : CLI_DEFAULT_SERVER,
         .connect_timeout_us = CONNECT_TIMEOUT_US,
+        .connect_code = EXIT_TROUBLE,
         .color = isatty(STDOUT_FILENO) && !(no_color && *no_color),
     };
 }
@@ -88,8 +94,14 @@ struct rpc_client *cli_connect(struct cli *cli)
     }
     const struct rpc_client_options options = {.target = cli->server, .connect_timeout_us = cli->connect_timeout_us};
     if (rpc_client_new(&cli->loop, &options, &cli->client, &error) < 0) {
-        cli_error(cli, error.code, "cannot use the server address \"%s\": %s", cli->server, error.message);
         cli->client = NULL;
+        if (error.code != TW_INVALID_ARGUMENT) {
+            cli_error(cli, error.code, "%s", error.message);
+            return NULL;
+        }
+        cli_error(cli, error.code, "%s: %s", cli->server == getenv("HIVEMIND_SERVER") ? "$HIVEMIND_SERVER" : "--server",
+            error.message);
+        cli->connect_code = EXIT_USAGE;
     }
     return cli->client;
 }
@@ -115,12 +127,51 @@ int cli_report(struct cli *cli, const struct tw_error *error)
     const char *why = connect_failure(error);
     if (why)
         cli_error(cli, error->code,
-            "cannot reach the node at %s: %s; is hivemind-worker running? Start it with \"hivemind-worker\" (to try it "
-            "out: \"hivemind-worker --dev\"), or name another node with --server=HOST:PORT",
+            "cannot reach the node at %s: %s; is hivemind-worker running, and on this port? Start it with "
+            "\"hivemind-worker\" (to try it out: \"hivemind-worker --dev\"), or name another node with "
+            "--server=HOST:PORT",
             cli->server, why);
+    else if (error->code == TW_DEADLINE_EXCEEDED)
+        cli_error(cli, error->code,
+            "the node at %s has not answered in time: it is overloaded, or the time-out is short", cli->server);
     else
         cli_error(cli, error->code, "%s", *error->message ? error->message : error_code_name(error->code));
-    return EXIT_TROUBLE;
+    /* What the node finds wrong with a request came from the command line. */
+    return error->code == TW_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_TROUBLE;
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    *(bool *)timer->data = true;
+}
+
+/* Lets the loop run for a while (a signal may come meanwhile). */
+static void pause_loop(struct cli *cli, uint64_t ms)
+{
+    bool over = false;
+    uv_timer_t timer;
+    uv_timer_init(&cli->loop, &timer);
+    timer.data = &over;
+    uv_timer_start(&timer, on_pause_over, ms, 0);
+    while (!over)
+        uv_run(&cli->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&cli->loop, UV_RUN_NOWAIT);
+}
+
+bool cli_try_again(struct cli *cli, const struct tw_error *error, bool was_there, uint64_t *away_since_us)
+{
+    uint64_t now = clock_monotonic_us();
+    /* Anything but a failure to connect comes from a node that is there. */
+    was_there = was_there || *away_since_us || !connect_failure(error);
+    if (error->code != TW_UNAVAILABLE || !was_there || (*away_since_us && now - *away_since_us > AWAY_MAX_US))
+        return false;
+    if (!*away_since_us) {
+        *away_since_us = now;
+        cli_note(cli, "the connection to %s is lost; trying for a minute to get it back", cli->server);
+    }
+    pause_loop(cli, AWAY_RETRY_MS);
+    return true;
 }
 
 int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
@@ -130,7 +181,7 @@ int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *reques
     struct tw_error error = {0};
     struct rpc_client *client = cli_connect(cli);
     if (!client)
-        return EXIT_TROUBLE;
+        return cli->connect_code;
     if (timeout_us == 0)
         timeout_us = cli->timeout_us ? cli->timeout_us : CLI_CALL_TIMEOUT_US;
     else if (timeout_us == CLI_NO_TIMEOUT)

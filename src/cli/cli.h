@@ -14,7 +14,7 @@
 
 /* Exit codes beside the task's own (run, result, wait). */
 enum {
-    EXIT_USAGE = 2,       /* the command line is wrong */
+    EXIT_USAGE = 2,       /* the command line is wrong, or a file that it names */
     EXIT_TIMED_OUT = 124, /* the task ran into its time-out, or waiting took too long */
     EXIT_TROUBLE = 125,   /* the node, the way to it or this program failed */
     EXIT_SIGNAL = 128,    /* plus the signal that ended the task */
@@ -30,6 +30,7 @@ struct cli {
     bool color; /* on standard output */
     uv_loop_t loop;
     bool loop_open;
+    int connect_code;          /* what to exit with after cli_connect failed */
     struct rpc_client *client; /* made by the first call */
 };
 
@@ -39,7 +40,7 @@ struct cli {
 void cli_init(struct cli *cli);
 void cli_done(struct cli *cli);
 
-/* The client, or NULL after a message. */
+/* The client, or NULL after a message; then cli->connect_code is the exit code. */
 struct rpc_client *cli_connect(struct cli *cli);
 
 /*
@@ -52,6 +53,11 @@ int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *reques
 const char *cli_method(const char *method, char out[80]);
 /* Prints what a failed call says, naming the server if that is what is not there. Returns the exit code. */
 int cli_report(struct cli *cli, const struct tw_error *error);
+/*
+ * Whether to try again after this failure: the node was there, is away, and has been so for less than a minute. Lets the
+ * loop run for a while then. *away_since_us: 0 whenever the node has shown itself.
+ */
+bool cli_try_again(struct cli *cli, const struct tw_error *error, bool was_there, uint64_t *away_since_us);
 /* A message to standard error, harmless to show, as text or with --json as {"error":{"code":...,"message":...}}. */
 void cli_error(const struct cli *cli, enum tw_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Something worth knowing, to standard error; nothing with --json. */

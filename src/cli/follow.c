@@ -7,9 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-/* How long a node that was there may be away before a follower gives up, and how often it looks. */
-#define AWAY_MAX_US UINT64_C(60000000)
-enum { AWAY_RETRY_MS = 500 };
+#define GRACE_US UINT64_C(8000000) /* more than a connection gets to prove that it leads to a node */
 
 struct follower {
     struct cli *cli;
@@ -114,23 +112,26 @@ static int run_stream(struct follower *f)
     return f->bad_message ? cli_bad_reply(f->cli, "StreamLogs") : 0;
 }
 
-static void on_pause_over(uv_timer_t *timer)
+/* Whether what just ended in f->status was the task; else f->status becomes what it was. */
+static bool is_over(struct follower *f)
 {
-    *(bool *)timer->data = true;
-}
-
-/* Lets the loop run for a while (a signal may come meanwhile). */
-static void pause_loop(struct cli *cli, uint64_t ms)
-{
-    bool over = false;
-    uv_timer_t timer;
-    uv_timer_init(&cli->loop, &timer);
-    timer.data = &over;
-    uv_timer_start(&timer, on_pause_over, ms, 0);
-    while (!over)
-        uv_run(&cli->loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&timer, NULL);
-    uv_run(&cli->loop, UV_RUN_NOWAIT);
+    struct tw_error error = {0};
+    bool ended = false;
+    if (f->status.code != TW_OK)
+        return false;
+    if (!f->options->follow || !f->options->has_ended)
+        return true;
+    f->progress = true; /* the node has answered */
+    uint64_t connections = rpc_client_connections(f->cli->client);
+    if (f->options->has_ended(f->options->ctx, &ended, &error) < 0) {
+        f->status = error;
+        return false;
+    }
+    /* It may have run in the node's next life, and have printed something there. */
+    ended = ended && rpc_client_connections(f->cli->client) == connections;
+    if (!ended)
+        error_set(&f->status, TW_UNAVAILABLE, "the node at %s is shutting down", f->cli->server);
+    return ended;
 }
 
 static int stream_with_retries(struct follower *f)
@@ -138,22 +139,16 @@ static int stream_with_retries(struct follower *f)
     uint64_t away_since = 0;
     for (;;) {
         f->progress = false;
+        uint64_t began = clock_monotonic_us();
         int code = run_stream(f);
-        if (code)
+        if (code || is_over(f))
             return code;
-        if (f->status.code == TW_OK)
-            return 0;
-        if (f->progress)
+        /* It took longer than failing to connect takes. */
+        if (f->progress || clock_monotonic_us() - began > f->cli->connect_timeout_us + GRACE_US)
             away_since = 0;
-        bool was_there = f->options->known || f->progress || f->offset || away_since;
-        bool lost = f->status.code == TW_UNAVAILABLE && f->options->follow && was_there;
-        if (!lost || (away_since && clock_monotonic_us() - away_since > AWAY_MAX_US))
+        bool was_there = f->options->known || f->progress || f->offset;
+        if (!f->options->follow || !cli_try_again(f->cli, &f->status, was_there, &away_since))
             return cli_report(f->cli, &f->status);
-        if (!away_since) {
-            away_since = clock_monotonic_us();
-            cli_note(f->cli, "the connection to %s is lost; trying for a minute to get it back", f->cli->server);
-        }
-        pause_loop(f->cli, AWAY_RETRY_MS);
     }
 }
 
@@ -162,7 +157,7 @@ int follow_logs(struct cli *cli, const struct follow_options *options, struct fo
     struct follower f = {.cli = cli, .options = options, .seen = ret};
     *ret = (struct follow_seen){0};
     if (!cli_connect(cli))
-        return EXIT_TROUBLE;
+        return cli->connect_code;
     output_stream_init(&f.out, stdout, options->raw);
     output_stream_init(&f.err, stderr, options->raw);
     int code = stream_with_retries(&f);

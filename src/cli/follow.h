@@ -10,6 +10,9 @@ struct follow_options {
     bool follow; /* until the task has ended; else what there is */
     bool raw;    /* not made harmless on terminals */
     bool known;  /* the node has accepted it: a node that is not there is away, not wrong */
+    /* With follow: whether the task has ended, once its stream has. A node that shuts down ends streams as well. */
+    int (*has_ended)(void *ctx, bool *ret, struct tw_error *error); /* 0 or -1 */
+    void *ctx;
 };
 
 /* What was seen. The end of standard error is for telling whether something was printed there already. */

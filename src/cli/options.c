@@ -10,6 +10,8 @@
 #include "cli/output.h"
 
 enum { COMMON_OPTIONS = 4, OPTIONS_MAX = 24 };
+#define DAY UINT64_C(86400000000)
+#define DURATION_MAX (3650 * DAY) /* of parse_duration */
 
 /* A command line being read. */
 struct reader {
@@ -21,6 +23,7 @@ struct reader {
     char **argv;
     int at; /* the word that is being read */
     bool help;
+    bool before_rest; /* words were read, and "--" could stand behind them */
 };
 
 struct common {
@@ -63,6 +66,12 @@ static int wrong(const struct reader *r, const char *fmt, ...)
     return -1;
 }
 
+/* The likely mistake behind what stands too much. */
+static const char *rest_hint(const struct reader *r)
+{
+    return r->before_rest ? " (put -- before a command or the arguments of a task)" : "";
+}
+
 static int words_add(struct words *words, const char *word)
 {
     const char **items = realloc(words->items, (words->n + 1) * sizeof *items);
@@ -102,9 +111,11 @@ static int set_option(struct reader *r, const struct option *o, const char *show
             (unsigned long long)o->min, (unsigned long long)o->max);
     case OPTION_DURATION: {
         uint64_t us;
-        if (parse_duration(value, &us) < 0 || us < o->min)
-            return wrong(
-                r, "%s is \"%.60s\", but has to be a time such as 30 (seconds), 250ms, 5m or 24h", shown, value);
+        uint64_t max = o->max ? o->max : DURATION_MAX;
+        if (parse_duration(value, &us) < 0 || us < o->min || us > max)
+            return wrong(r,
+                "%s is \"%.60s\", but has to be a time such as 30 (seconds), 250ms, 5m or 24h, from %llums to %llud",
+                shown, value, (unsigned long long)o->min / 1000, (unsigned long long)(max / DAY));
         *(uint64_t *)o->target = us;
         return 0;
     }
@@ -122,8 +133,8 @@ static int complain_of_option(const struct reader *r, const char *name, size_t l
         names[i] = r->options[i]->name;
     snprintf(word, sizeof word, "%.*s", (int)MIN(len, sizeof word - 1), name);
     const char *near = suggest_nearest(word, names, r->n);
-    return wrong(
-        r, "there is no option --%s%s%s%s", word, near ? " (did you mean --" : "", near ? near : "", near ? "?)" : "");
+    return wrong(r, "there is no option --%s%s%s%s%s", word, near ? " (did you mean --" : "", near ? near : "",
+        near ? "?)" : "", rest_hint(r));
 }
 
 /* argv[at] is "--name" or "--name=value". */
@@ -161,7 +172,7 @@ static int take_short(struct reader *r)
                 o = r->options[i];
         }
         if (!o)
-            return wrong(r, "there is no option -%c", *p);
+            return wrong(r, "there is no option -%c%s", *p, rest_hint(r));
         char shown[] = {'-', *p, '\0'};
         if (o->kind == OPTION_FLAG) {
             set_option(r, o, shown, NULL);
@@ -198,6 +209,7 @@ static int read_words(struct reader *r, const struct syntax *syntax, struct argu
             return -1;
         if (taken == 0 && words_add(&ret->words, r->argv[r->at]) < 0)
             return wrong(r, "out of memory");
+        r->before_rest = syntax->takes_rest && ret->words.n;
     }
     if (r->help)
         return 0;
@@ -206,10 +218,14 @@ static int read_words(struct reader *r, const struct syntax *syntax, struct argu
             return wrong(r, "out of memory");
     }
     if (ret->words.n < syntax->min_words && !(syntax->takes_rest && ret->has_rest))
-        return wrong(r, "something is missing: hivemind %s %s", syntax->verb, syntax->usage);
+        return wrong(r, "%s is missing: hivemind %s %s", syntax->missing, syntax->verb, syntax->usage);
+    for (size_t i = 0; i < ret->words.n; i++) {
+        if (!*ret->words.items[i])
+            return wrong(r, "an argument is empty: hivemind %s %s", syntax->verb, syntax->usage);
+    }
     if (ret->words.n > syntax->max_words)
-        return wrong(r, "\"%.60s\" is one word too many: hivemind %s %s", ret->words.items[syntax->max_words],
-            syntax->verb, syntax->usage);
+        return wrong(r, "\"%.60s\" is one word too many%s: hivemind %s %s", ret->words.items[syntax->max_words],
+            rest_hint(r), syntax->verb, syntax->usage);
     return 0;
 }
 

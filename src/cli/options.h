@@ -30,7 +30,7 @@ struct option {
     char letter;      /* 0: none */
     enum option_kind kind;
     void *target;
-    uint64_t min, max;
+    uint64_t min, max; /* of a duration: max 0 is none */
     const char *metavar;
     const char *help;
 };
@@ -42,6 +42,7 @@ struct syntax {
     const char *example; /* some lines */
     const struct option *options;
     size_t n_options;
+    const char *missing;         /* what to say is missing when there are fewer than min_words: "ID" */
     size_t min_words, max_words; /* positional arguments before "--" */
     bool takes_rest;             /* something may follow "--" as such, else it counts as positional */
 };

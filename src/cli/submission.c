@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "cli/output.h"
 
 /* What a node may be told to accept at most; it has its own, usually lower bound. */
 enum { SOURCE_MAX = 1 << 30 };
@@ -80,6 +81,12 @@ char *submission_quote(char *const *words, size_t n, size_t *ret_len)
     return out.error ? NULL : buf_steal(&out, ret_len);
 }
 
+static int out_of_memory(struct cli *cli)
+{
+    cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
+    return EXIT_TROUBLE;
+}
+
 static int read_source(struct cli *cli, struct submission *s, const char *name)
 {
     CLEANUP_BUF struct buf data = BUF_INIT(SOURCE_MAX);
@@ -98,24 +105,22 @@ static int read_source(struct cli *cli, struct submission *s, const char *name)
     }
     if (failed == E2BIG) {
         cli_error(cli, TW_INVALID_ARGUMENT, "%s is longer than 1 GiB, which no node accepts", shown);
-        return EXIT_TROUBLE;
+        return EXIT_USAGE;
     }
+    if (failed == ENOMEM)
+        return out_of_memory(cli);
     if (failed) {
-        cli_error(cli, TW_INVALID_ARGUMENT, "cannot read %s: %s", shown, strerror(failed));
-        return EXIT_TROUBLE;
+        bool command = failed == ENOENT && s->or_command;
+        cli_error(cli, TW_INVALID_ARGUMENT, "cannot read %s: %s%s%s", shown, strerror(failed),
+            command ? "; to run a command put -- before it: hivemind run -- " : "", command ? shown : "");
+        return EXIT_USAGE;
     }
     if (data.len == 0) {
         cli_error(cli, TW_INVALID_ARGUMENT, "%s is empty: there is nothing to run", shown);
-        return EXIT_TROUBLE;
+        return EXIT_USAGE;
     }
     s->data = buf_steal(&data, &s->data_len);
     return 0;
-}
-
-static int out_of_memory(struct cli *cli)
-{
-    cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
-    return EXIT_TROUBLE;
 }
 
 static int make_env(struct cli *cli, struct submission *s)
@@ -171,6 +176,19 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     return 0;
 }
 
+/* A script that asks for another shell may mean something else to this one, or nothing. */
+static void warn_of_shebang(const struct cli *cli, const char *name, const char *type, const struct submission *s)
+{
+    char program[64] = "";
+    if (strcmp(type, "shell") != 0 || s->data_len < 3 || memcmp(s->data, "#!", 2) != 0 ||
+        shebang_program(s->data, s->data_len, program) == 0 || !strcmp(program, "sh") || !strcmp(program, "dash"))
+        return;
+    cli_note(cli,
+        "warning: the first line of %s asks for %s, but a shell task is run by /bin/sh; to have %s run it, hand in a "
+        "script that calls it",
+        name, program, program);
+}
+
 int submission_make(struct cli *cli, struct submission *s, const struct arguments *args)
 {
     const char *name = args->words.items[0];
@@ -186,6 +204,7 @@ int submission_make(struct cli *cli, struct submission *s, const struct argument
             name);
         return EXIT_USAGE;
     }
+    warn_of_shebang(cli, name, type, s);
     return fill_request(cli, s, type, args->rest, args->n_rest);
 }
 
@@ -197,6 +216,36 @@ int submission_make_command(struct cli *cli, struct submission *s, char **words,
     }
     s->data = submission_quote(words, n, &s->data_len);
     return s->data ? fill_request(cli, s, "shell", NULL, 0) : out_of_memory(cli);
+}
+
+/* The server refuses a message by its size before it knows what is in it. */
+static int report_size(struct cli *cli, const struct submission *s)
+{
+    CLEANUP_MESSAGE Taskworker__GetStatusResponse *status = NULL;
+    Taskworker__GetStatusRequest request = TASKWORKER__GET_STATUS_REQUEST__INIT;
+    char size[32], limit[32];
+    int code = cli_call(cli, "GetStatus", &request.base, &taskworker__get_status_response__descriptor, 0, &status);
+    if (code)
+        return code;
+    cli_error(cli, TW_RESOURCE_EXHAUSTED,
+        "the task is too large: its source is %s, and this node takes at most %s (MAX_TASK_SIZE)",
+        format_bytes(s->data_len, size), format_bytes(status->max_task_size, limit));
+    return EXIT_USAGE;
+}
+
+int submission_send(struct cli *cli, const struct submission *s, Taskworker__ExecuteTaskResponse **ret)
+{
+    struct tw_error error = {0};
+    char method[80];
+    struct rpc_client *client = cli_connect(cli);
+    if (!client)
+        return cli->connect_code;
+    if (rpc_client_unary(client, cli_method("ExecuteTask", method), &s->request.base,
+            &taskworker__execute_task_response__descriptor, CLI_CALL_TIMEOUT_US, (ProtobufCMessage **)ret, &error) == 0)
+        return 0;
+    if (error.code == TW_RESOURCE_EXHAUSTED && !strncmp(error.message, "the message is larger", 21))
+        return report_size(cli, s);
+    return cli_report(cli, &error);
 }
 
 void submission_done(struct submission *s)

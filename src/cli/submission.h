@@ -13,7 +13,8 @@ struct submission {
     uint64_t timeout_us;
     uint64_t retries;
     struct words env;
-    char *data; /* the source text */
+    bool or_command; /* the verb takes a command as well: words for who forgot "--" */
+    char *data;      /* the source text */
     size_t data_len;
     const char *guessed_type;
     Taskworker__ExecuteTaskRequest__EnvEntry *entries;
@@ -35,6 +36,7 @@ struct submission {
             .kind = OPTION_DURATION,                                                                                 \
             .target = &(s)->timeout_us,                                                                              \
             .min = 1000,                                                                                             \
+            .max = UINT64_C(365) * 86400000000,                                                                      \
             .metavar = "TIME",                                                                                       \
             .help = "how long it may run [the node's default]"},                                                     \
         {.name = "retries",                                                                                          \
@@ -52,6 +54,8 @@ struct submission {
 int submission_make(struct cli *cli, struct submission *s, const struct arguments *args);
 /* The same for a command line: a shell script that becomes the command. */
 int submission_make_command(struct cli *cli, struct submission *s, char **words, size_t n);
+/* Hands it in. Returns 0 or the exit code. */
+int submission_send(struct cli *cli, const struct submission *s, Taskworker__ExecuteTaskResponse **ret);
 void submission_done(struct submission *s);
 
 /* "python", "shell", or NULL: by the ending of the name, else by the first line. name "-": standard input. */

@@ -2,6 +2,26 @@
 #include "cli/follow.h"
 #include "cli/options.h"
 
+struct look {
+    struct cli *cli;
+    const char *id;
+};
+
+/* One more look at the task: its stream also ends when the node shuts down. */
+static int has_ended(void *ctx, bool *ret, struct tw_error *error)
+{
+    struct look *look = ctx;
+    Taskworker__GetTaskRequest request = TASKWORKER__GET_TASK_REQUEST__INIT;
+    CLEANUP_MESSAGE Taskworker__GetTaskResponse *response = NULL;
+    char method[80];
+    request.task_id = (char *)look->id;
+    if (rpc_client_unary(look->cli->client, cli_method("GetTask", method), &request.base,
+            &taskworker__get_task_response__descriptor, CLI_CALL_TIMEOUT_US, (ProtobufCMessage **)&response, error) < 0)
+        return -1;
+    *ret = response->task && task_has_ended(response->task);
+    return 0;
+}
+
 int verb_logs(struct cli *cli, int argc, char **argv)
 {
     struct follow_options follow = {0};
@@ -34,6 +54,7 @@ int verb_logs(struct cli *cli, int argc, char **argv)
                    "  hivemind logs -f task_001 2>errors.txt",
         .options = options,
         .n_options = ARRAY_LEN(options),
+        .missing = "ID",
         .min_words = 1,
         .max_words = 1,
     };
@@ -41,7 +62,10 @@ int verb_logs(struct cli *cli, int argc, char **argv)
     struct follow_seen seen;
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
-        follow.id = args.words.items[0];
+        struct look look = {.cli = cli, .id = args.words.items[0]};
+        follow.id = look.id;
+        follow.has_ended = has_ended;
+        follow.ctx = &look;
         code = follow_logs(cli, &follow, &seen);
     }
     arguments_done(&args);

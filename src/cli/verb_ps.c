@@ -35,7 +35,8 @@ static int add_state(struct cli *cli, struct query *q, const char *name)
         }
     }
     const char *near = suggest_nearest(name, names, n);
-    cli_error(cli, TW_INVALID_ARGUMENT, "there is no state \"%.60s\"%s%s%s; see hivemind ps --help", name,
+    cli_error(cli, TW_INVALID_ARGUMENT,
+        "there is no state \"%.60s\"%s%s%s: QUEUED, ALLOCATED, PREPARING, RUNNING, COMPLETED, FAILED, STOPPED", name,
         near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
     return EXIT_USAGE;
 }
@@ -113,6 +114,16 @@ static int list_tasks(struct cli *cli, struct query *q, struct table *table, boo
     return code;
 }
 
+static void tell_none(const struct cli *cli, const struct query *q)
+{
+    bool only_live = !q->all && !q->states.n;
+    if (q->type)
+        cli_note(cli, "no task of type \"%.60s\" %s%s", q->type, only_live ? "waits or runs" : "is like that",
+            only_live ? "; -a shows ended tasks too" : "");
+    else
+        cli_note(cli, "%s", only_live ? "nothing waits or runs; -a shows ended tasks too" : "there is no such task");
+}
+
 static int ps(struct cli *cli, struct query *q)
 {
     static const char *const titles[] = {"ID", "TYPE", "STATE", "REASON", "CODE", "AGE", "RAN"};
@@ -124,6 +135,7 @@ static int ps(struct cli *cli, struct query *q)
     table_init(&table, ARRAY_LEN(titles));
     table_add(&table, titles, "");
     code = list_tasks(cli, q, &table, &more);
+    size_t n_rows = table.n_rows - MIN(table.n_rows, (size_t)1);
     if (!code && !cli->json && table_print(&table, stdout, 2, color_off(cli)) < 0) {
         cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         code = EXIT_TROUBLE;
@@ -132,6 +144,8 @@ static int ps(struct cli *cli, struct query *q)
     code = output_finish(cli, code);
     if (!code && more)
         cli_note(cli, "these are the newest %llu; for more: -n", (unsigned long long)q->limit);
+    if (!code && n_rows == 0)
+        tell_none(cli, q);
     return code;
 }
 

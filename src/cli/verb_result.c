@@ -15,13 +15,17 @@ static void print_result(struct cli *cli, const Taskworker__GetResultResponse *r
     const Taskworker__Task *t = r->task;
     struct output_stream s;
     char reason[32];
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
+    bool ended_well = t->state == TASKWORKER__TASK__STATE__COMPLETED;
+    /* The `null` of a python task that came to no result is none. */
+    bool none = !ended_well && !strcmp(r->content_type, "application/json") && r->result.len == 4 &&
+        !memcmp(r->result.data, "null", 4);
     output_stream_init(&s, stdout, raw);
-    output_stream_write(&s, r->result.data, r->result.len);
+    output_stream_write(&s, r->result.data, none ? 0 : r->result.len);
     (void)output_stream_flush(&s);
     if (s.safe && s.mid_line)
         putchar('\n'); /* so that the prompt begins a line */
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): checked by the caller, in a way it cannot follow */
-    if (t->state == TASKWORKER__TASK__STATE__COMPLETED)
+    if (ended_well)
         return;
     if (*t->error)
         output_block(stderr, t->error, "");
@@ -51,11 +55,13 @@ int verb_result(struct cli *cli, int argc, char **argv)
                 "shell task\n"
                 "the tail of its standard output, byte for byte (see logs about terminals). For a task that did not "
                 "end well\n"
-                "its error goes to standard error, and the exit code is that of the task as run has it.",
+                "and has no result nothing is printed there; its error goes to standard error, and the exit code is "
+                "that of the task as run has it.",
         .example = "  hivemind result task_001\n"
                    "  hivemind wait task_001 && hivemind result task_001 | jq .",
         .options = options,
         .n_options = ARRAY_LEN(options),
+        .missing = "ID",
         .min_words = 1,
         .max_words = 1,
     };

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * run: submit, follow the output, print the result, exit as the task did. WaitTask is called together with StreamLogs: a node
- * that drains answers the calls that it has, but takes no new ones, so asking for the result afterwards is too late. Ctrl-C asks the node to stop the task and goes on
- * following it to its end; a second one leaves at once. Everything happens on the one loop, so a signal is served in
- * whichever call the verb is just waiting.
+ * run: submit, follow the output, print the result, exit as the task did. WaitTask is called together with StreamLogs: a
+ * node that drains answers the calls that it has, but takes no new ones, so asking for the result afterwards is too late.
+ * A node that shuts down ends both for a task that still waits; then the stream goes on when it is back. Ctrl-C asks the
+ * node to stop the task and goes on following it to its end; a second one leaves at once. Everything happens on the one
+ * loop, so a signal is served in whichever call the verb is just waiting. However the verb ends before the task, it names
+ * the task and the way back to it.
  */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "cli/follow.h"
 #include "cli/output.h"
 #include "cli/submission.h"
@@ -19,6 +22,7 @@ struct run {
     int interrupts;
     int signal; /* the first one */
     struct rpc_client_call *stop, *wait;
+    struct tw_error wait_status;
     Taskworker__WaitTaskResponse *ended; /* what WaitTask has answered */
     uv_signal_t signals[2];
 };
@@ -45,11 +49,23 @@ static void send_stop(struct run *run)
         run->cli->client, cli_method("StopTask", method), &request.base, CLI_CALL_TIMEOUT_US, &callbacks, run);
 }
 
+/* An error and no note: with --json it is wanted as well. */
+static void tell_way_back(const struct run *run)
+{
+    if (run->id)
+        cli_error(run->cli, TW_UNAVAILABLE,
+            "the task %s may go on all the same; to get back to it: hivemind logs -f %s, hivemind wait %s, hivemind "
+            "result %s",
+            run->id, run->id, run->id, run->id);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct run *run = handle->data;
-    if (run->interrupts++ > 0)
+    if (run->interrupts++ > 0) {
+        tell_way_back(run);
         _exit(EXIT_SIGNAL + number);
+    }
     run->signal = number;
     send_stop(run);
 }
@@ -58,7 +74,7 @@ static int watch_signals(struct run *run)
 {
     static const int numbers[] = {SIGINT, SIGTERM};
     if (!cli_connect(run->cli))
-        return EXIT_TROUBLE;
+        return run->cli->connect_code;
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         uv_signal_init(&run->cli->loop, &run->signals[i]);
         run->signals[i].data = run;
@@ -139,53 +155,50 @@ static void on_wait_done(UNUSED struct rpc_client_call *call, const struct tw_er
 {
     struct run *run = ctx;
     run->wait = NULL;
-    if (status->code != TW_OK)
-        cli_free_message(&run->ended);
-    if (status->code != TW_OK)
-        run->ended = NULL;
-}
-
-static void make_wait_request(const struct run *run, Taskworker__WaitTaskRequest *ret)
-{
-    *ret = (Taskworker__WaitTaskRequest)TASKWORKER__WAIT_TASK_REQUEST__INIT;
-    ret->task_id = (char *)run->id;
-    ret->include_result = true;
+    run->wait_status = *status;
+    if (status->code == TW_OK)
+        return;
+    cli_free_message(&run->ended);
+    run->ended = NULL;
 }
 
 static void start_wait(struct run *run)
 {
     static const struct rpc_client_callbacks callbacks = {.on_message = on_wait_message, .on_done = on_wait_done};
-    Taskworker__WaitTaskRequest request;
+    Taskworker__WaitTaskRequest request = TASKWORKER__WAIT_TASK_REQUEST__INIT;
     char method[80];
-    make_wait_request(run, &request);
+    request.task_id = (char *)run->id;
+    request.include_result = true;
     run->wait = rpc_client_start(run->cli->client, cli_method("WaitTask", method), &request.base, 0, &callbacks, run);
 }
 
-/* The task has ended, or so the end of its log says. Fills run->ended; 0 or the exit code. */
-static int finish_wait(struct run *run)
+/* Fills run->ended, if the task has ended as the end of its log says. */
+static int has_ended(void *ctx, bool *ret, struct tw_error *error)
 {
-    Taskworker__WaitTaskRequest request;
-    int code = 0;
+    struct run *run = ctx;
+    if (!run->wait && !run->ended) /* its connection was lost */
+        start_wait(run);
+    if (!run->wait && !run->ended)
+        return error_oom(error);
     while (run->wait)
         uv_run(&run->cli->loop, UV_RUN_ONCE);
-    make_wait_request(run, &request);
-    if (!run->ended) /* its connection was lost */
-        code = cli_call(run->cli, "WaitTask", &request.base, &taskworker__wait_task_response__descriptor,
-            CLI_NO_TIMEOUT, &run->ended);
-    if (!code && (!run->ended->task || !task_has_ended(run->ended->task)))
-        code = cli_bad_reply(run->cli, "WaitTask");
-    return code;
+    *ret = run->ended;
+    if (run->ended)
+        return 0;
+    if (run->wait_status.code == TW_OK)
+        return error_set(error, TW_INTERNAL, "the node's answer to WaitTask is not a valid message");
+    error_copy(error, &run->wait_status);
+    return -1;
 }
 
 static int wait_and_print(struct run *run, bool raw, const struct follow_seen *seen)
 {
     struct cli *cli = run->cli;
-    int code = finish_wait(run);
-    if (code)
-        return code;
+    if (!run->ended->task || !task_has_ended(run->ended->task))
+        return cli_bad_reply(cli, "WaitTask");
     const Taskworker__WaitTaskResponse *response = run->ended;
     print_result(cli, response, raw, seen->mid_line);
-    code = output_finish(cli, task_exit_code(response->task));
+    int code = output_finish(cli, task_exit_code(response->task));
     explain(cli, response->task, seen);
     return run->interrupts && response->task->state == TASKWORKER__TASK__STATE__STOPPED ? EXIT_SIGNAL + run->signal
                                                                                         : code;
@@ -196,20 +209,20 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
     struct cli *cli = run->cli;
     CLEANUP_MESSAGE Taskworker__ExecuteTaskResponse *response = NULL;
     struct follow_seen seen;
-    int code =
-        cli_call(cli, "ExecuteTask", &s->request.base, &taskworker__execute_task_response__descriptor, 0, &response);
+    int code = submission_send(cli, s, &response);
     if (code)
         return code;
     run->id = response->task_id;
     start_wait(run);
     if (run->interrupts)
         send_stop(run);
-    const struct follow_options options = {.id = run->id, .follow = true, .raw = raw, .known = true};
+    const struct follow_options options = {
+        .id = run->id, .follow = true, .raw = raw, .known = true, .has_ended = has_ended, .ctx = run};
     code = follow_logs(cli, &options, &seen);
     if (!code)
         code = wait_and_print(run, raw, &seen);
     else
-        cli_note(cli, "the task itself goes on: hivemind logs -f %s, hivemind result %s", run->id, run->id);
+        tell_way_back(run);
     if (run->stop)
         rpc_client_cancel(run->stop);
     if (run->wait)
@@ -234,13 +247,14 @@ static const struct syntax run_syntax = {
                "  echo 'result = 6 * 7' | hivemind run -\n"
                "  hivemind run --timeout 10s -- sh -c 'uname -a; id'",
     .max_words = 1,
+    .missing = "a FILE, or -- and a COMMAND",
     .min_words = 1,
     .takes_rest = true,
 };
 
 int verb_run(struct cli *cli, int argc, char **argv)
 {
-    struct submission s = {0};
+    struct submission s = {.or_command = true};
     struct run run = {.cli = cli};
     bool raw = false;
     const struct option options[] = {SUBMISSION_OPTIONS(&s),

@@ -27,6 +27,17 @@ static void print_usage(const Taskworker__Task *t)
         format_span(u->user_us, user), format_span(u->system_us, system), format_bytes(u->max_rss_bytes, memory));
 }
 
+static void print_exit(const Taskworker__Task *t)
+{
+    if (t->exit_code || t->state == TASKWORKER__TASK__STATE__COMPLETED)
+        printf("%-10s %d", "exit code", t->exit_code);
+    else
+        printf("%-10s -", "exit code");
+    if (t->signal)
+        printf(", signal %d", t->signal);
+    putchar('\n');
+}
+
 static void print_task(const struct cli *cli, const Taskworker__Task *t)
 {
     char reason[32], text[32];
@@ -42,9 +53,7 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
     if (*t->message)
         print_field("message", t->message);
     if (task_has_ended(t))
-        printf("%-10s %d%s", "exit code", t->exit_code, t->signal ? "" : "\n");
-    if (task_has_ended(t) && t->signal)
-        printf(", signal %d\n", t->signal);
+        print_exit(t);
     printf("%-10s %u of %llu\n", "attempt", t->attempt, (unsigned long long)t->retries + 1);
     if (t->timeout_ms > 0)
         print_field("time-out", format_span((uint64_t)t->timeout_ms * 1000, text));
@@ -78,6 +87,7 @@ int verb_show(struct cli *cli, int argc, char **argv)
                    "  hivemind show --json task_001 | jq .usage",
         .options = options,
         .n_options = ARRAY_LEN(options),
+        .missing = "ID",
         .min_words = 1,
         .max_words = 1,
     };

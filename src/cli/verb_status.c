@@ -39,9 +39,10 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
         color_off(cli), format_span(now > started ? now - started : 0, text));
     printf("tasks      %u running of at most %u, %u waiting of at most %u\n", r->running_tasks, r->max_concurrent_tasks,
         r->queued_tasks, r->max_queued_tasks);
-    printf("so far     %llu accepted, %llu completed, %llu failed, %llu stopped\n",
-        (unsigned long long)r->accepted_tasks, (unsigned long long)r->completed_tasks,
-        (unsigned long long)r->failed_tasks, (unsigned long long)r->stopped_tasks);
+    printf("accepted   %llu since it was started\n", (unsigned long long)r->accepted_tasks);
+    printf("ended      %llu completed, %llu failed, %llu stopped since it was started, older ones among them\n",
+        (unsigned long long)r->completed_tasks, (unsigned long long)r->failed_tasks,
+        (unsigned long long)r->stopped_tasks);
     printf("task size  at most %s\n", format_bytes(r->max_task_size, text));
     for (size_t i = 0; i < r->n_warnings; i++) {
         printf("%swarning%s    ", cli->color ? "\033[33m" : "", color_off(cli));
@@ -65,7 +66,7 @@ int verb_status(struct cli *cli, int argc, char **argv)
         .usage = "[OPTION]...",
         .text = "Prints how the node is: what it does, what it has done since it was started, what it cannot do.",
         .example = "  hivemind status\n"
-                   "  hivemind status --server 10.0.0.7:50053 --json",
+                   "  hivemind status --server 127.0.0.1:6000 --json",
         .options = options,
         .n_options = ARRAY_LEN(options),
     };

@@ -42,6 +42,7 @@ int verb_stop(struct cli *cli, int argc, char **argv)
                    "  hivemind ps --json | jq -r .task_id | xargs hivemind stop",
         .options = options,
         .n_options = ARRAY_LEN(options),
+        .missing = "ID",
         .min_words = 1,
         .max_words = SIZE_MAX,
     };

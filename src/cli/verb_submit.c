@@ -30,6 +30,7 @@ int verb_submit(struct cli *cli, int argc, char **argv)
                    "  hivemind submit --id nightly-1 --retries 2 --env TOKEN backup.sh",
         .options = options,
         .n_options = ARRAY_LEN(options),
+        .missing = "FILE",
         .min_words = 1,
         .max_words = 1,
         .takes_rest = true,
@@ -45,8 +46,7 @@ int verb_submit(struct cli *cli, int argc, char **argv)
         if (!code)
             code = submission_make(cli, &s, &args);
         if (!code)
-            code = cli_call(
-                cli, "ExecuteTask", &s.request.base, &taskworker__execute_task_response__descriptor, 0, &response);
+            code = submission_send(cli, &s, &response);
         if (!code)
             code = print_accepted(cli, response);
     }

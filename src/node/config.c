@@ -432,6 +432,11 @@ static void check_rules(struct loader *l)
             "run tasks here",
             host, c->values[SETTING_GRPC_HOST].where);
     }
+    const char *storage = config_text(c, SETTING_STORAGE_PATH);
+    if (storage && *storage != '/' && !l->complained[SETTING_STORAGE_PATH])
+        config_complain(l->errors,
+            "STORAGE_PATH is \"%s\" (%s), but has to be an absolute path, one that begins with \"/\"", storage,
+            c->values[SETTING_STORAGE_PATH].where);
     uint64_t base = config_number(c, SETTING_SLOT_UID_BASE), uid = 0;
     if (l->input->root && config_text(c, SETTING_WORKER_USER) && !l->complained[SETTING_SLOT_UID_BASE] &&
         privileges_uid_of(config_text(c, SETTING_WORKER_USER), &uid) == 0 && uid >= base &&

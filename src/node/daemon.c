@@ -51,6 +51,7 @@ struct node {
     uv_signal_t signals[ARRAY_LEN(watched_signals)];
     uv_timer_t timer;
     bool handles_open;
+    bool serving;
     enum phase phase;
     bool stopped;
 };
@@ -232,6 +233,17 @@ static void on_stopped(void *ctx)
     uv_stop(&node->loop);
 }
 
+static int complain_of_port(const struct node *node, const struct tw_error *error)
+{
+    unsigned port = (unsigned)config_number(node->config, SETTING_GRPC_PORT);
+    fail(error, "cannot serve");
+    if (strstr(error->message, strerror(EADDRINUSE)))
+        log_error("port %u is another program's, or another node's (who holds it: ss -ltnp 'sport = :%u'); choose "
+                  "another with --grpc-port (0: any free one)",
+            port, port);
+    return -1;
+}
+
 static int start_worker(struct node *node)
 {
     struct tw_error error = {0};
@@ -248,7 +260,8 @@ static int start_worker(struct node *node)
         .port = (uint16_t)config_number(node->config, SETTING_GRPC_PORT),
     };
     if (tw_worker_listen(node->worker, &rpc, &error) < 0)
-        return fail(&error, "cannot serve");
+        return complain_of_port(node, &error);
+    node->serving = true;
     return 0;
 }
 
@@ -292,8 +305,13 @@ static void drain(struct node *node, const char *why)
         return;
     }
     node->phase = PHASE_DRAINING;
-    log_info("draining: %s; running tasks may go on for %g s, queued ones stay for the next start", why,
-        (double)us / (double)SEC);
+    if (!node->serving)
+        log_info("%s; closing (a task that was begun may go on for %g s)", why, (double)us / (double)SEC);
+    else
+        log_info("draining: %s; running tasks may go on for %g s (the signal again stops them now), %s", why,
+            (double)us / (double)SEC,
+            node->storage_temporary ? "queued ones are dropped with the temporary folder"
+                                    : "queued ones stay for the next start");
     tell_manager(node, "STOPPING=1\nSTATUS=Waiting for running tasks");
     uv_timer_start(&node->timer, on_drain_overdue, (us + 999) / 1000, 0);
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_DRAIN);

@@ -23,7 +23,8 @@ static int make_parents(const char *path, struct tw_error *error)
     for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
         if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return error_set_errno(error, errno, "cannot make the folder %s for STORAGE_PATH", part);
+            return error_set_errno(
+                error, errno, "cannot make the folder %s for STORAGE_PATH (choose another with --storage-path)", part);
         *slash = '/';
     }
     return 0;
@@ -44,16 +45,21 @@ static bool is_empty(int dir)
     return entries <= 2; /* "." and ".." */
 }
 
-static int complain_of_owner(const char *path, uid_t has, const struct identity *owner, struct tw_error *error)
+/* Words that make root give away a folder are for one that is recognisably a node's; any other may be the system's. */
+static int complain_of_owner(int dir, const char *path, uid_t has, const struct identity *owner, struct tw_error *error)
 {
     char name[64];
     privileges_name_of(has, name);
+    if (geteuid() == 0 && faccessat(dir, "taskworker.db", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return error_set(error, TW_FAILED_PRECONDITION,
+            "STORAGE_PATH %s is the storage of a node that ran as %s (uid %u), but the worker runs as uid %u: set "
+            "WORKER_USER to its owner, choose another folder, or give it to the worker (chown -R %u:%u %s)",
+            path, name, (unsigned)has, (unsigned)owner->uid, (unsigned)owner->uid, (unsigned)owner->gid, path);
     if (geteuid() == 0)
         return error_set(error, TW_FAILED_PRECONDITION,
-            "STORAGE_PATH %s belongs to %s (uid %u), but the worker runs as uid %u: give it the folder (chown -R %u:%u "
-            "%s), set "
-            "WORKER_USER to its owner, or choose another folder",
-            path, name, (unsigned)has, (unsigned)owner->uid, (unsigned)owner->uid, (unsigned)owner->gid, path);
+            "STORAGE_PATH %s belongs to %s (uid %u) and is not empty or not root's, but the worker runs as uid %u and "
+            "needs a folder of its own: choose an empty or a new one (--storage-path)",
+            path, name, (unsigned)has, (unsigned)owner->uid);
     return error_set(error, TW_FAILED_PRECONDITION,
         "STORAGE_PATH %s belongs to %s (uid %u), but the worker was started by uid %u: start it as the owner, or "
         "choose another "
@@ -67,7 +73,8 @@ int storage_prepare(const char *path, const struct identity *owner, struct tw_er
         return -1;
     bool made = mkdir(path, 0700) == 0;
     if (!made && errno != EEXIST)
-        return error_set_errno(error, errno, "cannot make the folder STORAGE_PATH %s", path);
+        return error_set_errno(
+            error, errno, "cannot make the folder STORAGE_PATH %s (choose another with --storage-path)", path);
     /* No following of a link that somebody else may have put there: the folder may be about to change hands. */
     CLEANUP_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (dir < 0 && (errno == ENOTDIR || errno == ELOOP))
@@ -82,7 +89,7 @@ int storage_prepare(const char *path, const struct identity *owner, struct tw_er
         return 0;
     bool ours_to_give = geteuid() == 0 && st.st_uid == 0 && is_empty(dir);
     if (!ours_to_give)
-        return complain_of_owner(path, st.st_uid, owner, error);
+        return complain_of_owner(dir, path, st.st_uid, owner, error);
     if (fchown(dir, owner->uid, owner->gid) < 0 || fchmod(dir, 0700) < 0)
         return error_set_errno(error, errno, "cannot give STORAGE_PATH %s to uid %u", path, (unsigned)owner->uid);
     return 0;

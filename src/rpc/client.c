@@ -157,6 +157,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 static int on_frame_recv(nghttp2_session *session UNUSED, const nghttp2_frame *frame, void *user_data)
 {
     struct client_conn *cc = client_conn_of(user_data);
+    if (!cc->heard) {
+        cc->heard = true;
+        alarm_clear(&cc->client->hub.alarms, &cc->timeout);
+    }
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         cc->going_away = true;
         if (cc->client->current == cc)
@@ -329,7 +333,11 @@ static void on_conn_end(struct conn *conn, const char *why)
         client->current = NULL;
     while (!list_empty(&cc->calls)) {
         struct rpc_client_call *call = CONTAINER_OF(cc->calls.next, struct rpc_client_call, link);
-        error_set(&call->status, TW_UNAVAILABLE, "the connection to %s is lost: %s", client->target, why);
+        if (cc->heard)
+            error_set(&call->status, TW_UNAVAILABLE, "the connection to %s is lost: %s", client->target, why);
+        else
+            error_set(&call->status, TW_UNAVAILABLE,
+                "cannot connect to %s: what listens there does not answer as gRPC does (%s)", client->target, why);
         call_over(call);
     }
 }
@@ -392,9 +400,8 @@ static int parse_target(struct rpc_client *client, const char *target, struct tw
         parse_u64(colon + 1, 1, UINT16_MAX, &port) < 0 || strlen(colon + 1) >= sizeof client->port ||
         strpbrk(target, " \t\r\n/"))
         return error_set(error, TW_INVALID_ARGUMENT,
-            "\"%.100s\" is not an address of a server; it is HOST:PORT, for example "
-            "127.0.0.1:50053",
-            target);
+            "\"%.100s\" is not the address of a server: it has to be HOST:PORT, for example 127.0.0.1:50053%s", target,
+            strstr(target, "://") ? ", without a scheme such as http://" : "");
     snprintf(client->target, sizeof client->target, "%s", target);
     snprintf(client->host, sizeof client->host, "%.*s", (int)(end - host), host);
     snprintf(client->port, sizeof client->port, "%s", colon + 1);
@@ -490,6 +497,11 @@ struct rpc_client_call *rpc_client_start(struct rpc_client *client, const char *
 void rpc_client_cancel(struct rpc_client_call *call)
 {
     client_call_fail(call, TW_CANCELLED, "the call was cancelled");
+}
+
+uint64_t rpc_client_connections(const struct rpc_client *client)
+{
+    return client->n_connections;
 }
 
 void rpc_client_pause(struct rpc_client_call *call, bool paused)

@@ -47,6 +47,9 @@ void rpc_client_cancel(struct rpc_client_call *call);
 /* Flow control for streams: while paused, no window is given back, so that a fast server waits. */
 void rpc_client_pause(struct rpc_client_call *call, bool paused);
 
+/* How many connections it has had: a change tells that the server may have been started anew in between. */
+uint64_t rpc_client_connections(const struct rpc_client *client);
+
 /*
  * One unary call, start to end, running the loop until it is done; for programs like the CLI. On success *ret is the
  * response, unpacked by `descriptor`; free it with protobuf_c_message_free_unpacked(). 0, or -1 with the error.

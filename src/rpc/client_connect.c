@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "base/parse.h"
 
+/* SETTINGS are the first thing that a server sends, of its own accord: what says nothing is none. */
+#define FIRST_WORD_US UINT64_C(5000000)
+
 enum { BACKOFF_FIRST_US = 100000, BACKOFF_MAX_US = 5000000 };
 
 static void next_address(struct rpc_client *client);
@@ -36,7 +39,9 @@ static void back_off(struct rpc_client *client)
 
 static void cannot_connect(struct rpc_client *client, int err)
 {
-    error_set(&client->last_error, TW_UNAVAILABLE, "cannot connect to %s: %s", client->target, uv_strerror(err));
+    bool no_name = err == UV_EAI_NONAME || err == UV_EAI_NODATA;
+    error_set(&client->last_error, TW_UNAVAILABLE, "cannot connect to %s: %s", client->target,
+        no_name ? "there is no host of this name" : uv_strerror(err));
 }
 
 void client_connect_done(struct rpc_client *client)
@@ -62,11 +67,14 @@ static void on_connect(uv_connect_t *req, int status)
     }
     client_connect_done(client);
     client->backoff_us = 0;
+    client->n_connections++;
     client->last_error = (struct tw_error){0};
     if (conn_start(&cc->conn, session, false) < 0) {
         conn_abort(&cc->conn, "out of memory");
         back_off(client);
     } else {
+        (void)alarm_set(
+            &client->hub.alarms, &cc->timeout, clock_monotonic_us() + MAX(client->connect_timeout_us, FIRST_WORD_US));
         client_send_waiting(cc);
     }
 }
@@ -74,6 +82,10 @@ static void on_connect(uv_connect_t *req, int status)
 static void on_connect_timeout(struct alarm *alarm)
 {
     struct client_conn *cc = CONTAINER_OF(alarm, struct client_conn, timeout);
+    if (cc->conn.state == CONN_OPEN) {
+        conn_abort(&cc->conn, "it accepts connections and says nothing");
+        return;
+    }
     cannot_connect(cc->client, UV_ETIMEDOUT);
     conn_abort(&cc->conn, "not connected in time");
     next_address(cc->client);

@@ -27,6 +27,7 @@ struct client_conn {
     struct alarm timeout;
     unsigned n_calls;
     bool going_away;
+    bool heard; /* the peer speaks HTTP/2 */
 };
 
 struct rpc_client {
@@ -46,6 +47,7 @@ struct rpc_client {
     struct addrinfo *addresses, *next_address;
     struct alarm retry;
     uint64_t backoff_us;
+    uint64_t n_connections;
     struct tw_error last_error; /* why there is no connection */
     bool freed;
 };

@@ -40,10 +40,13 @@ static int check_env_name(const char *name, size_t index, struct tw_error *error
 {
     static const char head[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
     if (!*name || !strchr(head, *name) ||
-        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name))
+        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") != strlen(name)) {
+        CLEANUP_FREE char *shown = text_line(name, strlen(name), 60);
         return error_set(error, TW_INVALID_ARGUMENT,
-            "environment variable %zu has an illegal name: letters, digits and '_' only, not starting with a digit",
-            index);
+            "environment variable %zu has the illegal name \"%s\": letters, digits and '_' only, not starting with a "
+            "digit",
+            index, shown ? shown : "");
+    }
     return 0;
 }
 

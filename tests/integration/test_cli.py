@@ -2,7 +2,9 @@
 """The command line tool against a real node."""
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -185,6 +187,141 @@ def test_closed_pipe(node):
     cli.wait(30)
     assert b"Sanitizer" not in cli.stderr.read()
     cli.stderr.close()
+
+
+def test_exit_code_of_what_is_wrong_here(node, tmp_path):
+    """The command line and the files it names: 2. The node and the way to it: 125."""
+    script = tmp_path / "a.py"
+    script.write_text("result = 1")
+    for arguments in (["run", tmp_path / "missing.py"], ["run", "--type", "docker", script], ["submit", "--id", "a b", script],
+                      ["--server", "localhost", "status"], ["show", ""], ["run", "--env", "a b=1", script]):
+        done = node.run_cli(*arguments)
+        assert done.returncode == 2, done.stderr
+    assert b'"a b"' in done.stderr
+    assert node.run_cli("show", "nothing-like-it").returncode == 125
+
+
+@pytest.mark.parametrize("arguments", [["run", "uname"], ["run", "uname", "-a"], ["submit", "a.py", "--epochs", "10"], ["submit", "a.py", "10"]])
+def test_forgotten_dashes(node, arguments):
+    done = node.run_cli(*arguments)
+    assert done.returncode == 2 and b"put --" in done.stderr
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_server_that_is_no_node(programs_for_all, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        cli = subprocess.Popen([programs_for_all.cli, "--server", address, "wait", "x"], stderr=subprocess.PIPE)
+        with server.accept()[0] as connection:
+            connection.sendall(answer)
+            _, told = cli.communicate(timeout=30)
+    assert cli.returncode == 125
+    assert address.encode() in told and b"does not answer as gRPC does" in told
+
+
+def test_wait_and_stop_go_on(node):
+    node.run("result = 1", task_id="x1")
+    done = node.run_cli("wait", "nope", "x1")
+    assert done.returncode == 125 and b"nope" in done.stderr and done.stdout == b"x1 COMPLETED\n"
+
+
+def test_no_result_is_nothing(node):
+    node.run("raise ValueError('broken')", task_id="raised")
+    done = node.run_cli("result", "raised")
+    assert done.returncode == 1 and done.stdout == b"" and b"broken" in done.stderr
+
+
+def test_show_has_no_exit_code_where_there_is_none(node):
+    node.run("import time; time.sleep(1000)", task_id="slow", timeout_ms=200)
+    lines = ok(node.run_cli("show", "slow")).splitlines()
+    assert any(re.match(r"exit code +-(,|$)", line) for line in lines), lines
+
+
+def test_a_task_that_is_too_large(make_node, tmp_path):
+    script = tmp_path / "large.py"
+    script.write_bytes(b"#" * 9_000_000)
+    node = make_node(max_task_size="1M").start()
+    done = node.run_cli("submit", script)
+    assert done.returncode == 2 and b"MAX_TASK_SIZE" in done.stderr and b"1.0 MiB" in done.stderr, done.stderr
+
+
+def test_other_shells_are_warned_of(node, tmp_path):
+    script = tmp_path / "a.sh"
+    script.write_text("#!/usr/bin/env bash\ntrue")
+    assert b"asks for bash" in node.run_cli("run", script).stderr
+    script.write_text("#!/bin/sh\ntrue")
+    assert node.run_cli("run", script).stderr == b""
+
+
+def start_cli(node, *arguments):
+    return subprocess.Popen([node.programs.cli, "--server", node.address, *arguments], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=node.environment())
+
+
+def read_until(file, wanted):
+    """Reads up to the line that has it: the program has come to that place."""
+    seen = b""
+    while wanted not in seen:
+        piece = os.read(file.fileno(), 4096)
+        assert piece, seen
+        seen += piece
+    return seen
+
+
+def connections_to(port):
+    """How many are established on this machine."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_restart_under_those_who_wait(make_node, pb, tmp_path, how):
+    """A task that waits in the queue is waited for until it has run on the next start."""
+    script = tmp_path / "a.py"
+    script.write_text("print('ran', flush=True); result = 42")
+    node = make_node(max_concurrent_tasks=1).start()
+    node.run("result = 1", task_id="good")
+    node.submit(SLEEP, task_id="busy")
+    node.wait_for_output("busy", b"up")
+    # What asks for the first time while the node is away has the time to do so.
+    patient = ["--connect-timeout", "30s"]
+    followers = [start_cli(node, *patient, "run", "--id", "mine", str(script))]
+    while node.status().queued_tasks < 1:
+        pass
+    followers.append(start_cli(node, *patient, "wait", "good", "mine"))
+    assert os.read(followers[1].stdout.fileno(), 100) == b"good COMPLETED\n"
+    if how == "stop":  # a connection that is not yet in use would be lost by kill -9 as if there had never been a node
+        before = connections_to(node.port)
+        followers.append(start_cli(node, *patient, "logs", "-f", "mine"))
+        while connections_to(node.port) <= before:
+            pass
+        node.status()  # an answer that is later than the node's first words on that connection
+    node.orphans.before.update(cli.pid for cli in followers)  # they outlive the node
+    if how == "stop":
+        node.signal(signal.SIGTERM)
+        node.wait_for_notice("STOPPING=1")
+        node.signal(signal.SIGTERM)
+        node.wait_for_end()
+        node.stop()
+    else:
+        node.kill()
+    node.start()
+    outputs = [cli.communicate(timeout=60) for cli in followers]
+    assert not any(cli.returncode for cli in followers), outputs
+    assert [out for out, _ in outputs] == [b"ran\n42\n", b"mine COMPLETED\n", b"ran\n"][:len(outputs)]
+
+
+def test_run_names_the_way_back(node):
+    """Its reader leaves, the task does not."""
+    cli = start_cli(node, "run", "--id", "left", "--", "sh", "-c", "while echo up; do sleep 0.05; done")
+    assert os.read(cli.stdout.fileno(), 2) == b"up"
+    cli.stdout.close()
+    told = cli.stderr.read()
+    assert cli.wait(30) == 125
+    cli.stderr.close()
+    assert b"hivemind wait left" in told and b"hivemind logs -f left" in told
+    node.stop_task("left")
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-verb"], ["show"], ["run"], ["submit", "/no/such/file"], ["ps", "--no-such-option"],

@@ -46,6 +46,7 @@ static void read_line_of(struct line *l, bool takes_rest, char **argv)
         .example = "e",
         .options = options,
         .n_options = ARRAY_LEN(options),
+        .missing = "A",
         .min_words = 1,
         .max_words = 2,
         .takes_rest = takes_rest};
@@ -151,7 +152,8 @@ static void expect_usage_error(const char *part, char **argv)
 static void mistakes(void **state)
 {
     (void)state;
-    expect_usage_error("something is missing", WORDS("--flag"));
+    expect_usage_error("A is missing", WORDS("--flag"));
+    expect_usage_error("an argument is empty", WORDS("a", ""));
     expect_usage_error("\"c\" is one word too many", WORDS("a", "b", "c"));
     expect_usage_error("did you mean --count?", WORDS("a", "--cuont=3"));
     expect_usage_error("there is no option -z", WORDS("a", "-fz"));
@@ -160,7 +162,8 @@ static void mistakes(void **state)
     expect_usage_error("--text needs a value", WORDS("a", "--text"));
     expect_usage_error("--flag takes no value", WORDS("a", "--flag=1"));
     expect_usage_error("such as 30 (seconds)", WORDS("a", "--duration=soon"));
-    expect_usage_error("such as 30 (seconds)", WORDS("a", "--duration=0"));
+    expect_usage_error("from 1ms to 3650d", WORDS("a", "--duration=0"));
+    expect_usage_error("from 1ms to 3650d", WORDS("a", "--duration=3651d"));
     expect_usage_error("--text is empty", WORDS("a", "--text="));
     expect_usage_error("\"code\":\"INVALID_ARGUMENT\"", WORDS("--json", "a", "--nonsense-of-all-kinds"));
 }

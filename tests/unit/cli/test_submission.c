@@ -115,7 +115,7 @@ static void what_cannot_be_submitted(void **state)
         struct submission s = {.id = NULL};
         const char *files[] = {names[i]};
         struct arguments args = {.words = {.items = files, .n = 1}};
-        assert_int_equal(submission_make(&cli, &s, &args), EXIT_TROUBLE);
+        assert_int_equal(submission_make(&cli, &s, &args), EXIT_USAGE);
         submission_done(&s);
     }
     struct submission s = {.type = "python"};

@@ -275,6 +275,13 @@ static void other_machines_need_consent(void **state)
     assert_false(setting_host_is_loopback("10.127.0.1"));
 }
 
+static void a_relative_storage_path_is_a_mistake(void **state)
+{
+    struct world *w = *state;
+    add_flag(w, "--storage-path=here");
+    expect_error(w, 1, "STORAGE_PATH is \"here\" (flag --storage-path), but has to be an absolute path");
+}
+
 static void dev_changes_defaults_only(void **state)
 {
     struct world *w = *state;
@@ -411,6 +418,7 @@ int main(void)
         cmocka_unit_test(numbers_have_ranges),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_relative_storage_path_is_a_mistake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dev_changes_defaults_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_file_must_exist_only_if_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_key_twice_in_the_file_is_a_mistake, set_up, tear_down),
