@@ -222,8 +222,7 @@ void launcher_find_privileges(struct launcher_setup *setup, uint32_t slots, char
     warning[0] = '\0';
     setup->privileged = false;
     if (geteuid() != 0 || (caps_effective() & need) != need)
-        snprintf(warning, PROTOCOL_DETAIL_MAX,
-            "not started as root: all sandboxes share this user's id");
+        snprintf(warning, PROTOCOL_DETAIL_MAX, "not started as root: all sandboxes share this user's id");
     else if (!ids_mapped("/proc/self/uid_map", first, count) || !ids_mapped("/proc/self/gid_map", first, count))
         snprintf(warning, PROTOCOL_DETAIL_MAX, "this system has no ids %lu to %lu: all sandboxes share one user id",
             first, first + count - 1);

@@ -90,7 +90,7 @@ enum slot_reply_type {
     X(SETUP, "setting up the slot")               \
     X(ROOT, "building the sandbox's root folder") \
     X(FILTER, "compiling the system call filter") \
-    X(PYTHON, "making the warm interpreter") \
+    X(PYTHON, "making the warm interpreter")      \
     X(REQUEST, "taking the request")              \
     X(PLAN, "reading the plan")                   \
     X(NAMESPACES, "making the task's namespaces") \

@@ -234,6 +234,7 @@ def test_taken_port(make_node, pb):
     for i in range(4):
         task, result = second.wait(f"queued{i}")
         assert (task.state, task.attempt, result) == (pb.Task.COMPLETED, 1, b"%d" % i)
+    second.stop()  # before the first, which would take it for something it left
 
 
 def test_no_sandboxes_for_a_while(root, make_node, pb):

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-int f(void) {
-  return 1;
+int f(void)
+{
+    return 1;
 }

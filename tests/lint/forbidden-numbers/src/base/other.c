@@ -1,1 +1,4 @@
-long f(const char *s) { return strtol(s, 0, 10); }
+long f(const char *s)
+{
+    return strtol(s, 0, 10);
+}
