@@ -231,7 +231,10 @@ static int perform(struct tw_worker *worker, struct thread_call *c, struct tw_er
 
 int tw_worker_submit(struct tw_worker *worker, const struct tw_task_spec *spec, char **ret_id, struct tw_error *error)
 {
-    struct thread_call c = {.kind = CALL_SUBMIT, .spec = spec};
+    struct tw_task_spec copy;
+    if (options_take(&copy, sizeof copy, spec, "tw_task_spec", error) < 0)
+        return -1;
+    struct thread_call c = {.kind = CALL_SUBMIT, .spec = &copy};
     if (perform(worker, &c, error) < 0)
         return -1;
     if (ret_id)

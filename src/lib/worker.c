@@ -32,19 +32,45 @@ enum {
 static const uint64_t default_timeout_us = 300ull * 1000000;
 static const uint64_t rpc_grace_us = 2ull * 1000000;
 
+/* --- options --- */
+
+/*
+ * A caller's struct of options begins with its size as the caller knows it. A shorter one is an older caller's: what it
+ * does not know is zero, the default. A longer one is a newer caller's, and fine as long as it sets nothing beyond.
+ */
+int options_take(void *to, size_t known, const void *from, const char *name, struct tw_error *error)
+{
+    enum { SIZE_MAX_SANE = 4096 };
+    size_t size;
+    memcpy(&size, from, sizeof size);
+    if (size < sizeof size || size > SIZE_MAX_SANE)
+        return error_set(error, TW_INVALID_ARGUMENT, "size of struct %s is not set: sizeof(struct %s)", name, name);
+    for (size_t i = known; i < size; i++) {
+        if (((const unsigned char *)from)[i])
+            return error_set(error, TW_INVALID_ARGUMENT, "struct %s sets something that libtaskworker %s does not know",
+                name, HIVEMIND_VERSION);
+    }
+    memset(to, 0, known);
+    memcpy(to, from, MIN(size, known));
+    return 0;
+}
+
 /* --- the launcher --- */
 
-int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error)
+int tw_launcher_start(const struct tw_launcher_options *given, struct tw_launcher **ret, struct tw_error *error)
 {
+    struct tw_launcher_options none = {.size = sizeof none}, copy, *options = &copy;
+    if (options_take(&copy, sizeof copy, given ? given : &none, "tw_launcher_options", error) < 0)
+        return -1;
     struct tw_launcher *l = calloc(1, sizeof *l);
     if (!l)
         return error_oom(error);
     struct launcher_options o = {
-        .libexec_dir = options && options->libexec_dir ? options->libexec_dir : HIVEMIND_LIBEXECDIR,
-        .max_slots = options && options->max_slots ? options->max_slots : DEFAULT_MAX_SLOTS,
-        .uid_base = options && options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
-        .python = options ? options->python : NULL,
-        .python_cold = options && options->python_cold,
+        .libexec_dir = options->libexec_dir ? options->libexec_dir : HIVEMIND_LIBEXECDIR,
+        .max_slots = options->max_slots ? options->max_slots : DEFAULT_MAX_SLOTS,
+        .uid_base = options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
+        .python = options->python,
+        .python_cold = options->python_cold,
     };
     if (launcher_start(&o, &l->launcher, error) < 0) {
         free(l);
@@ -238,8 +264,11 @@ static int worker_init(struct tw_worker *w, const struct tw_worker_options *opti
     return r < 0 ? error_set_errno(error, r, "cannot set up the event loop") : 0;
 }
 
-int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error)
+int tw_worker_new(const struct tw_worker_options *given, struct tw_worker **ret, struct tw_error *error)
 {
+    struct tw_worker_options copy, *options = &copy;
+    if (options_take(&copy, sizeof copy, given, "tw_worker_options", error) < 0)
+        return -1; /* not even the launcher can be taken over: nobody knows whether there is one */
     struct tw_worker *w = calloc(1, sizeof *w);
     if (!w) {
         tw_launcher_free(options->launcher);
@@ -296,8 +325,11 @@ void tw_worker_free(struct tw_worker *worker)
     free(worker);
 }
 
-void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options)
+void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *given)
 {
+    struct tw_worker_options copy, *options = &copy;
+    if (options_take(&copy, sizeof copy, given, "tw_worker_options", NULL) < 0)
+        return;
     engine_set_limits(
         worker->engine, options->max_concurrent_tasks, options->max_queued_tasks, options->default_timeout_us);
 }
@@ -309,8 +341,11 @@ const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
 
 /* --- the RPC service --- */
 
-int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *options, struct tw_error *error)
+int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *given, struct tw_error *error)
 {
+    struct tw_rpc_options copy, *options = &copy;
+    if (options_take(&copy, sizeof copy, given, "tw_rpc_options", error) < 0)
+        return -1;
     if (worker->server)
         return error_set(error, TW_FAILED_PRECONDITION, "this worker listens already");
     struct rpc_server_options o = {

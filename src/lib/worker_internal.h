@@ -52,6 +52,9 @@ struct tw_worker {
     bool closed;          /* no call is taken any more */
 };
 
+/* A caller's options, whose first member is their size, as ours: 0, or -1 with INVALID_ARGUMENT. */
+int options_take(void *to, size_t known, const void *from, const char *name, struct tw_error *error);
+
 /* calls.c: carries out what other threads have asked for. */
 void worker_run_calls(struct tw_worker *worker);
 /* Refuses calls from now on; those on their way were answered by the engine. */

@@ -293,6 +293,10 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
         .python = argv[2],
         .warm = !strcmp(argv[3], "warm"),
     };
+    /* When memory runs out the kernel is to choose a task, never the daemon. Before we become undumpable: then it is root's. */
+    CLEANUP_FD int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (oom >= 0 && write(oom, "1000", 4) < 0)
+        return slot_error_set(error, STAGE_SETUP, "its place in line when memory runs out");
     if (fd_set_cloexec(slot->control, true) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return slot_error_set(error, STAGE_SETUP, "process attributes");

@@ -134,6 +134,28 @@ static void test_errors_reach_the_caller(void **state)
     assert_int_equal(error.code, TW_NOT_FOUND);
 }
 
+static void test_options_of_older_and_newer_callers(void **state)
+{
+    struct node *n = *state;
+    struct tw_error error = {0};
+    struct {
+        struct tw_task_spec spec;
+        char more[64];
+    } newer = {.spec = python("result = 1")};
+    newer.spec.size = sizeof newer;
+    assert_int_equal(tw_worker_submit(n->worker, &newer.spec, NULL, &error), 0);
+    newer.more[5] = 1;
+    assert_int_equal(tw_worker_submit(n->worker, &newer.spec, NULL, &error), -1);
+    assert_int_equal(error.code, TW_INVALID_ARGUMENT);
+    struct tw_task_spec older = python("result = 1");
+    older.retries = 100000; /* too many, but an older caller's struct ends in front of it */
+    older.size = offsetof(struct tw_task_spec, retries);
+    assert_int_equal(tw_worker_submit(n->worker, &older, NULL, &error), 0);
+    older.size = 0;
+    assert_int_equal(tw_worker_submit(n->worker, &older, NULL, &error), -1);
+    assert_non_null(strstr(error.message, "size"));
+}
+
 static void *submit_some(void *worker)
 {
     for (int i = 0; i < 10; i++) {
@@ -196,6 +218,7 @@ int main(void)
         TEST(test_submit_and_wait),
         TEST(test_stop_and_time_out_of_a_wait),
         TEST(test_errors_reach_the_caller),
+        TEST(test_options_of_older_and_newer_callers),
         TEST(test_many_threads),
         TEST(test_two_workers_do_not_share_a_folder),
         cmocka_unit_test(test_a_worker_that_never_ran),
