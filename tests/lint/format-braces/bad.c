@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-int f(void)
-{
-    return 1;
+int f(void) {
+  return 1;
 }

@@ -1,4 +1,1 @@
-long f(const char *s)
-{
-    return strtol(s, 0, 10);
-}
+long f(const char *s) { return strtol(s, 0, 10); }

@@ -1,2 +1,2 @@
 #include "rpc/client.h"
-#include "rpc/server.h"
+#  include "rpc/server.h"
