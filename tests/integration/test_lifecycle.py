@@ -256,7 +256,8 @@ def test_no_sandboxes_for_a_while(root, make_node, pb):
             subprocess.run(["kill", "-KILL", str(pid)], check=False, stderr=subprocess.DEVNULL)
     for i in range(2):
         task, _ = node.wait(f"running{i}")
-        assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.LOST)
+        # A warm task is a fork of its slot and has its name: it may have been hit first.
+        assert task.state == pb.Task.FAILED and task.reason in (pb.Task.LOST, pb.Task.SIGNAL)
     deadline = time.monotonic() + 30
     while not any("sandbox" in w for w in node.status().warnings):
         assert time.monotonic() < deadline, "the node does not say that it is in trouble"
