@@ -68,6 +68,42 @@ enum tw_stream {
     TW_STREAM_STDERR = 2,
 };
 
+/* How much of the network a task sees. The numbers are stored and sent. */
+#define TW_NETWORKS(X)                                                                        \
+    X(DEFAULT, 0, "default")   /* in a spec: what the node gives to those that ask nothing */ \
+    X(NONE, 1, "none")         /* interfaces that are down */                                 \
+    X(LOOPBACK, 2, "loopback") /* its own 127.0.0.1, which nobody else can reach */           \
+    X(HOST, 3, "host")         /* what the node itself sees */
+
+enum tw_network {
+#define X(name, number, text) TW_NETWORK_##name = number,
+    TW_NETWORKS(X)
+#undef X
+        TW_NETWORK_MAX
+};
+
+/*
+ * Limits of one task. 0 in a spec: the node's own, which also is the most that can be asked for. 0 in a receipt: this was
+ * not limited.
+ */
+#define TW_LIMITS(X)                                                                                              \
+    X(memory_bytes)    /* RAM of all its processes together with what lies in its folders */                      \
+    X(cpu_millis)      /* thousandths of a processor: 1500 is one and a half */                                   \
+    X(cpu_time_us)     /* processor time of all its processes together */                                         \
+    X(processes)       /* processes and threads at once */                                                        \
+    X(open_files)      /* per process */                                                                          \
+    X(file_bytes)      /* size of one file */                                                                     \
+    X(workspace_bytes) /* size of /workspace */                                                                   \
+    X(tmp_bytes)       /* size of /tmp, and of /dev/shm */                                                        \
+    X(output_bytes)    /* stdout and stderr together; beyond it output is dropped, or the task stopped, by the */ \
+                       /* node's setting */
+
+struct tw_limits {
+#define X(name) uint64_t name;
+    TW_LIMITS(X)
+#undef X
+};
+
 struct tw_env {
     const char *name;
     const char *value;
@@ -90,13 +126,84 @@ struct tw_task_spec {
     size_t n_env;
     uint64_t timeout_us; /* wall clock, from the start of the process; 0: the node's default */
     uint32_t retries;    /* how many more attempts a task gets whose attempt was lost */
+    struct tw_limits limits;
+    enum tw_network network;
+    bool fresh_interpreter; /* python: an interpreter and an address layout of its own, not a fork of a warm one */
 };
 
+/* What a task used, all its processes together: while it runs as far as can be seen, at its end exactly. */
+#define TW_USAGE(X)                                                                             \
+    X(wall_us)                                                                                  \
+    X(user_us)                                                                                  \
+    X(system_us)                                                                                \
+    X(max_rss_bytes)     /* of the largest process */                                           \
+    X(peak_memory_bytes) /* of all of them and their folders at once; 0: unknown (no cgroup) */ \
+    X(minor_faults)      /* pages that were mapped without reading */                           \
+    X(major_faults)                                                                             \
+    X(read_bytes) /* by read() and the like, from whatever */                                   \
+    X(written_bytes)                                                                            \
+    X(waits)       /* context switches because it waited */                                     \
+    X(preemptions) /* context switches because others had their turn */                         \
+    X(processes)   /* processes and threads that were started */
+
 struct tw_usage {
-    uint64_t wall_us;
-    uint64_t user_us;
-    uint64_t system_us;
-    uint64_t max_rss_bytes;
+#define X(name) uint64_t name;
+    TW_USAGE(X)
+#undef X
+};
+
+/* What ran the task. Stored and sent. */
+#define TW_RUNTIMES(X)                                                              \
+    X(NONE, 0, "none")               /* nothing yet, or nothing at all */           \
+    X(PYTHON_WARM, 1, "python_warm") /* a fork of the sandbox's warm interpreter */ \
+    X(PYTHON_FRESH, 2, "python_fresh")                                              \
+    X(SHELL, 3, "shell")
+
+enum tw_runtime {
+#define X(name, number, text) TW_RUNTIME_##name = number,
+    TW_RUNTIMES(X)
+#undef X
+        TW_RUNTIME_MAX
+};
+
+/* What stands between a task and the rest of the machine. The numbers are bits in stored and sent masks: never reuse one. */
+#define TW_LAYERS(X)                                                                           \
+    X(USER_NAMESPACE, 0, "user_namespace")                                                     \
+    X(PID_NAMESPACE, 1, "pid_namespace")                                                       \
+    X(MOUNT_NAMESPACE, 2, "mount_namespace")                                                   \
+    X(NETWORK_NAMESPACE, 3, "network_namespace")                                               \
+    X(IPC_NAMESPACE, 4, "ipc_namespace")                                                       \
+    X(UTS_NAMESPACE, 5, "uts_namespace")                                                       \
+    X(CGROUP_NAMESPACE, 6, "cgroup_namespace")                                                 \
+    X(OWN_USER, 7, "own_user")               /* a host uid that nothing else has */            \
+    X(NO_CAPABILITIES, 8, "no_capabilities") /* none held, none to be had */                   \
+    X(NO_NEW_PRIVILEGES, 9, "no_new_privileges")                                               \
+    X(SECCOMP, 10, "seccomp")                                                                  \
+    X(SECCOMP_WATCHED, 11, "seccomp_watched") /* refused system calls are counted and named */ \
+    X(LANDLOCK, 12, "landlock")                                                                \
+    X(READ_ONLY_ROOT, 13, "read_only_root")                                                    \
+    X(PRIVATE_FOLDERS, 14, "private_folders")                                                  \
+    X(RESOURCE_LIMITS, 15, "resource_limits") /* rlimits */                                    \
+    X(CGROUP_MEMORY, 16, "cgroup_memory")                                                      \
+    X(CGROUP_CPU, 17, "cgroup_cpu")                                                            \
+    X(CGROUP_PIDS, 18, "cgroup_pids")
+
+enum tw_layer {
+#define X(name, bit, text) TW_LAYER_##name = bit,
+    TW_LAYERS(X)
+#undef X
+        TW_LAYER_MAX
+};
+
+/* Under which conditions a task ran (its last attempt). All zero before it began. */
+struct tw_receipt {
+    enum tw_runtime runtime;
+    enum tw_network network;
+    uint64_t layers;  /* in force: bits 1 << enum tw_layer */
+    uint64_t missing; /* what a task of this kind has on a machine that offers everything, and this one had not */
+    struct tw_limits limits; /* as they were applied */
+    uint64_t denied;         /* system calls that the filter refused; meaningful with TW_LAYER_SECCOMP_WATCHED */
+    char denied_calls[96];   /* which ones, the first few: "bpf 1, ptrace 3" */
 };
 
 /* What became of a task. Strings belong to the struct's owner: tw_task_info_done() frees them. */
@@ -120,11 +227,15 @@ struct tw_task_info {
     uint64_t log_size;    /* bytes of output kept */
     bool log_truncated;   /* output went missing: limit or full disk */
     struct tw_usage usage;
+    struct tw_receipt receipt;
 };
 
 /* Names as in the lists above ("QUEUED", "timeout_wall"); NULL for a number that is none of them. */
 TW_PUBLIC const char *tw_task_state_to_string(enum tw_task_state state);
 TW_PUBLIC const char *tw_reason_to_string(enum tw_reason reason);
+TW_PUBLIC const char *tw_network_to_string(enum tw_network network);
+TW_PUBLIC const char *tw_runtime_to_string(enum tw_runtime runtime);
+TW_PUBLIC const char *tw_layer_to_string(enum tw_layer layer);
 
 /* Frees what the info holds, not the info; it is all zero afterwards. NULL is allowed. */
 TW_PUBLIC void tw_task_info_done(struct tw_task_info *info);

@@ -31,6 +31,11 @@ struct tw_launcher_options {
     uint32_t slot_uid_base;  /* root: two host uids per slot from here; 0: 1900000000 */
     const char *python;      /* NULL: /usr/bin/python3 */
     bool python_cold; /* start an interpreter for each task; else, and with /usr/bin/python3 only, fork a warm one */
+    const char
+        *python_preload; /* modules, separated by commas, that the warm interpreter loads beside its own; NULL: none */
+    const char
+        *sandbox_paths; /* host paths, separated by colons, that tasks see read-only beside the usual; NULL: none */
+    const char *sandbox_root; /* a folder that takes the place of the host's system for tasks; NULL: the host's own */
 };
 TW_PUBLIC int tw_launcher_start(
     const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);
@@ -49,6 +54,16 @@ struct tw_worker_options {
     uint64_t max_task_size;        /* bytes of task_data; 0: 100 MiB */
     uint64_t max_result_size;      /* bytes; 0: 16 MiB */
     uint64_t max_log_size;         /* bytes of output kept per task; 0: 64 MiB */
+    /*
+     * What a task gets that asks for nothing, and the most it may ask for. 0: an equal share of the machine's memory;
+     * no limit of processors and their time; 1024 processes; 1024 files; 4 GiB a file; 1 GiB of /workspace; 256 MiB of /tmp.
+     * output_bytes is ignored: it is max_log_size.
+     */
+    struct tw_limits task_limits;
+    enum tw_network task_network;     /* of tasks that ask for nothing; DEFAULT: none */
+    enum tw_network max_task_network; /* the most a task may ask for; DEFAULT: loopback */
+    bool stop_on_output_limit;        /* a task that prints too much is stopped; else only its output is dropped */
+    uint32_t spare_sandboxes;         /* made ahead of need; 0: 2 */
 };
 
 /* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */

@@ -40,6 +40,9 @@ struct store_spec {
     size_t n_env;
     uint8_t *data; /* NULL when it was not loaded (store_load_input fetches it) */
     size_t data_len;
+    struct tw_limits limits;
+    enum tw_network network;
+    bool fresh_interpreter;
 };
 void store_spec_done(struct store_spec *spec);
 

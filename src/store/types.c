@@ -45,6 +45,22 @@ const char *tw_reason_to_string(enum tw_reason reason)
     return NULL;
 }
 
+#define TO_STRING(function, type, LIST)   \
+    const char *function(enum type value) \
+    {                                     \
+        switch ((int)value) {             \
+            LIST(X)                       \
+        }                                 \
+        return NULL;                      \
+    }
+#define X(name, number, text) \
+    case number:              \
+        return text;
+TO_STRING(tw_network_to_string, tw_network, TW_NETWORKS)
+TO_STRING(tw_runtime_to_string, tw_runtime, TW_RUNTIMES)
+TO_STRING(tw_layer_to_string, tw_layer, TW_LAYERS)
+#undef X
+
 void tw_task_info_done(struct tw_task_info *info)
 {
     if (!info)

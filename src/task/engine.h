@@ -32,6 +32,9 @@ struct engine_options {
     uint64_t max_task_size;
     uint64_t max_result_size;
     uint64_t max_log_size;
+    struct tw_limits task_limits; /* what a task gets that asks for nothing, and the most it may ask for; 0: no limit */
+    enum tw_network task_network, max_task_network; /* never DEFAULT */
+    bool stop_on_output_limit;
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */

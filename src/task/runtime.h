@@ -30,7 +30,10 @@ struct run_spec {
     size_t n_args;
     const struct run_env *env;
     size_t n_env;
-    size_t max_result; /* bytes; a longer result ends as OUTPUT_LIMIT (python) or is cut in front (shell) */
+    size_t max_result;       /* bytes; a longer result ends as OUTPUT_LIMIT (python) or is cut in front (shell) */
+    struct tw_limits limits; /* resolved: 0 is no limit; output_bytes is the engine's own business */
+    enum tw_network network; /* resolved: never DEFAULT */
+    bool fresh_interpreter;
 };
 
 enum run_end {
@@ -52,7 +55,13 @@ struct run_outcome {
     size_t result_len;
     bool result_too_large;
     bool bad_result; /* RUN_EXITED: what came as its result is none; `message` says why */
+    /*
+     * What the kernel says it ran into, if anything: OOM, TIMEOUT_CPU (both end it whatever `end` is), or PIDS_LIMIT and
+     * DISK_LIMIT (which explain a bad end, and are no more than a remark at a good one). NONE otherwise.
+     */
+    enum tw_reason limit;
     struct tw_usage usage;
+    struct tw_receipt receipt; /* all zero where the task never began */
 };
 
 struct run_events {
@@ -79,6 +88,8 @@ struct runtime_ops {
     void (*go)(struct run *run);
     /* Kills the whole tree, at any time before `ended`; `ended` follows soon. May be called more than once. */
     void (*kill)(struct run *run);
+    /* What the run has used so far, as well as can be seen from outside; false: nothing is known. May be NULL. */
+    bool (*usage)(struct run *run, struct tw_usage *ret);
     /* Kills what runs, takes everything down, frees the runtime, then calls done. */
     void (*close)(struct runtime *rt, void (*done)(void *ctx), void *ctx);
     /* How many tasks it is to run at once from now on. */

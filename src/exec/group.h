@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control group of a slot, seen from the daemon: files that the launcher opened, version 1 or 2 of the interface alike.
+ * It holds the slot's own process and, at one time, one task; limits are set anew for each. All on the loop thread. Where
+ * there are no control groups `group` is NULL, which every function here takes.
+ */
+#ifndef EXEC_GROUP_H
+#define EXEC_GROUP_H
+
+#include <uv.h>
+
+#include <taskworker/task.h>
+
+#include "slot/protocol.h"
+
+struct group;
+
+/*
+ * Takes over the fds that came with a CREATE reply behind the slot's connection, in whatever way this ends. NULL: there
+ * are none, or no memory (logged). `on_oom` is called from the loop when the kernel has killed something in the group for
+ * want of memory.
+ */
+struct group *group_new(
+    uv_loop_t *loop, const struct launcher_reply *reply, int *fds, size_t n_fds, void (*on_oom)(void *ctx), void *ctx);
+void group_free(struct group *group);
+
+/* The limits that can be set here: bits of TW_LAYER_CGROUP_*. */
+uint64_t group_layers(const struct group *group);
+
+/*
+ * Before a task begins: sets its limits (memory on top of what the slot itself holds) and notes the counters. Returns the
+ * bits of group_layers() that are in force for it.
+ */
+uint64_t group_begin(struct group *group, const struct tw_limits *limits);
+
+/* What the task has used since group_begin; leaves alone what is not known here. False: nothing is. */
+bool group_usage(const struct group *group, struct tw_usage *usage);
+
+/* What it ran into since group_begin: TW_REASON_OOM, TW_REASON_PIDS_LIMIT or TW_REASON_NONE. */
+enum tw_reason group_verdict(const struct group *group);
+
+#endif
