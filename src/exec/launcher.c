@@ -142,6 +142,7 @@ int launcher_start(const struct launcher_options *options, struct launcher **ret
         launcher_free(l);
         return -1;
     }
+    l->warm = !strcmp(launch->warmth, "warm");
     *ret = l;
     return 0;
 }

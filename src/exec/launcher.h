@@ -16,6 +16,7 @@ struct launcher {
     int socket; /* not blocking once the launcher has greeted */
     uint32_t slots;
     bool privileged;
+    bool warm; /* its slots hold a warm interpreter */
     char warning[PROTOCOL_DETAIL_MAX];
 };
 

@@ -80,6 +80,8 @@ struct sandbox_run {
     void *ctx;
     enum run_state state;
     enum plan_kind kind;
+    struct slot_shape shape;
+    struct tw_limits limits;
     char *owner;
     uint64_t serial;
     int plan_fd, source_fd;

@@ -221,7 +221,8 @@ void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
 {
     int read_ends[RUN_PIPES] = {-1, -1, -1}, fds[SLOT_START_FDS] = {run->plan_fd, run->source_fd, -1, -1, -1};
     int *write_ends = &fds[SLOT_FD_STDOUT];
-    struct slot_request request = {.header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_START}, .serial = run->serial};
+    struct slot_request request = {
+        .header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_START}, .serial = run->serial, .shape = run->shape};
     assert(slot->state == SLOT_IS_IDLE && !slot->run);
     int r = open_pipes(read_ends, write_ends);
     bool piped = r == 0;

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,15 +20,13 @@
 #include "base/fd.h"
 #include "base/text.h"
 
-/* Until cgroups and settings say otherwise; memory-backed folders count as memory. */
-static const struct plan_limits default_limits = {
-    .tmp_bytes = 256u << 20,
-    .workspace_bytes = 1024u << 20,
-    .shm_bytes = 256u << 20,
-    .open_files = 1024,
-    .file_bytes = UINT64_C(4) << 30,
-    .processes = 1024,
-};
+/* Where the spec sets no limit: what a plan can hold. */
+static const uint64_t no_limit = UINT64_C(1) << 49;
+
+static uint64_t limit_or_none(uint64_t limit, uint64_t none)
+{
+    return limit && limit < none ? limit : none;
+}
 
 static const unsigned next_states[RUN_STATE_MAX] = {
     [RUN_IS_WAITING] = 1u << RUN_IS_PREPARING | 1u << RUN_IS_DRAINING,
@@ -51,6 +50,32 @@ static bool kind_of(const char *type, enum plan_kind *ret)
     return *ret == PLAN_PYTHON || !strcmp(type, "shell");
 }
 
+static struct slot_shape shape_of(const struct sandbox_run *run, const struct run_spec *spec)
+{
+    bool warm = run->sandbox->launcher->warm && !spec->fresh_interpreter;
+    uint64_t tmp = limit_or_none(spec->limits.tmp_bytes, no_limit);
+    return (struct slot_shape){
+        .tmp_bytes = tmp,
+        .shm_bytes = tmp,
+        .workspace_bytes = limit_or_none(spec->limits.workspace_bytes, no_limit),
+        .network = spec->network == TW_NETWORK_DEFAULT ? TW_NETWORK_NONE : spec->network,
+        .runtime = run->kind == PLAN_SHELL ? TW_RUNTIME_SHELL
+            : warm                         ? TW_RUNTIME_PYTHON_WARM
+                                           : TW_RUNTIME_PYTHON_FRESH,
+    };
+}
+
+static struct plan_limits plan_limits_of(const struct tw_limits *limits)
+{
+    return (struct plan_limits){
+        .open_files = limit_or_none(limits->open_files, 1024 * 1024),
+        .file_bytes = limit_or_none(limits->file_bytes, no_limit),
+        .processes = limit_or_none(limits->processes, 4 * 1024 * 1024),
+        /* A second more, which is for who counts all processes together to find out first. */
+        .cpu_seconds = limits->cpu_time_us ? limits->cpu_time_us / 1000000 + 2 : 0,
+    };
+}
+
 /* Encodes the plan and copies the source. 0 also where the input is at fault: then the run ends with that. */
 static int make_files(struct sandbox_run *run, const struct run_spec *spec, struct tw_error *error)
 {
@@ -62,7 +87,7 @@ static int make_files(struct sandbox_run *run, const struct run_spec *spec, stru
         env[i] = (struct plan_env){.name = spec->env[i].name, .value = spec->env[i].value};
     struct plan plan = {
         .kind = run->kind,
-        .limits = default_limits,
+        .limits = plan_limits_of(&spec->limits),
         .task_id = spec->task_id,
         .args = spec->args,
         .n_args = spec->n_args,
@@ -112,6 +137,7 @@ struct sandbox_run *run_new(
         .events = *events,
         .ctx = ctx,
         .serial = s->next_serial++,
+        .limits = spec->limits,
         .plan_fd = -1,
         .source_fd = -1,
         .pidfd = -1,
@@ -133,6 +159,7 @@ struct sandbox_run *run_new(
         run_free(run);
         return NULL;
     }
+    run->shape = shape_of(run, spec);
     return run;
 }
 
@@ -244,17 +271,69 @@ void run_kill(struct sandbox_run *run)
     maybe_ended(run);
 }
 
+static struct tw_usage usage_of(const struct slot_usage *u)
+{
+    return (struct tw_usage){
+        .wall_us = u->wall_us,
+        .user_us = u->user_us,
+        .system_us = u->system_us,
+        .max_rss_bytes = u->max_rss_bytes,
+        .minor_faults = u->minor_faults,
+        .major_faults = u->major_faults,
+        .read_bytes = u->read_bytes,
+        .written_bytes = u->written_bytes,
+        .waits = u->waits,
+        .preemptions = u->preemptions,
+        .processes = u->processes,
+    };
+}
+
+/* What stands in for what the slot cannot know: where everything is to be had, a task has all layers. */
+static uint64_t all_layers(const struct sandbox_run *run)
+{
+    uint64_t all = (UINT64_C(1) << TW_LAYER_MAX) - 1;
+    return run->shape.network == TW_NETWORK_HOST ? all & ~(UINT64_C(1) << TW_LAYER_NETWORK_NAMESPACE) : all;
+}
+
+/* The limits that nothing here enforces are none. */
+static struct tw_limits limits_in_force(const struct sandbox_run *run, uint64_t layers)
+{
+    struct tw_limits l = run->limits;
+    if (!(layers & UINT64_C(1) << TW_LAYER_CGROUP_MEMORY))
+        l.memory_bytes = 0;
+    if (!(layers & UINT64_C(1) << TW_LAYER_CGROUP_CPU))
+        l.cpu_millis = 0;
+    return l;
+}
+
+static struct tw_receipt receipt_of(const struct sandbox_run *run, uint64_t layers)
+{
+    return (struct tw_receipt){
+        .runtime = (enum tw_runtime)run->shape.runtime,
+        .network = (enum tw_network)run->shape.network,
+        .layers = layers,
+        .missing = all_layers(run) & ~layers,
+        .limits = limits_in_force(run, layers),
+    };
+}
+
 void run_exited(struct sandbox_run *run, const struct slot_reply *reply)
 {
     run->outcome = (struct run_outcome){
         .end = WIFEXITED(reply->status) ? RUN_EXITED : RUN_SIGNALED,
         .exit_code = WIFEXITED(reply->status) ? WEXITSTATUS(reply->status) : 0,
         .signal = WIFSIGNALED(reply->status) ? WTERMSIG(reply->status) : 0,
-        .usage = {.wall_us = reply->wall_us,
-            .user_us = reply->user_us,
-            .system_us = reply->system_us,
-            .max_rss_bytes = reply->max_rss_bytes},
+        .usage = usage_of(&reply->usage),
+        .receipt = receipt_of(run, reply->layers),
     };
+    struct run_outcome *o = &run->outcome;
+    o->receipt.denied = reply->denied;
+    snprintf(o->receipt.denied_calls, sizeof o->receipt.denied_calls, "%.*s", (int)sizeof o->receipt.denied_calls - 1,
+        reply->detail);
+    if (o->signal == SIGXCPU)
+        o->limit = TW_REASON_TIMEOUT_CPU;
+    else if (reply->folder_full || o->signal == SIGXFSZ)
+        o->limit = TW_REASON_DISK_LIMIT;
     run_move(run, RUN_IS_DRAINING);
     maybe_ended(run);
 }

@@ -149,8 +149,8 @@ def _be_task(args, env):
     import sys
 
     sys.argv[:] = ["", *args]
-    os.environ.clear()
-    os.environ.update(env)
+    os.environ._data.clear()
+    os.environ._data.update(env)  # of bytes; the process's own environment is set already
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -120,7 +120,8 @@ static int write_maps(const struct launcher_setup *setup, pid_t pid, uint32_t in
 
 static pid_t clone_slot(int *ret_pidfd)
 {
-    uint64_t flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    uint64_t flags =
+        CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
     struct clone_args args = {
         .flags = flags | CLONE_PIDFD,
         .pidfd = (uintptr_t)ret_pidfd,

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define PLAN_MAGIC 0x686d706cu
-enum { PLAN_VERSION = 1 };
+enum { PLAN_VERSION = 2 };
 
 const char *plan_error_to_string(enum plan_error error)
 {
@@ -42,9 +42,8 @@ bool plan_name_ok(const char *name)
 static bool limits_ok(const struct plan_limits *l)
 {
     const uint64_t max = UINT64_C(1) << 50;
-    return l->tmp_bytes - 1 < max && l->workspace_bytes - 1 < max && l->shm_bytes - 1 < max &&
-        l->file_bytes - 1 < max && l->open_files >= 16 && l->open_files <= 1024 * 1024 &&
-        l->processes - 1 < 4 * 1024 * 1024 && l->address_space < max;
+    return l->file_bytes - 1 < max && l->open_files >= 16 && l->open_files <= 1024 * 1024 &&
+        l->processes - 1 < 4 * 1024 * 1024 && l->cpu_seconds < max;
 }
 
 static enum plan_error encode_string(struct buf *out, const char *s, size_t max)

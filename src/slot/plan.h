@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a slot is to run: everything about a task but its source. The daemon encodes it into a sealed memfd, the slot
+ * What a slot is to run: everything about a task but its source and its surroundings (protocol.h). The daemon encodes it into a sealed memfd, the slot
  * decodes it with the same code; the decoder takes nothing on trust, since the strings in it come from clients.
  *
  * Encoding: magic, version, kind, limits, task id, arguments, environment; numbers little-endian, strings as a u32 length
@@ -27,14 +27,11 @@ enum {
 
 enum plan_kind { PLAN_PYTHON = 1, PLAN_SHELL, PLAN_KIND_MAX };
 
-#define PLAN_LIMITS(X)                          \
-    X(tmp_bytes)       /* size of /tmp */       \
-    X(workspace_bytes) /* size of /workspace */ \
-    X(shm_bytes)       /* size of /dev/shm */   \
-    X(open_files)                               \
-    X(file_bytes) /* size of one file */        \
-    X(processes)                                \
-    X(address_space) /* bytes per process; 0: no limit */
+#define PLAN_LIMITS(X)                   \
+    X(open_files)                        \
+    X(file_bytes) /* size of one file */ \
+    X(processes)                         \
+    X(cpu_seconds) /* per process; 0: no limit */
 
 struct plan_limits {
 #define X(name) uint64_t name;

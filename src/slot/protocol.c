@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <taskworker/task.h>
+
 #include "base/text.h"
 #include "base/util.h"
 
@@ -93,6 +95,15 @@ enum message_error launcher_reply_check(
     return MESSAGE_OK;
 }
 
+static bool shape_ok(const struct slot_shape *s, bool start)
+{
+    static const struct slot_shape none;
+    if (!start)
+        return !memcmp(s, &none, sizeof none);
+    return s->tmp_bytes && s->shm_bytes && s->workspace_bytes && s->network > TW_NETWORK_DEFAULT &&
+        s->network < TW_NETWORK_MAX && s->runtime > TW_RUNTIME_NONE && s->runtime < TW_RUNTIME_MAX;
+}
+
 enum message_error slot_request_check(const void *data, size_t len, size_t n_fds, struct slot_request *ret)
 {
     enum message_error e = header_check(data, len, sizeof *ret, SLOT_MAGIC, SLOT_REQUEST_MAX);
@@ -100,7 +111,7 @@ enum message_error slot_request_check(const void *data, size_t len, size_t n_fds
         return e;
     struct slot_request m;
     memcpy(&m, data, sizeof m);
-    if (m.serial == 0)
+    if (m.serial == 0 || !shape_ok(&m.shape, m.header.type == SLOT_START))
         return MESSAGE_BAD_FIELD;
     if (n_fds != (m.header.type == SLOT_START ? SLOT_START_FDS : 0))
         return MESSAGE_BAD_FDS;
@@ -117,10 +128,10 @@ enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, 
     memcpy(&m, data, sizeof m);
     bool failed = m.header.type == SLOT_FAILED, exited = m.header.type == SLOT_EXITED;
     bool serial_ok = m.header.type == SLOT_HELLO ? m.serial == 0 : failed || m.serial != 0;
-    if (m.zero || !serial_ok || !errno_ok(m.error) || !detail_ok(m.detail) || m.stage >= SLOT_STAGE_MAX ||
+    if (m.folder_full > 1 || !serial_ok || !errno_ok(m.error) || !detail_ok(m.detail) || m.stage >= SLOT_STAGE_MAX ||
         failed != (m.stage != STAGE_NONE))
         return MESSAGE_BAD_FIELD;
-    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status) : m.status != 0)
+    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status) : m.status || m.folder_full || m.layers || m.denied)
         return MESSAGE_BAD_FIELD;
     if (n_fds != (m.header.type == SLOT_READY ? 1 : 0))
         return MESSAGE_BAD_FDS;

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 1, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 2, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
 /* The fds that a helper program is started on. */
 enum { PROTOCOL_FD = 3 };
@@ -71,14 +71,24 @@ enum slot_start_fd {
     SLOT_START_FDS
 };
 
+/* What a task's sandbox is to be like; the slot may make one before it knows of a task. All zero but for START. */
+struct slot_shape {
+    uint64_t tmp_bytes;       /* size of /tmp */
+    uint64_t shm_bytes;       /* size of /dev/shm */
+    uint64_t workspace_bytes; /* size of /workspace */
+    uint32_t network;         /* enum tw_network, not DEFAULT */
+    uint32_t runtime;         /* enum tw_runtime, not NONE */
+};
+
 struct slot_request {
     struct protocol_header header;
     uint64_t serial; /* of the START that it is about; never 0 */
+    struct slot_shape shape;
 };
 
 enum slot_reply_type {
     SLOT_HELLO = 1, /* serial 0: the slot can take tasks */
-    SLOT_READY,     /* one fd: a pidfd of the task's pid namespace; it becomes readable when all in there is dead */
+    SLOT_READY,     /* one fd: a pidfd of the task's pid 1; it becomes readable when nothing of the task is left */
     SLOT_EXITED,
     SLOT_FAILED, /* serial 0: the slot is of no use */
     SLOT_REPLY_MAX
@@ -96,11 +106,13 @@ enum slot_reply_type {
     X(NAMESPACES, "making the task's namespaces") \
     X(PROC, "mounting /proc")                     \
     X(FOLDERS, "mounting the task's folders")     \
+    X(NETWORK, "setting up the task's network")   \
     X(FORK, "starting the task's process")        \
     X(IDS, "taking the task's user id")           \
     X(PRIVILEGES, "dropping privileges")          \
     X(LIMITS, "setting limits")                   \
     X(FDS, "arranging file descriptors")          \
+    X(LANDLOCK, "restricting it by Landlock")     \
     X(SECCOMP, "loading the system call filter")  \
     X(EXEC, "starting the interpreter")
 
@@ -114,15 +126,18 @@ enum slot_stage {
 struct slot_reply {
     struct protocol_header header;
     uint64_t serial;
-    uint32_t stage; /* FAILED */
-    int32_t error;  /* FAILED: a positive errno */
-    int32_t status; /* EXITED: as wait() gives it */
-    uint32_t zero;
-    uint64_t wall_us; /* EXITED: the whole process tree, from GO */
-    uint64_t user_us;
-    uint64_t system_us;
-    uint64_t max_rss_bytes;
-    char detail[PROTOCOL_DETAIL_MAX]; /* FAILED: which thing, or ""; NUL-terminated */
+    uint32_t stage;       /* FAILED */
+    int32_t error;        /* FAILED: a positive errno */
+    int32_t status;       /* EXITED: as wait() gives it */
+    uint32_t folder_full; /* EXITED: 1 when one of the task's folders had no room left at its end */
+    uint64_t layers;      /* EXITED: bits 1 << enum tw_layer, what the slot knows to be in force */
+    uint64_t denied;      /* EXITED: system calls that the filter refused, as far as they are watched */
+    struct slot_usage {   /* EXITED: of the whole process tree, from GO */
+        uint64_t wall_us, user_us, system_us, max_rss_bytes, minor_faults, major_faults, read_bytes, written_bytes,
+            waits, preemptions, processes;
+    } usage;
+    /* FAILED: which thing, or ""; EXITED: the first few refused calls, "bpf 1, ptrace 3". NUL-terminated */
+    char detail[PROTOCOL_DETAIL_MAX];
 };
 
 /* What is wrong with a message. */

@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside hivemind-slot. */
+/*
+ * Inside hivemind-slot.
+ *
+ *   slot_main.c    the loop: requests of the daemon, what becomes of the task
+ *   slot_seat.c    a seat: a sandbox with everything in it but the task; made on demand, or ahead while nothing runs
+ *   slot_init.c    its pid 1
+ *   slot_task.c    its other process, which becomes the task
+ *   slot_root.c    the root folder that all seats have in common; slot_folders.c: what each has for itself
+ *   slot_filter.c, slot_landlock.c, slot_watch.c   what the task may ask of the kernel, and what it asked beyond
+ */
 #ifndef SLOT_SLOT_H
 #define SLOT_SLOT_H
 
@@ -28,16 +37,14 @@ int slot_error_set(struct slot_error *error, enum slot_stage stage, const char *
 /* What all tasks of a slot have in common. */
 struct slot {
     int control;
-    bool one_id; /* no second id in this user namespace: each task gets a user namespace of its own */
-    bool warm;   /* Python tasks are forks of this process's interpreter; else they start one of their own */
+    int pid_namespace; /* the slot's own */
+    bool one_id;       /* no second id in this user namespace: each task gets a user namespace of its own */
+    bool warm;         /* Python tasks are forks of this process's interpreter; else they start one of their own */
     const char *python;
-    struct sock_fprog filter;
-};
-
-/* The fds and the plan of one START; the init and the task inherit them by fork. */
-struct slot_start {
-    struct plan plan;
-    int fd[SLOT_START_FDS];
+    struct sock_fprog filter; /* refused calls come to the slot */
+    struct sock_fprog silent; /* for where that cannot be: they fail without a word */
+    uint64_t layers;          /* bits of enum tw_layer that every task here has */
+    bool loopback_up;
 };
 
 /* --- slot_root.c --- */
@@ -46,29 +53,101 @@ int slot_root_build(struct slot_error *error);
 /* Makes the mount at path, and with recursive all below it, read-only, nosuid and what `more` (MS_NODEV, ...) says. */
 int slot_mount_lock(const char *path, bool recursive, unsigned long more);
 
+/* --- slot_folders.c --- */
+/*
+ * In the mount namespace of a seat: its /proc, /tmp, /workspace and /dev/shm. Where the task will have to write its id
+ * maps (one_id), *ret_proc gets a way to a writable /proc, which is to be closed before the task's program starts.
+ */
+int slot_folders_mount(
+    const struct slot *slot, const struct slot_shape *shape, int *ret_proc, struct slot_error *error);
+
 /* --- slot_filter.c --- */
-/* Compiles the tasks' system call filter. */
-int slot_filter_build(struct sock_fprog *ret, struct slot_error *error);
+/* Compiles the tasks' system call filter: what is refused fails by itself, or comes to a listener first. */
+int slot_filter_build(bool watched, struct sock_fprog *ret, struct slot_error *error);
+/* What a refused call fails with: a positive errno. */
+int slot_filter_errno(int nr);
+/* Loads it into this process, for good. *ret_listener: where refused calls arrive, or -1 where this cannot be had. */
+int slot_filter_load(const struct slot *slot, int *ret_listener, struct slot_error *error);
 
-/* --- slot_init.c: pid 1 of a task's pid namespace --- */
-enum init_report_type { INIT_READY = 1, INIT_FAILED, INIT_EXITED };
-struct init_report {
-    uint32_t type;
-    int32_t status; /* EXITED: of the task's main process, as wait() gives it */
-    struct slot_error error;
+/* --- slot_landlock.c --- */
+/* Restricts this process, for good. Sets *ret_in_force; no Landlock here is no error. */
+int slot_landlock_restrict(bool *ret_in_force, struct slot_error *error);
+
+/* --- slot_watch.c: the calls that the filter refused --- */
+enum { WATCH_NAMES_MAX = 6 };
+struct watch {
+    int fd; /* the listener, or -1 */
+    uint64_t denied;
+    struct {
+        int nr;
+        uint64_t count;
+    } calls[WATCH_NAMES_MAX];
 };
-struct slot_init {
+/* Answers one call that waits there; closes the listener when nobody is left who could call. */
+void watch_serve(struct watch *watch);
+/* "bpf 1, ptrace 3" */
+void watch_describe(const struct watch *watch, char *ret, size_t size);
+
+/* --- slot_init.c: pid 1 of a seat --- */
+struct init_block; /* its memory, shared with us, and its stack */
+struct init {
+    pid_t pid;
     int pidfd;
-    int socket; /* its reports come here; one byte sent there is GO */
-    int stop;   /* closing it kills the task and all that it started; only from INIT_READY on */
+    int socket;
+    struct init_block *block;
 };
-/* Starts one; the fds in *ret are the caller's. */
-int slot_init_start(
-    const struct slot *slot, const struct slot_start *start, struct slot_init *ret, struct slot_error *error);
+/* What it says of the processes that it was left to reap. */
+struct init_report {
+    uint64_t user_us, system_us, max_rss_bytes, minor_faults, major_faults, waits, preemptions;
+    uint64_t reaped;
+    uint64_t started; /* processes and threads in the whole namespace, itself not counted; 0: unknown */
+    bool folder_full; /* no room left in one of the task's folders */
+};
+enum init_order { INIT_KILL = 'k', INIT_END = 'e' };
+/* Starts one in fresh pid and mount namespaces. */
+int init_start(struct init *ret, struct slot_error *error);
+/* KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits. */
+void init_order(const struct init *init, enum init_order order);
+/* After that answer. */
+void init_take_report(const struct init *init, struct init_report *ret);
+/* Reaps it, waiting if need be, and frees its memory. */
+void init_reap(struct init *init);
 
-/* --- slot_task.c: pid 2, from fork to exec --- */
+/* --- slot_seat.c --- */
+enum seat_message_type { SEAT_SETTLED = 1, SEAT_FAILED, SEAT_TASK_READY };
+struct seat_message {
+    uint32_t type;
+    uint32_t landlock; /* SETTLED, which also carries the listener, if there is one */
+    struct slot_error error;
+    struct slot_usage usage; /* TASK_READY: what it took to get there, and is not the task's */
+};
+struct seat {
+    struct init init;
+    pid_t pid; /* of the process that becomes the task */
+    int pidfd;
+    int socket; /* to it; -1 once it has closed its end */
+    struct slot_shape shape;
+    bool landlock, watched;
+    struct watch watch;
+};
+#define NO_INIT                              \
+    {                                        \
+        .pid = -1, .pidfd = -1, .socket = -1 \
+    }
+#define NO_SEAT                                                                     \
+    {                                                                               \
+        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .watch = {.fd = -1 } \
+    }
+int seat_make(const struct slot *slot, const struct slot_shape *shape, struct seat *ret, struct slot_error *error);
+/* Hands the START over: fds as SLOT_START_FDS. */
+int seat_give(const struct seat *seat, const struct slot_shape *shape, const int *fds, struct slot_error *error);
+bool seat_fits(const struct seat *seat, const struct slot_shape *shape);
+/* Closes what belongs to its second process, once that is reaped. */
+void seat_close(struct seat *seat);
+
+/* --- slot_task.c: the process that becomes the task --- */
 /* Every signal as in a fresh process. */
 void slot_reset_signals(void);
-_Noreturn void slot_task_run(const struct slot *slot, const struct slot_start *start, int report, int proc);
+_Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int socket);
 
 #endif

@@ -3,16 +3,20 @@
  * The system calls that a task may make. What is not listed does not exist for it (ENOSYS), so that libraries fall back as
  * on an older kernel; what would be dangerous if it worked is refused with EPERM, which is what programs expect of it. A
  * call by another architecture's numbers (i386, x32) kills, since its numbers would mean other calls.
+ *
+ * Where the kernel can, a refused call goes to the slot before it fails (slot_watch.c), to be counted and named.
  */
 #include "slot/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -81,34 +85,58 @@ static int add_all(scmp_filter_ctx ctx, uint32_t action, const char *const *name
     return 0;
 }
 
-static int add_conditional(scmp_filter_ctx ctx)
+int slot_filter_errno(int nr)
 {
-    const uint32_t no = SCMP_ACT_ERRNO(EPERM);
+    if (nr == SCMP_SYS(socket))
+        return EAFNOSUPPORT;
+    if (nr == SCMP_SYS(clone) || nr == SCMP_SYS(prlimit64))
+        return EPERM;
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        if (seccomp_syscall_resolve_name(refused[i]) == nr)
+            return EPERM;
+    }
+    return ENOSYS;
+}
+
+/* What fails, fails by itself or, watched, is left to the default, which hands it to the listener. */
+static int add_refused(scmp_filter_ctx ctx)
+{
     const uint64_t namespaces =
         CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
-    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
-    static const unsigned personalities[] = {0, 0xffffffff};
-    int r = 0;
-    /* clone3 has its flags in memory, out of a filter's reach; without it (ENOSYS) libraries use clone. */
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
+    int r = add_all(ctx, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_LEN(refused));
     for (int bit = 0; bit < 32; bit++) {
         uint64_t flag = UINT64_C(1) << bit;
         if (namespaces & flag)
-            r |= seccomp_rule_add(ctx, no, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+            r |= seccomp_rule_add(
+                ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
     }
-    for (size_t i = 0; i < ARRAY_LEN(families); i++)
-        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
     r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GT, AF_INET6));
     for (int family = 0; family < AF_INET6; family++) {
         if (family != AF_UNIX && family != AF_INET)
             r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
     }
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
+    return r < 0 ? -EINVAL : 0;
+}
+
+static int add_conditional(scmp_filter_ctx ctx, bool watched)
+{
+    const uint64_t namespaces =
+        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+    static const unsigned personalities[] = {0, 0xffffffff};
+    int r = 0;
+    /* clone3 has its flags in memory, out of a filter's reach; without it libraries use clone. Not worth a remark. */
+    if (watched)
+        r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
     /* Only its own: where all share one id, pid 1 would let the task set its limits. */
     r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
-    r |= seccomp_rule_add(ctx, no, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
     for (size_t i = 0; i < ARRAY_LEN(personalities); i++)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, personalities[i]));
-    return r < 0 ? r : 0;
+    return r < 0 ? -EINVAL : 0;
 }
 
 /* The program out of the library, by way of a file. */
@@ -137,9 +165,9 @@ static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
     return 0;
 }
 
-int slot_filter_build(struct sock_fprog *ret, struct slot_error *error)
+int slot_filter_build(bool watched, struct sock_fprog *ret, struct slot_error *error)
 {
-    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    scmp_filter_ctx ctx = seccomp_init(watched ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(ENOSYS));
     if (!ctx) {
         errno = ENOMEM;
         return slot_error_set(error, STAGE_FILTER, "starting it");
@@ -152,10 +180,10 @@ int slot_filter_build(struct sock_fprog *ret, struct slot_error *error)
         what = "a rule";
         r = add_all(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_LEN(allowed));
     }
+    if (r == 0 && !watched)
+        r = add_refused(ctx);
     if (r == 0)
-        r = add_all(ctx, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_LEN(refused));
-    if (r == 0)
-        r = add_conditional(ctx);
+        r = add_conditional(ctx, watched);
     if (r == 0) {
         what = "the program";
         r = export(ctx, ret);
@@ -163,4 +191,22 @@ int slot_filter_build(struct sock_fprog *ret, struct slot_error *error)
     seccomp_release(ctx);
     errno = -r;
     return r < 0 ? slot_error_set(error, STAGE_FILTER, "%s", what) : 0;
+}
+
+int slot_filter_load(const struct slot *slot, int *ret_listener, struct slot_error *error)
+{
+    *ret_listener = -1;
+    if (slot->filter.len > 0) {
+        long fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &slot->filter);
+        if (fd >= 0) {
+            *ret_listener = (int)fd;
+            return 0;
+        }
+        /* EBUSY: somebody around us listens already, and there can be one only. EINVAL: a kernel older than 5.0. */
+        if (errno != EBUSY && errno != EINVAL)
+            return slot_error_set(error, STAGE_SECCOMP, "with a listener");
+    }
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &slot->silent) < 0)
+        return slot_error_set(error, STAGE_SECCOMP, "%s", "");
+    return 0;
 }

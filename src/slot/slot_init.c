@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pid 1 of a task: a fork of the slot in fresh pid and mount namespaces. It mounts what is the task's own, forks the task's
- * process, gives up all privileges but that of killing it, and from then on only reaps. When the task's main process ends
- * it reports that, kills whatever the task left running, and exits; had it died earlier, the kernel would have killed the
- * rest just so. It dies with the slot.
+ * Pid 1 of a seat: it holds the pid and mount namespaces, reaps what the task leaves behind, and kills all of it when told
+ * to. It runs no code of the task, has one capability (to kill), and dies with the slot, whose own pid namespace its own
+ * lies in.
+ *
+ * It shares the slot's memory (CLONE_VM): to copy an interpreter's page tables for a process that only waits would cost as
+ * much as the task's own fork. In return it must keep off everything that the C library has once per thread, errno first,
+ * since the slot's thread goes on at the same time: so it makes system calls by itself, and calls nothing else.
  */
 #include "slot/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,174 +31,193 @@
 #include "slot/caps.h"
 #include "slot/channel.h"
 
-static void report_failure(int report, const struct slot_error *error)
+enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64 };
+
+struct init_block {
+    int socket;
+    uint64_t reaped;
+    struct rusage usage;
+    bool folder_full;
+    char loadavg[LOADAVG_MAX]; /* as read from its /proc; its last word is the pid that was given out last */
+};
+
+/* A system call and nothing else: the result or -errno. */
+static inline long raw(long nr, long a, long b, long c, long d, long e)
 {
-    struct init_report r = {.type = INIT_FAILED, .error = *error};
-    (void)channel_send(report, &r, sizeof r, NULL, 0);
+#if defined(__x86_64__)
+    long ret;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    __asm__ volatile("syscall"
+                     : "=a"(ret)
+                     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
+    return ret;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = nr;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+    return x0;
+#else
+#error "the raw system call of this architecture is missing"
+#endif
 }
 
-/* Readable by all in every procfs, and about the whole machine. */
-static const char *const masked[] = {"/proc/kcore", "/proc/keys", "/proc/timer_list"};
+#define NO_LIBRARY __attribute__((no_sanitize("address", "undefined", "thread"), no_stack_protector))
 
-/*
- * The task's /proc: its own processes only, read-only. Where the task must write its id maps (one_id), *ret_proc gets a
- * way to the writable mount below, which is closed before the task's program starts.
- */
-static int mount_proc(const struct slot *slot, int *ret_proc, struct slot_error *error)
+/* Reaps who is dead; with `all`, waits until nobody is left. */
+NO_LIBRARY static inline void reap(struct init_block *block, bool all)
 {
-    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    /* Numbers for the option came with 5.8 as an alternative to the names, and are all that older ones know. */
-    if (mount("proc", "/proc", "proc", flags, "hidepid=2") < 0)
-        return slot_error_set(error, STAGE_PROC,
-            errno == EPERM ? "not allowed here: in a container, its own /proc must not be masked" : "");
-    if (slot->one_id) {
-        *ret_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (*ret_proc < 0 || mount("/proc", "/proc", NULL, MS_BIND, NULL) < 0)
-            return slot_error_set(error, STAGE_PROC, "the second time");
-    }
-    for (size_t i = 0; i < ARRAY_LEN(masked); i++) {
-        if (mount("/dev/null", masked[i], NULL, MS_BIND, NULL) < 0 && errno != ENOENT)
-            return slot_error_set(error, STAGE_PROC, "masking %s", masked[i]);
-    }
-    return slot_mount_lock("/proc", false, MS_NODEV | MS_NOEXEC) < 0 ? slot_error_set(error, STAGE_PROC, "read-only")
-                                                                     : 0;
-}
-
-static int mount_folder(
-    const struct slot *slot, const char *path, unsigned mode, uint64_t size, struct slot_error *error)
-{
-    char options[128];
-    int owner = slot->one_id ? 0 : SLOT_TASK_UID; /* with one id the task is, seen from here, the same user */
-    snprintf(options, sizeof options, "mode=%o,uid=%d,gid=%d,size=%lu,nr_inodes=65536", mode, owner, owner, size);
-    if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
-        return slot_error_set(error, STAGE_FOLDERS, "%s", path);
-    return 0;
-}
-
-static int prepare_mounts(
-    const struct slot *slot, const struct plan_limits *limits, int *ret_proc, struct slot_error *error)
-{
-    if (mount_proc(slot, ret_proc, error) < 0 || mount_folder(slot, "/tmp", 01777, limits->tmp_bytes, error) < 0 ||
-        mount_folder(slot, "/workspace", 0700, limits->workspace_bytes, error) < 0 ||
-        mount_folder(slot, "/dev/shm", 01777, limits->shm_bytes, error) < 0)
-        return -1;
-    if (mount("/tmp", "/var/tmp", NULL, MS_BIND, NULL) < 0)
-        return slot_error_set(error, STAGE_FOLDERS, "/var/tmp");
-    return 0;
-}
-
-/*
- * Reaps until the task's main process has ended. When the other end of `stop` is closed everything is killed: from here,
- * not by killing us, since the usage of a process whose parent dies with it is counted nowhere.
- */
-static int wait_for_task(pid_t task, int stop)
-{
-    sigset_t child;
-    sigemptyset(&child);
-    sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL);
-    CLEANUP_FD int signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    struct pollfd polls[] = {{.fd = signals, .events = POLLIN}, {.fd = stop, .events = POLLIN}};
     for (;;) {
-        int status;
-        struct signalfd_siginfo drop;
-        pid_t pid = waitpid(-1, &status, signals < 0 ? 0 : WNOHANG);
-        if (pid == task)
-            return status;
+        long pid = raw(SYS_wait4, -1, 0, all ? 0 : WNOHANG, 0, 0);
         if (pid > 0)
+            block->reaped++;
+        else if (pid != -EINTR)
+            return;
+    }
+}
+
+NO_LIBRARY static inline void kill_all(void)
+{
+    (void)raw(SYS_kill, -1, SIGKILL, 0, 0, 0);
+}
+
+NO_LIBRARY static inline bool is_full(const char *path)
+{
+    struct statfs st;
+    return raw(SYS_statfs, (long)path, (long)&st, 0, 0, 0) == 0 && (st.f_bfree == 0 || st.f_ffree == 0);
+}
+
+NO_LIBRARY static inline void report(struct init_block *block)
+{
+    static const char path[] = "/proc/loadavg";
+    block->folder_full = is_full("/workspace") || is_full("/tmp") || is_full("/dev/shm");
+    (void)raw(SYS_getrusage, RUSAGE_CHILDREN, (long)&block->usage, 0, 0, 0);
+    long fd = raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0);
+    if (fd >= 0)
+        (void)raw(SYS_read, fd, (long)block->loadavg, LOADAVG_MAX - 1, 0, 0);
+    char done = INIT_END;
+    (void)raw(SYS_write, block->socket, (long)&done, 1, 0, 0);
+}
+
+NO_LIBRARY static inline bool drop_privileges(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[2];
+    data[0].effective = data[0].permitted = 1u << CAP_KILL;
+    data[0].inheritable = data[1].effective = data[1].permitted = data[1].inheritable = 0;
+    return raw(SYS_capset, (long)&header, (long)data, 0, 0, 0) == 0;
+}
+
+NO_LIBRARY static int init_main(void *arg)
+{
+    struct init_block *block = arg;
+    int sock = block->socket;
+    uint64_t child = UINT64_C(1) << (SIGCHLD - 1);
+    if (sock > 0)
+        (void)raw(SYS_close_range, 0, sock - 1, 0, 0, 0);
+    (void)raw(SYS_close_range, sock + 1, -1, 0, 0, 0);
+    (void)raw(SYS_rt_sigprocmask, SIG_BLOCK, (long)&child, 0, sizeof child, 0);
+    long signals = raw(SYS_signalfd4, -1, (long)&child, sizeof child, SFD_CLOEXEC | SFD_NONBLOCK, 0);
+    if (!drop_privileges() || signals < 0)
+        return 1; /* the end of its namespace, which is seen by all */
+    struct pollfd polls[2];
+    polls[0].fd = sock;
+    polls[1].fd = (int)signals;
+    polls[0].events = polls[1].events = POLLIN;
+    for (;;) {
+        char order = 0, drop[128];
+        if (raw(SYS_ppoll, (long)polls, 2, 0, 0, 0) < 0)
             continue;
-        if (pid < 0 && errno != EINTR)
-            return SIGKILL; /* cannot be: the task is our child and nobody else reaps it */
-        if (poll(polls, ARRAY_LEN(polls), -1) < 0)
-            continue;
-        if (polls[0].revents)
-            (void)!read(signals, &drop, sizeof drop);
         if (polls[1].revents) {
-            (void)kill(-1, SIGKILL);
-            polls[1].fd = -1;
+            (void)raw(SYS_read, signals, (long)drop, sizeof drop, 0, 0);
+            reap(block, false);
+        }
+        if (!polls[0].revents)
+            continue;
+        if (raw(SYS_read, sock, (long)&order, 1, 0, 0) != 1)
+            return 0; /* the slot is gone, or does not want us any more; so is then everything here */
+        kill_all();
+        if (order == INIT_END) {
+            reap(block, true);
+            report(block);
+            return 0;
         }
     }
 }
 
-static _Noreturn void init_run(const struct slot *slot, const struct slot_start *start, int report, int stop)
+int init_start(struct init *ret, struct slot_error *error)
 {
-    struct slot_error error = {0};
-    CLEANUP_FD int proc = -1;
-    pid_t task = -1;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-        slot_error_set(&error, STAGE_NAMESPACES, "its end with the slot");
-    /* A pid 1 without handlers cannot be hit by any signal from within, also where the task has the same user id. */
-    slot_reset_signals();
-    close(slot->control); /* or the daemon would not see the slot's death */
-    if (!error.stage && prepare_mounts(slot, &start->plan.limits, &proc, &error) == 0) {
-        task = fork();
-        if (task == 0)
-            slot_task_run(slot, start, report, proc);
-        if (task < 0)
-            slot_error_set(&error, STAGE_FORK, "%s", "");
-    }
-    /* What stays open here would keep the daemon from seeing the end of the task's output. */
-    for (size_t i = 0; i < SLOT_START_FDS; i++)
-        close(start->fd[i]);
-    fd_close(&proc);
-    if (!error.stage && caps_set(CAP_BIT(CAP_KILL)) < 0)
-        slot_error_set(&error, STAGE_PRIVILEGES, "of its pid 1");
-    if (error.stage) {
-        report_failure(report, &error);
-        _exit(1);
-    }
-    struct init_report done = {.type = INIT_EXITED, .status = wait_for_task(task, stop)};
-    (void)channel_send(report, &done, sizeof done, NULL, 0);
-    /* Our exit alone would kill the rest as well, but uncounted: the usage of who is not waited for is lost. */
-    (void)kill(-1, SIGKILL);
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-        ;
-    _exit(0);
-}
-
-/*
- * As fork() would, so that the C library's idea of the thread's id stays right in the child; where the kernel cannot tell
- * the address, only functions that nothing here uses would notice.
- */
-static pid_t clone_init(int *ret_pidfd)
-{
-    struct clone_args args = {
-        .flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD,
-        .pidfd = (uintptr_t)ret_pidfd,
-        .exit_signal = SIGCHLD,
-    };
-    int *tid_address = NULL;
-    if (prctl(PR_GET_TID_ADDRESS, &tid_address, 0, 0, 0) == 0 && tid_address) {
-        args.flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID;
-        args.child_tid = (uintptr_t)tid_address;
-    }
-    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
-}
-
-int slot_init_start(
-    const struct slot *slot, const struct slot_start *start, struct slot_init *ret, struct slot_error *error)
-{
-    int pair[2], pipe[2];
+    int pair[2], pidfd = -1;
+    struct init_block *block =
+        mmap(NULL, BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (block == MAP_FAILED)
+        return slot_error_set(error, STAGE_NAMESPACES, "memory for its pid 1");
     int r = channel_pair(pair);
     if (r < 0) {
+        munmap(block, BLOCK_SIZE);
         errno = -r;
         return slot_error_set(error, STAGE_NAMESPACES, "a connection to its pid 1");
     }
     CLEANUP_FD int ours = pair[0];
     CLEANUP_FD int theirs = pair[1];
-    if (pipe2(pipe, O_CLOEXEC) < 0)
-        return slot_error_set(error, STAGE_NAMESPACES, "a way to stop its pid 1");
-    CLEANUP_FD int theirs_stop = pipe[0];
-    CLEANUP_FD int ours_stop = pipe[1];
-    int pidfd = -1;
-    pid_t pid = clone_init(&pidfd);
-    if (pid < 0)
-        return slot_error_set(error, STAGE_NAMESPACES, "clone");
-    if (pid == 0) {
-        close(ours);
-        close(ours_stop);
-        init_run(slot, start, theirs, theirs_stop);
+    block->socket = theirs;
+    pid_t pid = clone(init_main, (char *)block + BLOCK_SIZE,
+        CLONE_VM | CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD | SIGCHLD, block, &pidfd);
+    if (pid < 0) {
+        slot_error_set(error, STAGE_NAMESPACES, "clone");
+        munmap(block, BLOCK_SIZE);
+        return -1;
     }
-    *ret = (struct slot_init){.pidfd = pidfd, .socket = fd_steal(&ours), .stop = fd_steal(&ours_stop)};
+    *ret = (struct init){.pid = pid, .pidfd = pidfd, .socket = fd_steal(&ours), .block = block};
     return 0;
+}
+
+void init_order(const struct init *init, enum init_order order)
+{
+    char byte = (char)order;
+    (void)send(init->socket, &byte, 1, MSG_NOSIGNAL);
+}
+
+static uint64_t timeval_us(struct timeval t)
+{
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+void init_take_report(const struct init *init, struct init_report *ret)
+{
+    const struct init_block *block = init->block;
+    const struct rusage *u = &block->usage;
+    const char *last = strrchr(block->loadavg, ' ');
+    long last_pid = last ? strtol(last + 1, NULL, 10) : 0;
+    *ret = (struct init_report){
+        .user_us = timeval_us(u->ru_utime),
+        .system_us = timeval_us(u->ru_stime),
+        .max_rss_bytes = (uint64_t)u->ru_maxrss * 1024,
+        .minor_faults = (uint64_t)u->ru_minflt,
+        .major_faults = (uint64_t)u->ru_majflt,
+        .waits = (uint64_t)u->ru_nvcsw,
+        .preemptions = (uint64_t)u->ru_nivcsw,
+        .reaped = block->reaped,
+        .folder_full = block->folder_full,
+        .started = last_pid > 1 ? (uint64_t)last_pid - 1 : 0,
+    };
+}
+
+void init_reap(struct init *init)
+{
+    siginfo_t info;
+    if (init->pidfd >= 0) {
+        while (waitid(P_PIDFD, (id_t)init->pidfd, &info, WEXITED) < 0 && errno == EINTR)
+            ;
+    }
+    fd_close(&init->pidfd);
+    fd_close(&init->socket);
+    if (init->block)
+        munmap(init->block, BLOCK_SIZE);
+    *init = (struct init)NO_INIT;
 }

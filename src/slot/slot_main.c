@@ -1,53 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hivemind-slot: one place for one task at a time. The launcher starts it in user, mount, net, ipc and uts namespaces of
- * its own, as their root and without any power outside them, on fixed fds with an empty environment. It builds the tasks'
- * root folder and their system call filter once, says HELLO to the daemon, and then serves START, GO and KILL: for each
- * START it clones a pid 1 (slot_init.c) into fresh pid and mount namespaces, which forks the task (slot_task.c). What
- * becomes of them arrives here on a socket pair and by a pidfd, and is told to the daemon: the exit status as pid 1 saw it,
- * the usage as the kernel counted it for the whole tree. A task is over when its pid 1 has been reaped here: then nothing
- * of it is left, neither process nor mount. The slot ends when the daemon closes the connection; everything ends with it.
+ * hivemind-slot: one place for one task at a time. The launcher starts it in user, pid, mount, net, ipc and uts namespaces
+ * of its own, as their root and without any power outside them, on fixed fds with an empty environment. It builds the
+ * tasks' root folder and their system call filter once, says HELLO to the daemon, and then serves START, GO and KILL.
+ *
+ * A task sits in a seat (slot_seat.c), made when its START comes or before, when the slot has been idle for a moment. What
+ * becomes of the task's process arrives here by its socket and its pidfd, its exit status and usage by waiting for it. When
+ * it has ended, its pid 1 kills and reaps what it left behind and says what that used; then EXITED goes out, and nothing of
+ * the task runs any more. Its mounts are taken down behind that, while the next task may begin already: they are in a
+ * namespace that nobody else has ever been in, and tearing one down waits for the whole machine (RCU).
+ *
+ * The slot ends when the daemon closes the connection; everything ends with it, since it is pid 1 of what it has made.
  */
 #include "slot/slot.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <taskworker/task.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "slot/channel.h"
 #include "slot/warm.h"
 
-enum { STOP_DEADLINE_MS = 1000 };
+enum {
+    STOP_DEADLINE_MS = 1000,
+    IDLE_MS = 1,     /* a seat is made ahead when no START has come for so long */
+    LEAVING_MAX = 4, /* seats that are being taken down */
+};
 
-enum run_state { RUN_NONE, RUN_PREPARING, RUN_READY, RUN_STARTED };
+#define RUN_STATES(X)                        \
+    X(NONE)                                  \
+    X(PREPARING) /* START was handed over */ \
+    X(READY)                                 \
+    X(STARTED) /* GO */                      \
+    X(ENDING)  /* its process has ended; pid 1 clears the rest */
+
+enum run_state {
+#define X(name) RUN_##name,
+    RUN_STATES(X)
+#undef X
+};
 
 /* The task that runs, if any. */
 struct run_in_slot {
     enum run_state state;
     uint64_t serial;
-    struct slot_init init; /* .socket -1 once it has closed it */
-    uint64_t kill_us;      /* when all was told to end; 0: not yet */
-    bool have_status;
+    uint64_t kill_us; /* when all was told to end; 0: not yet */
     int status;
     struct slot_error error;
-    uint64_t go_us, end_us;
+    uint64_t go_us;
+    struct slot_usage before, used; /* up to READY; of its main process with all that this has waited for */
 };
 
-static const struct run_in_slot no_run = {.init = {.pidfd = -1, .socket = -1, .stop = -1}};
+struct place {
+    struct slot slot;
+    struct seat seat;       /* seat.pid > 0: there is one; of the run, if there is one */
+    struct slot_shape last; /* what the next task will want, most likely */
+    struct run_in_slot run;
+    struct init leaving[LEAVING_MAX];
+    size_t n_leaving;
+};
 
 int slot_error_set(struct slot_error *error, enum slot_stage stage, const char *fmt, ...)
 {
@@ -75,94 +103,111 @@ static int reply_failed(const struct slot *slot, uint64_t serial, const struct s
     return reply(slot, SLOT_FAILED, &r, -1);
 }
 
-/* --- START --- */
+/* --- seats --- */
 
-/* A file that cannot change any more, or the task could rewrite what was checked. */
-static int check_sealed(int fd, off_t max, struct stat *ret, struct slot_error *error)
+static void reap_leaving(struct place *p, size_t i)
 {
-    const int need = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || fstat(fd, ret) < 0)
-        return slot_error_set(error, STAGE_REQUEST, "not a memory file");
-    errno = EINVAL;
-    if ((seals & need) != need || ret->st_size > max)
-        return slot_error_set(error, STAGE_REQUEST, "a memory file that is not sealed, or too large");
+    init_reap(&p->leaving[i]);
+    p->leaving[i] = p->leaving[--p->n_leaving];
+    p->leaving[p->n_leaving] = (struct init)NO_INIT;
+}
+
+/* The seat's pid 1 is about to exit, and takes all of it down; nobody waits for that. */
+static void leave_seat(struct place *p)
+{
+    if (p->n_leaving == LEAVING_MAX)
+        reap_leaving(p, 0); /* but not for ever */
+    fd_close(&p->seat.init.socket);
+    p->leaving[p->n_leaving++] = p->seat.init;
+    seat_close(&p->seat);
+    p->seat = (struct seat)NO_SEAT;
+}
+
+/* Of no use any more: killed, and its second process reaped. */
+static void drop_seat(struct place *p)
+{
+    siginfo_t info;
+    if (p->seat.pid <= 0)
+        return;
+    (void)syscall(SYS_pidfd_send_signal, p->seat.pidfd, SIGKILL, NULL, 0);
+    (void)syscall(SYS_pidfd_send_signal, p->seat.init.pidfd, SIGKILL, NULL, 0);
+    while (waitid(P_PIDFD, (id_t)p->seat.pidfd, &info, WEXITED) < 0 && errno == EINTR)
+        ;
+    leave_seat(p);
+}
+
+/* One that has lost a process while it waited for a task would only fail. */
+static void check_seat(struct place *p)
+{
+    struct pollfd polls[] = {{.fd = p->seat.pidfd, .events = POLLIN}, {.fd = p->seat.init.pidfd, .events = POLLIN}};
+    if (p->seat.pid > 0 && poll(polls, ARRAY_LEN(polls), 0) > 0)
+        drop_seat(p);
+}
+
+/* Nobody can be told of a failure here: the same will happen again when there is a task. */
+static void make_seat_ahead(struct place *p)
+{
+    struct slot_error ignored = {0};
+    while (p->n_leaving > 0) /* there is time */
+        reap_leaving(p, 0);
+    if (seat_make(&p->slot, &p->last, &p->seat, &ignored) < 0)
+        p->last.runtime = TW_RUNTIME_NONE;
+}
+
+/* The slot's own 127.0.0.1 is there for tasks that are to have one. */
+static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
+{
+    struct ifreq request = {.ifr_name = "lo", .ifr_flags = (short)(up ? IFF_UP | IFF_RUNNING : 0)};
+    if (slot->loopback_up == up)
+        return 0;
+    CLEANUP_FD int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &request) < 0)
+        return slot_error_set(error, STAGE_NETWORK, "lo");
+    slot->loopback_up = up;
     return 0;
 }
 
-static int read_plan(int fd, struct plan *ret, struct slot_error *error)
-{
-    struct stat st;
-    if (check_sealed(fd, PLAN_BYTES_MAX, &st, error) < 0)
-        return -1;
-    size_t len = (size_t)st.st_size;
-    void *raw = len ? mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    if (raw == MAP_FAILED)
-        return slot_error_set(error, STAGE_PLAN, "%s", "");
-    enum plan_error bad = plan_decode(raw, len, ret);
-    if (raw)
-        munmap(raw, len);
-    errno = EINVAL;
-    return bad ? slot_error_set(error, STAGE_PLAN, "%s", plan_error_to_string(bad)) : 0;
-}
+/* --- the run --- */
 
-static int check_outputs(const struct slot_start *start, struct slot_error *error)
-{
-    for (int i = SLOT_FD_STDOUT; i <= SLOT_FD_RESULT; i++) {
-        struct stat st;
-        int flags = fcntl(start->fd[i], F_GETFL);
-        if (fstat(start->fd[i], &st) < 0 || flags < 0)
-            return slot_error_set(error, STAGE_REQUEST, "an output");
-        errno = EINVAL;
-        if (!S_ISFIFO(st.st_mode) || (flags & O_ACCMODE) != O_WRONLY)
-            return slot_error_set(error, STAGE_REQUEST, "an output that is not the write end of a pipe");
-    }
-    return 0;
-}
-
-static int start_run(struct slot *slot, struct run_in_slot *run, uint64_t serial, const struct channel_fds *fds)
+static int start_run(struct place *p, const struct slot_request *request, const struct channel_fds *fds)
 {
     struct slot_error error = {0};
-    struct slot_start start = {0};
-    struct stat st;
-    memcpy(start.fd, fds->fd, sizeof start.fd);
-    int r = read_plan(start.fd[SLOT_FD_PLAN], &start.plan, &error);
-    if (r == 0)
-        r = check_sealed(start.fd[SLOT_FD_SOURCE], INT64_MAX, &st, &error);
-    if (r == 0)
-        r = check_outputs(&start, &error);
-    if (r == 0)
-        r = slot_init_start(slot, &start, &run->init, &error);
-    plan_done(&start.plan);
-    if (r < 0)
-        return reply_failed(slot, serial, &error);
-    run->state = RUN_PREPARING;
-    run->serial = serial;
+    p->last = request->shape;
+    check_seat(p);
+    if (p->seat.pid > 0 && !seat_fits(&p->seat, &request->shape))
+        drop_seat(p);
+    if (set_loopback(&p->slot, request->shape.network == TW_NETWORK_LOOPBACK, &error) < 0 ||
+        (p->seat.pid <= 0 && seat_make(&p->slot, &request->shape, &p->seat, &error) < 0) ||
+        seat_give(&p->seat, &request->shape, fds->fd, &error) < 0) {
+        drop_seat(p);
+        return reply_failed(&p->slot, request->serial, &error);
+    }
+    p->run = (struct run_in_slot){.state = RUN_PREPARING, .serial = request->serial};
     return 0;
 }
 
-/* --- what the run reports, and its end --- */
-
-static void take_report(const struct slot *slot, struct run_in_slot *run)
+static void take_message(struct place *p)
 {
-    struct init_report report;
+    struct seat_message m;
+    struct seat *seat = &p->seat;
+    struct run_in_slot *run = &p->run;
     CLEANUP_FDS struct channel_fds fds;
-    ssize_t n = channel_recv(run->init.socket, &report, sizeof report, &fds);
-    if (n != (ssize_t)sizeof report) {
-        fd_close(&run->init.socket);
+    ssize_t n = channel_recv(seat->socket, &m, sizeof m, &fds);
+    if (n != (ssize_t)sizeof m) {
+        fd_close(&seat->socket);
         return;
     }
-    if (report.type == INIT_READY && run->state == RUN_PREPARING) {
+    if (m.type == SEAT_SETTLED) {
+        seat->landlock = m.landlock;
+        seat->watch.fd = fd_steal(&fds.fd[0]);
+        seat->watched = seat->watch.fd >= 0;
+    } else if (m.type == SEAT_TASK_READY && run->state == RUN_PREPARING) {
         run->state = RUN_READY;
+        run->before = m.usage;
         struct slot_reply r = {.serial = run->serial};
-        (void)reply(slot, SLOT_READY, &r, run->init.pidfd); /* a daemon that is gone is seen in the loop */
-    } else if (report.type == INIT_FAILED) {
-        run->error = report.error;
-        (void)syscall(SYS_pidfd_send_signal, run->init.pidfd, SIGKILL, NULL, 0);
-    } else if (report.type == INIT_EXITED) {
-        run->status = report.status;
-        run->have_status = true;
-        run->end_us = clock_monotonic_us();
+        (void)reply(&p->slot, SLOT_READY, &r, seat->init.pidfd); /* a daemon that is gone is seen in the loop */
+    } else if (m.type == SEAT_FAILED) {
+        run->error = m.error; /* it exits by itself */
     }
 }
 
@@ -171,113 +216,212 @@ static uint64_t timeval_us(struct timeval t)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
 
-/* Reaps pid 1, which the kernel lets happen only when its whole namespace is dead; all usage below is summed up in it. */
-static int finish_run(const struct slot *slot, struct run_in_slot *run)
+/* Bytes by read() and write(), of the process and all that it has waited for; while it is a zombie. */
+static void read_io(pid_t pid, struct slot_usage *usage)
 {
-    struct rusage usage = {0};
-    siginfo_t info = {0};
-    while (run->init.socket >= 0) { /* what it said last */
-        struct pollfd p = {.fd = run->init.socket, .events = POLLIN};
-        if (poll(&p, 1, 0) <= 0)
-            break;
-        take_report(slot, run);
+    char path[40], text[512];
+    unsigned long long in, out;
+    snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
+    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    text[MAX(n, 0)] = '\0';
+    if (sscanf(text, "rchar: %llu wchar: %llu", &in, &out) == 2) {
+        usage->read_bytes += in;
+        usage->written_bytes += out;
     }
-    (void)syscall(SYS_waitid, P_PIDFD, run->init.pidfd, &info, WEXITED, &usage);
-    fd_close(&run->init.pidfd);
-    fd_close(&run->init.socket);
-    fd_close(&run->init.stop);
-    struct run_in_slot done = *run;
-    *run = no_run;
-    if (done.error.stage)
-        return reply_failed(slot, done.serial, &done.error);
-    if (!done.have_status) /* killed from outside: on KILL, or by the kernel for want of memory */
-        done.status = SIGKILL;
-    if (!done.end_us)
-        done.end_us = clock_monotonic_us();
-    struct slot_reply r = {
-        .serial = done.serial,
-        .status = done.status,
-        .wall_us = done.go_us ? done.end_us - done.go_us : 0,
-        .user_us = timeval_us(usage.ru_utime),
-        .system_us = timeval_us(usage.ru_stime),
-        .max_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
-    };
-    return reply(slot, SLOT_EXITED, &r, -1);
 }
 
-static void kill_run(struct run_in_slot *run)
+static uint64_t less(uint64_t a, uint64_t b)
 {
-    if (run->state != RUN_NONE)
-        (void)syscall(SYS_pidfd_send_signal, run->init.pidfd, SIGKILL, NULL, 0);
+    return a > b ? a - b : 0;
+}
+
+/* The task's process has ended: takes its status and usage, and has the rest cleared away. */
+static void end_process(struct place *p)
+{
+    struct run_in_slot *run = &p->run;
+    struct rusage u = {0};
+    siginfo_t info = {0};
+    while (p->seat.socket >= 0) { /* what it said last */
+        struct pollfd poll_last = {.fd = p->seat.socket, .events = POLLIN};
+        if (poll(&poll_last, 1, 0) <= 0)
+            break;
+        take_message(p);
+    }
+    run->used.wall_us = run->go_us ? clock_monotonic_us() - run->go_us : 0;
+    read_io(p->seat.pid, &run->used);
+    if (syscall(SYS_waitid, P_PIDFD, p->seat.pidfd, &info, WEXITED, &u) < 0 || info.si_code == 0)
+        run->status = SIGKILL; /* cannot be: it is our child */
+    else
+        run->status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status & 0x7f;
+    run->used.user_us = less(timeval_us(u.ru_utime), run->before.user_us);
+    run->used.system_us = less(timeval_us(u.ru_stime), run->before.system_us);
+    run->used.max_rss_bytes = (uint64_t)u.ru_maxrss * 1024;
+    run->used.minor_faults = less((uint64_t)u.ru_minflt, run->before.minor_faults);
+    run->used.major_faults = less((uint64_t)u.ru_majflt, run->before.major_faults);
+    run->used.waits = less((uint64_t)u.ru_nvcsw, run->before.waits);
+    run->used.preemptions = less((uint64_t)u.ru_nivcsw, run->before.preemptions);
+    fd_close(&p->seat.pidfd);
+    run->state = RUN_ENDING;
+    run->kill_us = clock_monotonic_us();
+    init_order(&p->seat.init, INIT_END);
+}
+
+/* Everything in the task's namespace is dead: pid 1 has reaped it, or was killed itself. */
+static int finish_run(struct place *p, bool by_report)
+{
+    struct run_in_slot run = p->run;
+    struct slot_usage *used = &run.used;
+    struct init_report report = {0};
+    struct slot_reply r = {.serial = run.serial, .status = run.status, .layers = p->slot.layers};
+    if (by_report)
+        init_take_report(&p->seat.init, &report);
+    used->user_us += report.user_us;
+    used->system_us += report.system_us;
+    used->max_rss_bytes = MAX(used->max_rss_bytes, report.max_rss_bytes);
+    used->minor_faults += report.minor_faults;
+    used->major_faults += report.major_faults;
+    used->waits += report.waits;
+    used->preemptions += report.preemptions;
+    used->processes = MAX(report.started, UINT64_C(1));
+    if (report.reaped > 0)
+        read_io(p->seat.init.pid, used);
+    r.usage = *used;
+    r.folder_full = report.folder_full;
+    r.denied = p->seat.watch.denied;
+    watch_describe(&p->seat.watch, r.detail, sizeof r.detail);
+    if (p->seat.watched)
+        r.layers |= UINT64_C(1) << TW_LAYER_SECCOMP_WATCHED;
+    if (p->seat.landlock)
+        r.layers |= UINT64_C(1) << TW_LAYER_LANDLOCK;
+    p->run = (struct run_in_slot){0};
+    leave_seat(p);
+    return run.error.stage ? reply_failed(&p->slot, run.serial, &run.error) : reply(&p->slot, SLOT_EXITED, &r, -1);
 }
 
 /* Through pid 1, which counts what it kills; one that takes too long about it is killed itself (loop). */
-static void stop_run(struct run_in_slot *run)
+static void stop_run(struct place *p)
 {
-    if (run->kill_us)
+    if (p->run.kill_us)
         return;
-    run->kill_us = clock_monotonic_us();
-    if (run->state == RUN_PREPARING)
-        kill_run(run);
-    else
-        fd_close(&run->init.stop);
+    p->run.kill_us = clock_monotonic_us();
+    init_order(&p->seat.init, INIT_KILL);
 }
 
 /* --- the daemon's requests --- */
 
-static int serve(struct slot *slot, struct run_in_slot *run)
+static int serve(struct place *p)
 {
     struct slot_request request;
+    struct run_in_slot *run = &p->run;
     char raw[sizeof request + 1];
     CLEANUP_FDS struct channel_fds fds;
-    ssize_t n = channel_recv(slot->control, raw, sizeof raw, &fds);
+    ssize_t n = channel_recv(p->slot.control, raw, sizeof raw, &fds);
     if (n <= 0)
         return n < 0 ? (int)n : -EPIPE;
     if (slot_request_check(raw, (size_t)n, fds.n, &request) != MESSAGE_OK)
         return -EPROTO;
     if (request.header.type == SLOT_START)
-        return run->state == RUN_NONE ? start_run(slot, run, request.serial, &fds) : -EPROTO;
+        return run->state == RUN_NONE ? start_run(p, &request, &fds) : -EPROTO;
     /* About a run that has just ended: its end is on the way to the daemon. */
-    if (run->state == RUN_NONE || request.serial != run->serial)
+    if (run->state == RUN_NONE || run->state == RUN_ENDING || request.serial != run->serial)
         return 0;
     if (request.header.type == SLOT_KILL) {
-        stop_run(run);
+        stop_run(p);
     } else if (run->state == RUN_READY) {
         char go = 1;
         run->state = RUN_STARTED;
         run->go_us = clock_monotonic_us();
-        (void)send(run->init.socket, &go, 1, MSG_NOSIGNAL); /* a run that died meanwhile is seen in the loop */
+        (void)send(p->seat.socket, &go, 1, MSG_NOSIGNAL); /* a run that died meanwhile is seen in the loop */
     } else {
         return -EPROTO;
     }
     return 0;
 }
 
-static void loop(struct slot *slot)
+static int timeout_ms(const struct place *p)
 {
-    struct run_in_slot run = no_run;
+    if (p->run.kill_us)
+        return STOP_DEADLINE_MS;
+    return p->run.state == RUN_NONE && p->seat.pid <= 0 && p->last.runtime != TW_RUNTIME_NONE ? IDLE_MS : -1;
+}
+
+static bool has_come(const struct pollfd *poll)
+{
+    return poll->fd >= 0 && poll->revents;
+}
+
+/* What there is to be done for the run; the order matters. Negative: the daemon cannot be reached. */
+static int attend(struct place *p, const struct pollfd *message, const struct pollfd *end,
+    const struct pollfd *init_said, const struct pollfd *init_end)
+{
+    if (has_come(message))
+        take_message(p);
+    if (p->run.state == RUN_NONE) {
+        if (has_come(end) || has_come(init_end)) {
+            drop_seat(p);
+            p->last.runtime = TW_RUNTIME_NONE; /* what would become of the next one? The next task will know */
+        }
+        return 0;
+    }
+    if (p->run.state != RUN_ENDING && has_come(end))
+        end_process(p);
+    else if (p->run.state == RUN_ENDING && has_come(init_said))
+        return finish_run(p, true);
+    else if (p->run.state == RUN_ENDING && has_come(init_end))
+        return finish_run(p, false);
+    return 0;
+}
+
+static void loop(struct place *p)
+{
     for (;;) {
-        struct pollfd polls[] = {
-            {.fd = slot->control, .events = POLLIN},
-            {.fd = run.init.socket, .events = POLLIN}, /* negative ones are passed over */
-            {.fd = run.init.pidfd, .events = POLLIN},
+        struct pollfd polls[6 + LEAVING_MAX] = {
+            {.fd = p->slot.control, .events = POLLIN},
+            {.fd = p->seat.socket, .events = POLLIN}, /* negative ones are passed over */
+            {.fd = p->seat.pidfd, .events = POLLIN},
+            {.fd = p->seat.init.socket, .events = POLLIN},
+            {.fd = p->seat.init.pidfd, .events = POLLIN},
+            {.fd = p->seat.watch.fd, .events = POLLIN},
         };
-        if (poll(polls, ARRAY_LEN(polls), run.kill_us ? STOP_DEADLINE_MS : -1) < 0 && errno != EINTR)
+        for (size_t i = 0; i < p->n_leaving; i++)
+            polls[6 + i] = (struct pollfd){.fd = p->leaving[i].pidfd, .events = POLLIN};
+        int n = poll(polls, 6 + p->n_leaving, timeout_ms(p));
+        if (n < 0 && errno != EINTR)
             break;
-        if (run.kill_us && clock_monotonic_us() - run.kill_us >= STOP_DEADLINE_MS * UINT64_C(1000))
-            kill_run(&run);
-        if (polls[1].revents)
-            take_report(slot, &run);
-        if (polls[2].revents && finish_run(slot, &run) < 0)
+        if (n == 0 && p->run.state == RUN_NONE)
+            make_seat_ahead(p);
+        if (n <= 0 && !p->run.kill_us)
+            continue;
+        if (p->run.kill_us && clock_monotonic_us() - p->run.kill_us >= STOP_DEADLINE_MS * UINT64_C(1000))
+            (void)syscall(SYS_pidfd_send_signal, p->seat.init.pidfd, SIGKILL, NULL, 0);
+        for (size_t i = p->n_leaving; i-- > 0;) {
+            if (has_come(&polls[6 + i]))
+                reap_leaving(p, i);
+        }
+        if (has_come(&polls[5]))
+            watch_serve(&p->seat.watch);
+        if (attend(p, &polls[1], &polls[2], &polls[3], &polls[4]) < 0)
             break;
-        if (polls[0].revents && serve(slot, &run) < 0)
+        if (polls[0].revents && serve(p) < 0)
             break;
     }
-    kill_run(&run);
-    if (run.init.pidfd >= 0) {
-        siginfo_t info;
-        (void)waitid(P_PIDFD, (id_t)run.init.pidfd, &info, WEXITED);
-    }
+}
+
+static uint64_t known_layers(const struct slot *slot)
+{
+    uint64_t layers = 0;
+    static const enum tw_layer all[] = {TW_LAYER_USER_NAMESPACE, TW_LAYER_PID_NAMESPACE, TW_LAYER_MOUNT_NAMESPACE,
+        TW_LAYER_NETWORK_NAMESPACE, TW_LAYER_IPC_NAMESPACE, TW_LAYER_UTS_NAMESPACE, TW_LAYER_NO_CAPABILITIES,
+        TW_LAYER_NO_NEW_PRIVILEGES, TW_LAYER_SECCOMP, TW_LAYER_READ_ONLY_ROOT, TW_LAYER_PRIVATE_FOLDERS,
+        TW_LAYER_RESOURCE_LIMITS};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        layers |= UINT64_C(1) << all[i];
+    if (!slot->one_id)
+        layers |= UINT64_C(1) << TW_LAYER_OWN_USER;
+    if (access("/proc/self/ns/cgroup", F_OK) == 0) /* where the kernel knows them, the launcher made one */
+        layers |= UINT64_C(1) << TW_LAYER_CGROUP_NAMESPACE;
+    return layers;
 }
 
 static int setup(struct slot *slot, int argc, char **argv, struct slot_error *error)
@@ -289,6 +433,7 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
         return slot_error_set(error, STAGE_SETUP, "arguments");
     *slot = (struct slot){
         .control = PROTOCOL_FD,
+        .pid_namespace = -1,
         .one_id = !strcmp(argv[1], "one-id"),
         .python = argv[2],
         .warm = !strcmp(argv[3], "warm"),
@@ -302,22 +447,27 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
         return slot_error_set(error, STAGE_SETUP, "process attributes");
     if (sethostname("sandbox", 7) < 0)
         return slot_error_set(error, STAGE_SETUP, "host name");
-    if (slot_root_build(error) < 0 || slot_filter_build(&slot->filter, error) < 0)
+    if (slot_root_build(error) < 0 || slot_filter_build(true, &slot->filter, error) < 0 ||
+        slot_filter_build(false, &slot->silent, error) < 0)
         return -1;
+    slot->pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    if (slot->pid_namespace < 0)
+        return slot_error_set(error, STAGE_SETUP, "its pid namespace");
+    slot->layers = known_layers(slot);
     return slot->warm ? warm_init(error) : 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct slot slot = {.control = PROTOCOL_FD};
+    static struct place p = {.slot = {.control = PROTOCOL_FD}, .seat = NO_SEAT};
     struct slot_error error = {0};
-    if (setup(&slot, argc, argv, &error) < 0) {
-        (void)reply_failed(&slot, 0, &error);
+    if (setup(&p.slot, argc, argv, &error) < 0) {
+        (void)reply_failed(&p.slot, 0, &error);
         _exit(1);
     }
     struct slot_reply hello = {0};
-    if (reply(&slot, SLOT_HELLO, &hello, -1) == 0)
-        loop(&slot);
-    /* No leak checker and no atexit: see the launcher. */
+    if (reply(&p.slot, SLOT_HELLO, &hello, -1) == 0)
+        loop(&p);
+    /* No leak checker and no atexit: see the launcher. All that we made dies with us, the pid 1 of its namespace. */
     _exit(0);
 }

@@ -113,9 +113,10 @@ static int fill(struct slot_error *error)
     }
     if (mount("/usr", "usr", NULL, MS_BIND | MS_REC, NULL) < 0)
         return fail(error, "/usr");
-    /* A fresh procfs may be mounted only where another one is in full view. Tasks get theirs on top of it. */
-    if (mount("/proc", "proc", NULL, MS_BIND | MS_REC, NULL) < 0)
-        return fail(error, "/proc");
+    /* The slot's own. A fresh procfs may be mounted only where another one is in full view; tasks get theirs over this one. */
+    if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        return fail(error,
+            errno == EPERM ? "/proc is not allowed here: in a container, its own /proc must not be masked" : "/proc");
     for (size_t i = 0; i < ARRAY_LEN(host_paths); i++) {
         if (bring_in(host_paths[i]) < 0)
             return fail(error, host_paths[i]);

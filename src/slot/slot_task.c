@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The task's process, from the fork to the exec of the interpreter: everything is taken away here, step by step, then it
- * reports READY and waits for GO. Whatever fails is reported with its step. Only code of ours runs up to the exec; a warm
- * interpreter would take over where task_exec() begins.
+ * The process that becomes a task, from its fork. First what needs no task to be known: the seat's folders are mounted, all
+ * privileges given up, Landlock and the filter put on. It says so, and waits for a START. Then the plan is read, by a process
+ * that has nothing left to lose; descriptors and limits are set, READY is reported, GO awaited, and the interpreter started,
+ * or gone on with. Whatever fails is reported with its step. Only code of ours runs up to there.
  */
 #include "slot/slot.h"
 
@@ -10,19 +11,21 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <taskworker/task.h>
 
 #include "base/fd.h"
 #include "bootstrap.inc"
@@ -31,7 +34,7 @@
 #include "slot/warm.h"
 
 /* Where the task finds its fds beside 0, 1 and 2; bootstrap.py knows them too. */
-enum { TASK_FD_SOURCE = 3, TASK_FD_RESULT = 4, TASK_FD_REPORT = 5, TASK_FD_FREE = 6 };
+enum { TASK_FD_SOURCE = 3, TASK_FD_RESULT = 4, TASK_FD_SOCKET = 5, TASK_FD_FREE = 6 };
 
 static int write_at(int folder, const char *path, const char *text)
 {
@@ -96,7 +99,7 @@ static int set_limits(const struct plan_limits *limits, struct slot_error *error
         {RLIMIT_NOFILE, limits->open_files, "open files"},
         {RLIMIT_FSIZE, limits->file_bytes, "file size"},
         {RLIMIT_NPROC, limits->processes, "processes"},
-        {RLIMIT_AS, limits->address_space ? limits->address_space : RLIM_INFINITY, "address space"},
+        {RLIMIT_CPU, limits->cpu_seconds ? limits->cpu_seconds : RLIM_INFINITY, "processor time"},
         {RLIMIT_STACK, 8 * 1024 * 1024, "stack"},
         {RLIMIT_MEMLOCK, 64 * 1024, "locked memory"},
         {RLIMIT_MSGQUEUE, 0, "message queues"},
@@ -110,29 +113,37 @@ static int set_limits(const struct plan_limits *limits, struct slot_error *error
     return 0;
 }
 
-/* 0 to 4 as the task expects them, the report at 5, nothing else. */
-static int arrange_fds(const struct slot_start *start, int *report, struct slot_error *error)
+/*
+ * The socket at its place, /dev/null below it, nothing above: so what comes with START cannot be in the way of where it has
+ * to go.
+ */
+static int arrange_own_fds(int socket, struct slot_error *error)
 {
-    int from[TASK_FD_FREE] = {
-        [0] = open("/dev/null", O_RDONLY | O_CLOEXEC),
-        [1] = start->fd[SLOT_FD_STDOUT],
-        [2] = start->fd[SLOT_FD_STDERR],
-        [TASK_FD_SOURCE] = start->fd[SLOT_FD_SOURCE],
-        [TASK_FD_RESULT] = start->fd[SLOT_FD_RESULT],
-        [TASK_FD_REPORT] = *report,
-    };
-    /* First out of the way of each other. */
+    CLEANUP_FD int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CLEANUP_FD int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    /* All three out of the way of each other first. */
+    int from[] = {fcntl(in, F_DUPFD_CLOEXEC, 32), fcntl(out, F_DUPFD_CLOEXEC, 32), fcntl(socket, F_DUPFD_CLOEXEC, 32)};
     for (int i = 0; i < TASK_FD_FREE; i++) {
-        from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 32);
-        if (from[i] < 0)
+        int source = from[i == 0 ? 0 : i < TASK_FD_SOCKET ? 1 : 2];
+        if (source < 0 || dup3(source, i, i < TASK_FD_SOCKET ? 0 : O_CLOEXEC) < 0)
             return slot_error_set(error, STAGE_FDS, "%s", "");
     }
-    for (int i = 0; i < TASK_FD_FREE; i++) {
-        bool keep = i != TASK_FD_REPORT && (i != TASK_FD_RESULT || start->plan.kind == PLAN_PYTHON);
+    in = out = -1; /* overwritten or closed by now */
+    if (syscall(SYS_close_range, TASK_FD_FREE, ~0u, 0) < 0)
+        return slot_error_set(error, STAGE_FDS, "closing the others");
+    return 0;
+}
+
+/* 1 to 4 as the task expects them, nothing else. */
+static int arrange_task_fds(const struct channel_fds *fds, const struct plan *plan, struct slot_error *error)
+{
+    const int from[] = {
+        -1, fds->fd[SLOT_FD_STDOUT], fds->fd[SLOT_FD_STDERR], fds->fd[SLOT_FD_SOURCE], fds->fd[SLOT_FD_RESULT]};
+    for (int i = 1; i < TASK_FD_SOCKET; i++) {
+        bool keep = i != TASK_FD_RESULT || plan->kind == PLAN_PYTHON;
         if (dup3(from[i], i, keep ? 0 : O_CLOEXEC) < 0)
             return slot_error_set(error, STAGE_FDS, "%s", "");
     }
-    *report = TASK_FD_REPORT;
     if (syscall(SYS_close_range, TASK_FD_FREE, ~0u, 0) < 0)
         return slot_error_set(error, STAGE_FDS, "closing the others");
     return 0;
@@ -186,64 +197,167 @@ static char **make_arguments(const struct slot *slot, const struct plan *plan)
     return argv;
 }
 
-static int load_filter(const struct slot *slot, struct slot_error *error)
+/* --- the START --- */
+
+/* A file that cannot change any more, or what is read twice could be two things. */
+static int check_sealed(int fd, off_t max, struct stat *ret, struct slot_error *error)
 {
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &slot->filter) < 0)
-        return slot_error_set(error, STAGE_SECCOMP, "%s", "");
+    const int need = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || fstat(fd, ret) < 0)
+        return slot_error_set(error, STAGE_REQUEST, "not a memory file");
+    errno = EINVAL;
+    if ((seals & need) != need || ret->st_size > max)
+        return slot_error_set(error, STAGE_REQUEST, "a memory file that is not sealed, or too large");
     return 0;
 }
 
-static int confine(
-    const struct slot *slot, const struct slot_start *start, int *report, int proc, struct slot_error *error)
+static int read_plan(int fd, struct plan *ret, struct slot_error *error)
 {
+    struct stat st;
+    if (check_sealed(fd, PLAN_BYTES_MAX, &st, error) < 0)
+        return -1;
+    size_t len = (size_t)st.st_size;
+    void *raw = len ? mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
+    if (raw == MAP_FAILED)
+        return slot_error_set(error, STAGE_PLAN, "%s", "");
+    enum plan_error bad = plan_decode(raw, len, ret);
+    if (raw)
+        munmap(raw, len);
+    errno = EINVAL;
+    return bad ? slot_error_set(error, STAGE_PLAN, "%s", plan_error_to_string(bad)) : 0;
+}
+
+static int check_outputs(const int *fds, struct slot_error *error)
+{
+    for (int i = SLOT_FD_STDOUT; i <= SLOT_FD_RESULT; i++) {
+        struct stat st;
+        int flags = fcntl(fds[i], F_GETFL);
+        if (fstat(fds[i], &st) < 0 || flags < 0)
+            return slot_error_set(error, STAGE_REQUEST, "an output");
+        errno = EINVAL;
+        if (!S_ISFIFO(st.st_mode) || (flags & O_ACCMODE) != O_WRONLY)
+            return slot_error_set(error, STAGE_REQUEST, "an output that is not the write end of a pipe");
+    }
+    return 0;
+}
+
+/* Waits for it. Afterwards 1 to 4 are the task's, and only the socket is left besides. Returns the runtime. */
+static int take_start(struct plan *ret, struct slot_error *error)
+{
+    uint8_t start;
+    struct stat st;
+    CLEANUP_FDS struct channel_fds fds;
+    if (channel_recv(TASK_FD_SOCKET, &start, 1, &fds) != 1)
+        _exit(0); /* no task comes */
+    errno = EPROTO;
+    if (fds.n != SLOT_START_FDS)
+        return slot_error_set(error, STAGE_REQUEST, "descriptors are missing");
+    if (read_plan(fds.fd[SLOT_FD_PLAN], ret, error) < 0 ||
+        check_sealed(fds.fd[SLOT_FD_SOURCE], INT64_MAX, &st, error) < 0 || check_outputs(fds.fd, error) < 0)
+        return -1;
+    int r = arrange_task_fds(&fds, ret, error);
+    for (size_t i = 0; i < CHANNEL_FDS_MAX; i++)
+        fds.fd[i] = -1; /* closed with all others */
+    return r < 0 ? r : start;
+}
+
+/* --- from first to last --- */
+
+static uint64_t timeval_us(struct timeval t)
+{
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+static void tell(int socket, struct seat_message *m, int fd)
+{
+    struct rusage u;
+    if (m->type == SEAT_TASK_READY && getrusage(RUSAGE_SELF, &u) == 0) {
+        m->usage = (struct slot_usage){
+            .user_us = timeval_us(u.ru_utime),
+            .system_us = timeval_us(u.ru_stime),
+            .minor_faults = (uint64_t)u.ru_minflt,
+            .major_faults = (uint64_t)u.ru_majflt,
+            .waits = (uint64_t)u.ru_nvcsw,
+            .preemptions = (uint64_t)u.ru_nivcsw,
+        };
+    }
+    if (channel_send(socket, m, sizeof *m, &fd, fd >= 0 ? 1 : 0) < 0)
+        _exit(127); /* the slot is gone, and this namespace with it */
+}
+
+static _Noreturn void fail(int socket, const struct slot_error *error)
+{
+    struct seat_message m = {.type = SEAT_FAILED, .error = *error};
+    tell(socket, &m, -1);
+    _exit(127);
+}
+
+/* All that needs no task to be known. *socket moves to its place. */
+static int settle(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int *socket,
+    bool *ret_landlock, int *ret_listener, struct slot_error *error)
+{
+    CLEANUP_FD int proc = -1;
+    if (setns(init_pidfd, CLONE_NEWNS) < 0)
+        return slot_error_set(error, STAGE_NAMESPACES, "entering its mount namespace");
+    if (slot_folders_mount(slot, shape, &proc, error) < 0)
+        return -1;
     if (setsid() < 0)
         return slot_error_set(error, STAGE_FORK, "a session");
-    if (drop_privileges(slot, proc, error) < 0 || arrange_fds(start, report, error) < 0 ||
-        set_limits(&start->plan.limits, error) < 0)
+    if (drop_privileges(slot, proc, error) < 0)
         return -1;
+    fd_close(&proc);
+    if (arrange_own_fds(*socket, error) < 0)
+        return -1;
+    *socket = TASK_FD_SOCKET;
     umask(022);
     if (chdir("/workspace") < 0)
         return slot_error_set(error, STAGE_FOLDERS, "entering /workspace");
     slot_reset_signals();
-    return 0;
+    if (slot_landlock_restrict(ret_landlock, error) < 0)
+        return -1;
+    return slot_filter_load(slot, ret_listener, error);
 }
 
-static _Noreturn void fail(int report, const struct slot_error *error)
-{
-    struct init_report r = {.type = INIT_FAILED, .error = *error};
-    (void)channel_send(report, &r, sizeof r, NULL, 0);
-    _exit(127);
-}
-
-static _Noreturn void task_exec(char **argv, char **env, int report)
+_Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int socket)
 {
     struct slot_error error = {0};
-    execve(argv[0], argv, env);
-    slot_error_set(&error, STAGE_EXEC, "%s", argv[0]);
-    fail(report, &error);
-}
+    struct seat_message m = {.type = SEAT_SETTLED};
+    struct plan plan = {0};
+    bool landlock = false, forked = slot->warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
+    int listener = -1;
+    if (settle(slot, shape, init_pidfd, &socket, &landlock, &listener, &error) < 0)
+        fail(socket, &error);
+    m.landlock = landlock;
+    tell(socket, &m, listener);
+    fd_close(&listener);
+    if (forked) /* the task to come will be of the kind of the last one, mostly */
+        warm_after_fork();
 
-_Noreturn void slot_task_run(const struct slot *slot, const struct slot_start *start, int report, int proc)
-{
-    struct slot_error error = {0};
-    char **env = make_environment(&start->plan), **argv = make_arguments(slot, &start->plan);
-    if (!env || !argv) {
-        errno = ENOMEM;
+    int runtime = take_start(&plan, &error);
+    if (runtime < 0 || set_limits(&plan.limits, &error) < 0)
+        fail(socket, &error);
+    bool warm = slot->warm && runtime == TW_RUNTIME_PYTHON_WARM;
+    char **env = make_environment(&plan), **argv = warm ? NULL : make_arguments(slot, &plan), go;
+    errno = ENOMEM;
+    if (!env || (!argv && !warm)) {
         slot_error_set(&error, STAGE_PLAN, "%s", "");
-        fail(report, &error);
+        fail(socket, &error);
     }
-    bool warm = slot->warm && start->plan.kind == PLAN_PYTHON;
-    if (confine(slot, start, &report, proc, &error) < 0 || load_filter(slot, &error) < 0 ||
-        (warm && warm_become(&start->plan, env, &error) < 0))
-        fail(report, &error);
+    if (warm && !forked)
+        warm_after_fork();
+    if (warm && warm_become(&plan, env, &error) < 0)
+        fail(socket, &error);
 
-    struct init_report ready = {.type = INIT_READY};
-    char go;
-    if (channel_send(report, &ready, sizeof ready, NULL, 0) < 0 || recv(report, &go, 1, 0) != 1)
-        _exit(127); /* the slot is gone, and pid 1 with it */
+    m = (struct seat_message){.type = SEAT_TASK_READY};
+    tell(socket, &m, -1);
+    if (recv(socket, &go, 1, 0) != 1)
+        _exit(127); /* the slot is gone, and this namespace with it */
     if (warm) {
-        close(report);
+        close(socket);
         warm_run();
     }
-    task_exec(argv, env, report);
+    execve(argv[0], argv, env);
+    slot_error_set(&error, STAGE_EXEC, "%s", argv[0]);
+    fail(socket, &error);
 }

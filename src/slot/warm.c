@@ -27,6 +27,7 @@ static const char preload[] =
     "import atexit, collections, datetime, functools, io, itertools, json, linecache, math, os, random,"
     " re, signal, string, time, tokenize, traceback, types, gc\n"
     "json.dumps({'a': [1, 2.5, None]}); json.loads('[1]'); re.compile('a+b')\n"
+    "compile(b'', '', 'exec')\n" /* makes the types of syntax trees, once for all: 1.4 ms */
     "gc.collect(); gc.freeze()\n";
 
 static struct {
@@ -99,13 +100,13 @@ static PyObject *list_of_args(const struct plan *plan)
     return list;
 }
 
+/* As os.environ keeps it: bytes. */
 static PyObject *dict_of_env(char *const *env)
 {
     PyObject *dict = PyDict_New();
     for (; dict && *env; env++) {
         const char *equals = strchr(*env, '=');
-        PyObject *key = PyUnicode_DecodeFSDefaultAndSize(*env, equals - *env);
-        PyObject *value = PyUnicode_DecodeFSDefault(equals + 1);
+        PyObject *key = PyBytes_FromStringAndSize(*env, equals - *env), *value = PyBytes_FromString(equals + 1);
         if (!key || !value || PyDict_SetItem(dict, key, value) < 0)
             Py_CLEAR(dict);
         Py_XDECREF(key);
@@ -114,9 +115,14 @@ static PyObject *dict_of_env(char *const *env)
     return dict;
 }
 
-int warm_become(const struct plan *plan, char *const *env, struct slot_error *error)
+void warm_after_fork(void)
 {
     PyOS_AfterFork_Child();
+}
+
+int warm_become(const struct plan *plan, char **env, struct slot_error *error)
+{
+    environ = env;
     PyObject *args = list_of_args(plan), *dict = dict_of_env(env);
     PyObject *done = args && dict ? PyObject_CallFunctionObjArgs(warm.be_task, args, dict, NULL) : NULL;
     Py_XDECREF(args);

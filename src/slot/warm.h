@@ -12,11 +12,14 @@
  */
 int warm_init(struct slot_error *error);
 
+/* In the fork of it that is to run a task; once, and before warm_become(). */
+void warm_after_fork(void);
+
 /*
  * In the task's process, confined already: makes the interpreter the task's own (arguments, environment), so that only
- * the source is left to run.
+ * the source is left to run. `env` becomes the process's environment.
  */
-int warm_become(const struct plan *plan, char *const *env, struct slot_error *error);
+int warm_become(const struct plan *plan, char **env, struct slot_error *error);
 
 /* Runs the source on its fd to the end of the process. */
 _Noreturn void warm_run(void);

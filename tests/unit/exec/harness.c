@@ -251,10 +251,20 @@ void job_start_spec(struct world *w, struct job *job, const struct run_spec *spe
 {
     static const struct run_events events = {.ready = on_ready, .output = on_output, .ended = on_ended};
     struct tw_error error = {0};
+    struct run_spec copy = *spec;
+    static const struct tw_limits none;
+    if (!memcmp(&copy.limits, &none, sizeof none))
+        copy.limits = (struct tw_limits){.processes = 1024,
+            .open_files = 1024,
+            .file_bytes = UINT64_C(4) << 30,
+            .workspace_bytes = UINT64_C(1) << 30,
+            .tmp_bytes = 256 << 20};
+    if (copy.network == TW_NETWORK_DEFAULT)
+        copy.network = TW_NETWORK_NONE;
     job->world = w;
     buf_init(&job->out, 512 << 20);
     buf_init(&job->err, 512 << 20);
-    job->run = w->rt->ops->start(w->rt, spec, &events, job, &error);
+    job->run = w->rt->ops->start(w->rt, &copy, &events, job, &error);
     if (!job->run)
         fail_msg("%s", error.message);
     assert_false(job->ended);

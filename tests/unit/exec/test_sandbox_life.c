@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -326,8 +328,12 @@ static void test_many(void **state)
     assert_int_equal(count_mounts(), mounts);
     assert_int_equal(children_of(w.launcher, children, 64), 16);
     for (size_t i = 0; i < 16; i++) {
-        pid_t below[2];
-        assert_int_equal(children_of(children[i], below, 2), 0);
+        /* A seat made ahead has two; what was there of the last task goes by itself. */
+        pid_t below[16];
+        time_t deadline = time(NULL) + 10;
+        while (children_of(children[i], below, 16) > 2 && time(NULL) < deadline)
+            sched_yield();
+        assert_true(children_of(children[i], below, 16) <= 2);
     }
     world_close(&w);
 }

@@ -18,8 +18,7 @@ static struct plan plan_ok(void)
 {
     return (struct plan){
         .kind = PLAN_PYTHON,
-        .limits =
-            {.tmp_bytes = 1, .workspace_bytes = 2, .shm_bytes = 3, .open_files = 64, .file_bytes = 5, .processes = 6},
+        .limits = {.open_files = 64, .file_bytes = 5, .processes = 6},
         .task_id = "task_001",
         .args = args,
         .n_args = ARRAY_LEN(args),
@@ -113,7 +112,7 @@ static void test_refused(void **state)
     p.kind = PLAN_KIND_MAX;
     assert_int_equal(plan_encode(&p, &raw), PLAN_BAD_KIND);
     p = plan_ok();
-    p.limits.tmp_bytes = 0;
+    p.limits.file_bytes = 0;
     assert_int_equal(plan_encode(&p, &raw), PLAN_BAD_LIMIT);
     p = plan_ok();
     p.limits.open_files = 3;

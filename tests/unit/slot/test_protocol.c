@@ -16,6 +16,8 @@
 
 #include "base/fd.h"
 #include "slot/channel.h"
+#include <taskworker/task.h>
+
 #include "slot/protocol.h"
 
 static struct launcher_request launcher_request_ok(void)
@@ -37,7 +39,7 @@ static struct slot_request slot_request_ok(void)
 static struct slot_reply slot_reply_ok(void)
 {
     return (struct slot_reply){
-        .header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_EXITED}, .serial = 9, .status = 3 << 8, .wall_us = 5};
+        .header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_EXITED}, .serial = 9, .status = 3 << 8, .usage = {.wall_us = 5}};
 }
 
 static void test_launcher_request(void **state)
@@ -99,7 +101,12 @@ static void test_slot_request(void **state)
     struct slot_request m = slot_request_ok(), out;
     assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_OK);
     assert_int_equal(slot_request_check(&m, sizeof m, 5, &out), MESSAGE_BAD_FDS);
+    m.shape.network = TW_NETWORK_NONE; /* only a START has a shape */
+    assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD);
     m.header.type = SLOT_START;
+    m.shape = (struct slot_shape){.tmp_bytes = 1, .shm_bytes = 2, .workspace_bytes = 3, .network = TW_NETWORK_HOST};
+    assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_BAD_FIELD);
+    m.shape.runtime = TW_RUNTIME_SHELL;
     assert_int_equal(slot_request_check(&m, sizeof m, 4, &out), MESSAGE_BAD_FDS);
     assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_OK);
     m.serial = 0;
