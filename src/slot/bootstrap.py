@@ -5,39 +5,44 @@
 # not needed.
 
 
+class _Loader:
+    """What tracebacks and inspect get the task's lines from: there is no such file."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def get_source(self, _=None):
+        from io import BytesIO, IncrementalNewlineDecoder
+        from tokenize import detect_encoding
+
+        try:
+            encoding, _ = detect_encoding(BytesIO(self.source).readline)
+        except SyntaxError:
+            encoding = "utf-8"
+        return IncrementalNewlineDecoder(None, True).decode(self.source.decode(encoding, "replace"))
+
+
 def _run_task(source_fd=3, result_fd=4):
     import sys
     import os
 
     pid = os.getpid()
     os.set_inheritable(result_fd, False)
-    chunks = []
-    while chunk := os.read(source_fd, 1 << 24):
-        chunks.append(chunk)
+    source = os.read(source_fd, os.fstat(source_fd).st_size)
+    while chunk := os.read(source_fd, 1 << 24):  # a read may bring less than it was asked for
+        source += chunk
     os.close(source_fd)
-    source = b"".join(chunks)
-    del chunks
 
-    name = os.path.join(os.getcwd(), "task.py")  # no such file: tracebacks and inspect get its lines from the loader
+    cwd = os.getcwd()
+    name = cwd + "/task.py"
     sys.argv[0] = name
-    sys.path.insert(0, os.getcwd())
-    sys.stdout.reconfigure(line_buffering=True)
-
-    class Loader:
-        @staticmethod
-        def get_source(_=None):
-            from io import BytesIO, IncrementalNewlineDecoder
-            from tokenize import detect_encoding
-
-            try:
-                encoding, _ = detect_encoding(BytesIO(source).readline)
-            except SyntaxError:
-                encoding = "utf-8"
-            return IncrementalNewlineDecoder(None, True).decode(source.decode(encoding, "replace"))
+    sys.path.insert(0, cwd)
+    if not sys.stdout.line_buffering:
+        sys.stdout.reconfigure(line_buffering=True)
 
     main = type(sys)("__main__")
     main.__builtins__ = sys.modules["builtins"]
-    main.__loader__ = Loader
+    main.__loader__ = _Loader(source)
     main.__file__ = name
     main.__annotations__ = {}
     sys.modules["__main__"] = main
@@ -142,18 +147,25 @@ def _run_task(source_fd=3, result_fd=4):
     return status
 
 
-def _be_task(args, env):
-    """Warm: makes the fork of the slot's interpreter look like a fresh one of the task's own."""
-    import os
+def _become_warm():
+    """Once, in the slot's interpreter, before anything is forked from it: what all its tasks have in common."""
     import signal
+    import sys
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    sys.stdout.reconfigure(line_buffering=True)
+
+
+def _be_task(args, env):
+    """Makes the fork of the slot's interpreter look like a fresh one of the task's own."""
+    import os
     import sys
 
     sys.argv[:] = ["", *args]
     os.environ._data.clear()
     os.environ._data.update(env)  # of bytes; the process's own environment is set already
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,12 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/fd.h"
 
 #include "slot/warm.h"
 
@@ -30,8 +34,13 @@ static const char preload[] =
     "compile(b'', '', 'exec')\n" /* makes the types of syntax trees, once for all: 1.4 ms */
     "gc.collect(); gc.freeze()\n";
 
+/* What the interpreter handles or ignores at its start. */
+static const int python_signals[] = {SIGINT, SIGPIPE, SIGXFSZ};
+
 static struct {
-    PyObject *be_task, *run_task;
+    PyObject *become_warm, *be_task, *run_task;
+    struct sigaction signals[ARRAY_LEN(python_signals)];
+    struct warm_pages pages;
 } warm;
 
 static int fail(struct slot_error *error, const char *what)
@@ -68,6 +77,14 @@ static bool run_text(const char *text, const char *name, PyObject *globals)
     return value;
 }
 
+/* The interpreter believes that they are set; in a task they will be (warm_become), in the slot itself they must not be. */
+static void set_signals_aside(void)
+{
+    const struct sigaction standard = {.sa_handler = SIG_DFL};
+    for (size_t i = 0; i < ARRAY_LEN(python_signals); i++)
+        (void)sigaction(python_signals[i], &standard, &warm.signals[i]);
+}
+
 int warm_init(struct slot_error *error)
 {
     if (start_interpreter(error) < 0)
@@ -80,10 +97,15 @@ int warm_init(struct slot_error *error)
     Py_DECREF(name);
     warm.be_task = PyDict_GetItemString(globals, "_be_task");
     warm.run_task = PyDict_GetItemString(globals, "_run_task");
-    if (!warm.be_task || !warm.run_task)
+    warm.become_warm = PyDict_GetItemString(globals, "_become_warm");
+    if (!warm.be_task || !warm.run_task || !warm.become_warm || !PyObject_CallNoArgs(warm.become_warm))
         return fail(error, "loading the bootstrap");
+    set_signals_aside();
     /* Last: everything that is there now is frozen. */
-    return run_text(preload, "<preload>", globals) ? 0 : fail(error, "loading the usual modules");
+    if (!run_text(preload, "<preload>", globals))
+        return fail(error, "loading the usual modules");
+    warm_pages_learn(&warm.pages);
+    return 0;
 }
 
 static PyObject *list_of_args(const struct plan *plan)
@@ -117,18 +139,37 @@ static PyObject *dict_of_env(char *const *env)
 
 void warm_after_fork(void)
 {
+    warm_pages_copy(&warm.pages);
     PyOS_AfterFork_Child();
 }
 
 int warm_become(const struct plan *plan, char **env, struct slot_error *error)
 {
     environ = env;
+    for (size_t i = 0; i < ARRAY_LEN(python_signals); i++)
+        (void)sigaction(python_signals[i], &warm.signals[i], NULL);
     PyObject *args = list_of_args(plan), *dict = dict_of_env(env);
     PyObject *done = args && dict ? PyObject_CallFunctionObjArgs(warm.be_task, args, dict, NULL) : NULL;
     Py_XDECREF(args);
     Py_XDECREF(dict);
     Py_XDECREF(done);
     return done ? 0 : fail(error, "arguments and environment");
+}
+
+int warm_rehearse(void)
+{
+    static const char source[] = "result = 42\n";
+    struct plan plan = {.kind = PLAN_PYTHON};
+    struct slot_error error;
+    char path[] = "PATH=/usr/bin", id[] = "TASK_ID=rehearsal", *env[] = {path, id, NULL};
+    int from = fd_sealed_memfd("source", source, sizeof source - 1), to = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (from < 0 || to < 0)
+        return -1;
+    warm_after_fork();
+    if (warm_become(&plan, env, &error) < 0)
+        return -1;
+    PyObject *status = PyObject_CallFunction(warm.run_task, "ii", from, to);
+    return status ? 0 : -1;
 }
 
 /* What the task's sys.exit() said, as the interpreter itself would turn it into an exit code. */

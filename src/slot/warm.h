@@ -12,6 +12,20 @@
  */
 int warm_init(struct slot_error *error);
 
+/* The memory that every task writes to (warm_pages.c). */
+enum { WARM_RANGES_MAX = 400 };
+struct warm_pages {
+    size_t n;
+    struct warm_range {
+        uintptr_t begin;
+        size_t size;
+    } ranges[WARM_RANGES_MAX];
+};
+void warm_pages_learn(struct warm_pages *pages);
+void warm_pages_copy(const struct warm_pages *pages);
+/* A task like any other, in this process. 0, or -1 where it went wrong. */
+int warm_rehearse(void);
+
 /* In the fork of it that is to run a task; once, and before warm_become(). */
 void warm_after_fork(void);
 
