@@ -152,7 +152,7 @@ static void bench_sandbox(const char *libexec, const char *type, unsigned count,
         .expected = python ? "42" : "",
     };
     if (launcher_start(&options, &launcher, &error) < 0 || uv_loop_init(&loop) < 0 ||
-        sandbox_new(&loop, launcher, in_flight, &b.rt, &error) < 0)
+        sandbox_new(&loop, launcher, in_flight, in_flight, &b.rt, &error) < 0)
         die(error.message);
     for (unsigned i = 0; i < in_flight; i++)
         start_one(&b);

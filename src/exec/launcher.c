@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "slot/channel.h"
+#include "slot/profile.h"
 
 /* The one whose library the slot program is linked with. */
 static const char SYSTEM_PYTHON[] = "/usr/bin/python3";
@@ -28,24 +29,27 @@ enum { HELLO_DEADLINE_MS = 5000, END_DEADLINE_MS = 10000 };
 struct launch {
     char program[PATH_MAX], slot[PATH_MAX];
     char slots[16], uid_base[16], parent[16];
-    const char *python, *warmth;
+    bool warm;
+    int profile; /* sealed, as slot/profile.h has it */
 };
 
 static _Noreturn void child_exec(const struct launch *launch, int socket, int problem)
 {
-    const char *const argv[] = {launch->program, launch->slot, launch->slots, launch->uid_base, launch->python,
-        launch->parent, launch->warmth, NULL};
+    const char *const argv[] = {launch->program, launch->slot, launch->slots, launch->uid_base, launch->parent, NULL};
+    enum { PROBLEM_FD = PROTOCOL_PROFILE_FD + 1 };
     char *envp[] = {NULL};
     sigset_t none;
     sigemptyset(&none);
     (void)setsid(); /* a terminal's signals are for the daemon */
     int s = fcntl(socket, F_DUPFD_CLOEXEC, 16), p = fcntl(problem, F_DUPFD_CLOEXEC, 16);
+    int profile = fcntl(launch->profile, F_DUPFD_CLOEXEC, 16);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (s >= 0 && p >= 0 && null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 && dup2(s, PROTOCOL_FD) >= 0 &&
-        dup3(p, PROTOCOL_FD + 1, O_CLOEXEC) >= 0 && syscall(SYS_close_range, PROTOCOL_FD + 2, ~0u, 0) == 0) {
+    if (s >= 0 && p >= 0 && profile >= 0 && null >= 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 &&
+        dup2(s, PROTOCOL_FD) >= 0 && dup2(profile, PROTOCOL_PROFILE_FD) >= 0 && dup3(p, PROBLEM_FD, O_CLOEXEC) >= 0 &&
+        syscall(SYS_close_range, PROBLEM_FD + 1, ~0u, 0) == 0) {
         sigprocmask(SIG_SETMASK, &none, NULL);
         execve(launch->program, (char *const *)argv, envp);
-        problem = PROTOCOL_FD + 1;
+        problem = PROBLEM_FD;
     }
     int saved = errno;
     (void)!write(problem, &saved, sizeof saved);
@@ -57,7 +61,7 @@ static int shake_hands(struct launcher *l, struct tw_error *error)
 {
     uint64_t deadline = clock_monotonic_us() + HELLO_DEADLINE_MS * UINT64_C(1000);
     struct launcher_reply hello = {0};
-    int none = -1, r = launcher_request(l, LAUNCHER_HELLO, 0);
+    int none = -1, r = launcher_request(l, LAUNCHER_HELLO, 0, 0);
     while (r == 0) {
         r = launcher_receive(l, &hello, &none);
         if (r != -EAGAIN)
@@ -78,13 +82,48 @@ static int shake_hands(struct launcher *l, struct tw_error *error)
     return 0;
 }
 
+static int check_lists(const struct slot_profile *p, struct tw_error *error)
+{
+    char part[PATH_MAX];
+    const char *paths = p->paths, *modules = p->preload;
+    int r;
+    while ((r = profile_next_path(&paths, part, sizeof part)) == 1)
+        ;
+    if (r < 0)
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "SANDBOX_PATHS: %.200s cannot be shown to tasks: an absolute path, and nothing that the sandbox has of its "
+            "own",
+            part);
+    while ((r = profile_next_module(&modules, part, sizeof part)) == 1)
+        ;
+    return r == 0 ? 0 : error_set(error, TW_INVALID_ARGUMENT, "PYTHON_PRELOAD: %.200s is no name of a module", part);
+}
+
+static int make_profile(const struct launcher_options *o, struct launch *launch, struct tw_error *error)
+{
+    CLEANUP_BUF struct buf raw = BUF_INIT(2 * (size_t)PROFILE_BYTES_MAX);
+    struct slot_profile p = {
+        .python = o->python ? o->python : SYSTEM_PYTHON,
+        .preload = o->python_preload ? o->python_preload : "",
+        .paths = o->sandbox_paths ? o->sandbox_paths : "",
+        .root = o->sandbox_root ? o->sandbox_root : "",
+    };
+    /* What is embedded is the system's interpreter, and needs the system's library. */
+    p.warm = launch->warm = !o->python_cold && !strcmp(p.python, SYSTEM_PYTHON) && !*p.root;
+    if (p.python[0] != '/' || (*p.root && p.root[0] != '/'))
+        return error_set(error, TW_INVALID_ARGUMENT, "the interpreter and the sandboxes' root must be absolute paths");
+    if (check_lists(&p, error) < 0)
+        return -1;
+    int r = profile_encode(&p, &raw);
+    if (r == 0)
+        r = launch->profile = fd_sealed_memfd("profile", raw.data, raw.len);
+    return r < 0 ? error_set_errno(error, r, "cannot make the sandboxes' profile") : 0;
+}
+
 static int prepare(const struct launcher_options *o, struct launch *launch, struct tw_error *error)
 {
-    launch->python = o->python ? o->python : SYSTEM_PYTHON;
-    launch->warmth = o->python_cold || strcmp(launch->python, SYSTEM_PYTHON) != 0 ? "cold" : "warm";
-    if (!o->libexec_dir || o->libexec_dir[0] != '/' || launch->python[0] != '/')
-        return error_set(
-            error, TW_INVALID_ARGUMENT, "the folder of the helper programs and the interpreter must be absolute paths");
+    if (!o->libexec_dir || o->libexec_dir[0] != '/')
+        return error_set(error, TW_INVALID_ARGUMENT, "the folder of the helper programs must be an absolute path");
     if (o->max_slots < 1 || o->max_slots > PROTOCOL_SLOTS_MAX)
         return error_set(error, TW_INVALID_ARGUMENT, "the number of slots must be 1 to %d, not %u", PROTOCOL_SLOTS_MAX,
             o->max_slots);
@@ -97,7 +136,7 @@ static int prepare(const struct launcher_options *o, struct launch *launch, stru
     snprintf(launch->slots, sizeof launch->slots, "%u", o->max_slots);
     snprintf(launch->uid_base, sizeof launch->uid_base, "%u", o->uid_base);
     snprintf(launch->parent, sizeof launch->parent, "%d", (int)getpid());
-    return 0;
+    return make_profile(o, launch, error);
 }
 
 /* Forks and waits until the exec has happened or failed. */
@@ -137,12 +176,15 @@ int launcher_start(const struct launcher_options *options, struct launcher **ret
         free(l);
         return error_oom(error);
     }
+    launch->profile = -1;
     *l = (struct launcher){.pid = -1, .pidfd = -1, .socket = -1, .slots = options->max_slots};
-    if (prepare(options, launch, error) < 0 || spawn(launch, l, error) < 0 || shake_hands(l, error) < 0) {
+    int r = prepare(options, launch, error) < 0 || spawn(launch, l, error) < 0 || shake_hands(l, error) < 0 ? -1 : 0;
+    fd_close(&launch->profile);
+    if (r < 0) {
         launcher_free(l);
         return -1;
     }
-    l->warm = !strcmp(launch->warmth, "warm");
+    l->warm = launch->warm;
     *ret = l;
     return 0;
 }
@@ -178,9 +220,10 @@ const char *launcher_warning(const struct launcher *launcher)
     return launcher->warning[0] ? launcher->warning : NULL;
 }
 
-int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_t index)
+int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_t index, uint32_t flags)
 {
-    struct launcher_request request = {.header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, (uint16_t)type}, .index = index};
+    struct launcher_request request = {
+        .header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, (uint16_t)type}, .index = index, .flags = flags};
     return launcher->socket < 0 ? -EPIPE : channel_send(launcher->socket, &request, sizeof request, NULL, 0);
 }
 

@@ -21,7 +21,7 @@ struct launcher {
 };
 
 /* Asks for something; 0 or -errno. */
-int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_t index);
+int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_t index, uint32_t flags);
 /* Takes one reply; *ret_fd is the new slot's connection or -1. 0, -EAGAIN, or what ends the connection. */
 int launcher_receive(struct launcher *launcher, struct launcher_reply *ret, int *ret_fd);
 /* Closes the connection, upon which the launcher ends. */

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "exec/demand.h"
 #include "exec/launcher.h"
 #include "exec/sandbox.h"
 #include "slot/plan.h"
@@ -41,6 +42,8 @@ struct pool_slot {
     uv_poll_t *poll;
     uv_timer_t *deadline; /* for HELLO, READY, and the end after KILL */
     struct sandbox_run *run;
+    bool host_network;
+    uint64_t idle_us; /* since when; monotonic */
     /* What its warm interpreter has been through. */
     char *owner;     /* of the tasks so far; NULL before the first */
     unsigned served; /* tasks */
@@ -108,7 +111,9 @@ struct sandbox {
     bool launcher_dead;
     struct pool_slot *slots; /* as many as the launcher has */
     uint32_t used;           /* all from here on are EMPTY */
-    uint32_t target;
+    uint32_t target;         /* at most so many */
+    struct demand demand;
+    uv_timer_t *demand_timer;
     unsigned asked;    /* requests the launcher has not answered */
     unsigned failures; /* in a row */
     bool resting;      /* no CREATE until retry fires */
@@ -137,7 +142,7 @@ void pool_slot_connect(struct pool_slot *slot, int fd);
 /* Begins the run in this idle slot; a failure ends the run, and, if it is the slot's, the slot. */
 void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run);
 int pool_slot_send(struct pool_slot *slot, enum slot_request_type type);
-/* May this idle slot take the run, as far as owners go? */
+/* May this idle slot take the run, as far as its owner and its network go? */
 bool pool_slot_fits(const struct pool_slot *slot, const struct sandbox_run *run);
 /* Gives an idle slot up when it has served for long enough. */
 void pool_slot_retire_worn(struct pool_slot *slot);
@@ -148,6 +153,10 @@ void pool_slot_break(struct pool_slot *slot, const char *why);
 struct sandbox_run *run_new(
     struct sandbox *s, const struct run_spec *spec, const struct run_events *events, void *ctx, struct tw_error *error);
 void run_move(struct sandbox_run *run, enum run_state to);
+static inline bool run_wants_host_network(const struct sandbox_run *run)
+{
+    return run->shape.network == TW_NETWORK_HOST;
+}
 /* Takes the read ends of the run's pipes (stdout, stderr, result) over and begins to read; 0 or -errno. */
 int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES]);
 void run_kill(struct sandbox_run *run);

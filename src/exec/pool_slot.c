@@ -77,6 +77,7 @@ static struct sandbox_run *release(struct pool_slot *slot)
     struct sandbox_run *run = STEAL(slot->run);
     stop_deadline(slot);
     slot->state = SLOT_IS_IDLE;
+    slot->idle_us = clock_monotonic_us();
     run->slot = NULL;
     return run;
 }
@@ -120,7 +121,7 @@ static int on_message(struct pool_slot *slot, const struct slot_reply *reply, st
             return -EPROTO;
         stop_deadline(slot);
         slot->state = SLOT_IS_IDLE;
-        slot->up_us = clock_monotonic_us();
+        slot->up_us = slot->idle_us = clock_monotonic_us();
         slot->sandbox->failures = 0;
         return 0;
     case SLOT_READY:
@@ -207,7 +208,7 @@ static int open_pipes(int read_ends[RUN_PIPES], int write_ends[RUN_PIPES])
  */
 bool pool_slot_fits(const struct pool_slot *slot, const struct sandbox_run *run)
 {
-    return !slot->owner || !strcmp(slot->owner, run->owner);
+    return slot->host_network == run_wants_host_network(run) && (!slot->owner || !strcmp(slot->owner, run->owner));
 }
 
 void pool_slot_retire_worn(struct pool_slot *slot)

@@ -19,7 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-enum { ASKED_MAX = 16, ANSWER_MS = 15000, REST_FIRST_MS = 100, REST_MAX_MS = 5000 };
+enum { ASKED_MAX = 16, ANSWER_MS = 15000, REST_FIRST_MS = 100, REST_MAX_MS = 5000, DEMAND_TURN_MS = 30000 };
 
 /* --- handles that free themselves --- */
 
@@ -172,7 +172,8 @@ static bool ask(struct sandbox *s, struct pool_slot *slot, enum launcher_type ty
 {
     if (s->asked >= ASKED_MAX)
         return false;
-    int r = launcher_request(s->launcher, type, slot->index);
+    bool host_network = type == LAUNCHER_CREATE && slot->host_network;
+    int r = launcher_request(s->launcher, type, slot->index, host_network ? LAUNCHER_HOST_NETWORK : 0);
     if (r < 0) {
         if (r != -EAGAIN)
             launcher_died(s);
@@ -182,6 +183,22 @@ static bool ask(struct sandbox *s, struct pool_slot *slot, enum launcher_type ty
         await_answer(s);
     slot->state = then;
     return true;
+}
+
+/* What is asked for next has the host's network if more tasks wait for that than slots with it are on their way or idle. */
+static bool create(struct sandbox *s, struct pool_slot *slot)
+{
+    int short_of = 0;
+    list_for_each_safe (it, &s->waiting) {
+        short_of += run_wants_host_network(CONTAINER_OF(it, struct sandbox_run, in_queue));
+    }
+    for (uint32_t i = 0; short_of > 0 && i < s->used; i++) {
+        enum slot_state state = s->slots[i].state;
+        bool coming = state == SLOT_IS_CREATING || state == SLOT_IS_BOOTING || state == SLOT_IS_IDLE;
+        short_of -= s->slots[i].host_network && coming;
+    }
+    slot->host_network = short_of > 0;
+    return ask(s, slot, LAUNCHER_CREATE, SLOT_IS_CREATING);
 }
 
 static struct pool_slot *find_slot(struct sandbox *s, enum slot_state state)
@@ -200,27 +217,56 @@ static void on_retry(uv_timer_t *timer)
     if (!s->closing && !s->launcher_dead) {
         struct pool_slot *slot = find_slot(s, SLOT_IS_EMPTY);
         if (slot)
-            (void)ask(s, slot, LAUNCHER_CREATE, SLOT_IS_CREATING);
+            (void)create(s, slot);
     }
     sandbox_pump(s);
+}
+
+/* How many slots are there or on their way, and how many of them, with the runs that wait, are needed now. */
+static unsigned count_slots(const struct sandbox *s, unsigned *ret_needed)
+{
+    unsigned there = 0, busy = 0, waiting = 0;
+    for (uint32_t i = 0; i < s->used; i++) {
+        enum slot_state state = s->slots[i].state;
+        there +=
+            state == SLOT_IS_CREATING || state == SLOT_IS_BOOTING || state == SLOT_IS_IDLE || state == SLOT_IS_BUSY;
+        busy += state == SLOT_IS_BUSY;
+    }
+    for (const struct list *it = s->waiting.next; it != &s->waiting && busy + waiting < s->target; it = it->next)
+        waiting++;
+    *ret_needed = busy + waiting;
+    return there;
 }
 
 /* Makes what is missing, destroys what is too many or broken. */
 static void tend_slots(struct sandbox *s)
 {
-    for (uint32_t i = 0; i < s->used && !s->launcher_dead; i++) {
+    unsigned needed, there = count_slots(s, &needed);
+    demand_note(&s->demand, needed);
+    unsigned wanted = s->closing ? 0 : demand_slots(&s->demand, s->target);
+    for (uint32_t i = s->used; i-- > 0 && !s->launcher_dead;) {
         struct pool_slot *slot = &s->slots[i];
-        bool wanted = i < s->target && !s->closing;
-        if (slot->state == SLOT_IS_IDLE && !wanted)
+        if (slot->state == SLOT_IS_IDLE && there > wanted) {
             pool_slot_break(slot, "it is not needed any more");
+            there--;
+        }
         pool_slot_retire_worn(slot);
         if (slot->state == SLOT_IS_BROKEN)
             (void)ask(s, slot, LAUNCHER_DESTROY, SLOT_IS_DROPPED);
-        else if (slot->state == SLOT_IS_EMPTY && wanted && !s->resting && s->failures == 0)
-            (void)ask(s, slot, LAUNCHER_CREATE, SLOT_IS_CREATING);
+    }
+    for (uint32_t i = 0; i < MIN(s->used, s->target) && there < wanted && !s->launcher_dead; i++) {
+        if (s->slots[i].state == SLOT_IS_EMPTY && !s->resting && s->failures == 0 && create(s, &s->slots[i]))
+            there++;
     }
     while (s->used > s->target && s->slots[s->used - 1].state == SLOT_IS_EMPTY)
         s->used--;
+}
+
+static void on_demand_turn(uv_timer_t *timer)
+{
+    struct sandbox *s = timer->data;
+    demand_turn(&s->demand);
+    sandbox_pump(s);
 }
 
 /* After failures: a rest, then one attempt (on_retry), until one succeeds. */
@@ -234,17 +280,39 @@ static void tend_after_failure(struct sandbox *s)
     uv_timer_start(s->retry, on_retry, MIN((unsigned)REST_FIRST_MS << shift, (unsigned)REST_MAX_MS), 0);
 }
 
-/* An idle slot for the run. If all idle ones belong to other owners, one of them is given up for a new one: NULL until then. */
+/* Whether more slots are on their way than runs wait in front of those that nobody has. */
+static bool one_is_coming(const struct sandbox *s)
+{
+    unsigned coming = 0, waiting = 0;
+    for (uint32_t i = 0; i < s->used; i++) {
+        enum slot_state state = s->slots[i].state;
+        coming += state == SLOT_IS_CREATING || state == SLOT_IS_BOOTING || state == SLOT_IS_BROKEN ||
+            state == SLOT_IS_DROPPED;
+    }
+    for (const struct list *it = s->waiting.next; it != &s->waiting && waiting <= coming; it = it->next)
+        waiting++;
+    return coming >= waiting;
+}
+
+/*
+ * An idle slot for the run: the one that has been idle for longest, and so most likely has a seat ready. If all idle ones
+ * are of another owner or network, one of them is given up for a new one: NULL until then.
+ */
 static struct pool_slot *slot_for(struct sandbox *s, const struct sandbox_run *run)
 {
+    struct pool_slot *best = NULL, *other = NULL;
     for (uint32_t i = 0; i < MIN(s->used, s->target); i++) {
-        if (s->slots[i].state == SLOT_IS_IDLE && pool_slot_fits(&s->slots[i], run))
-            return &s->slots[i];
+        struct pool_slot *slot = &s->slots[i];
+        if (slot->state != SLOT_IS_IDLE)
+            continue;
+        if (!pool_slot_fits(slot, run))
+            other = slot;
+        else if (!best || slot->idle_us < best->idle_us)
+            best = slot;
     }
-    struct pool_slot *other = find_slot(s, SLOT_IS_IDLE);
-    if (other)
-        pool_slot_break(other, "its owner has changed");
-    return NULL;
+    if (!best && other && !one_is_coming(s))
+        pool_slot_break(other, "its owner or its network is another");
+    return best;
 }
 
 static void assign(struct sandbox *s)
@@ -404,6 +472,7 @@ static void launcher_ended(struct sandbox *s)
     sandbox_poll_free(&s->launcher_poll);
     launcher_free(STEAL(s->launcher));
     sandbox_timer_free(&s->answer);
+    sandbox_timer_free(&s->demand_timer);
     uv_close((uv_handle_t *)s->deliver, close_last);
 }
 
@@ -447,8 +516,8 @@ static const struct runtime_ops sandbox_ops = {
     .resize = op_resize,
 };
 
-int sandbox_new(
-    uv_loop_t *loop, struct launcher *launcher, unsigned slots, struct runtime **ret, struct tw_error *error)
+int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, unsigned spare, struct runtime **ret,
+    struct tw_error *error)
 {
     struct sandbox *s = calloc(1, sizeof *s);
     struct pool_slot *all = calloc(launcher->slots, sizeof *all);
@@ -457,8 +526,12 @@ int sandbox_new(
         free(all);
         return error_oom(error);
     }
-    *s = (struct sandbox){
-        .rt = {.ops = &sandbox_ops}, .loop = loop, .launcher = launcher, .slots = all, .next_serial = 1};
+    *s = (struct sandbox){.rt = {.ops = &sandbox_ops},
+        .loop = loop,
+        .launcher = launcher,
+        .slots = all,
+        .next_serial = 1,
+        .demand = {.spare = spare}};
     list_init(&s->all);
     list_init(&s->waiting);
     list_init(&s->ended);
@@ -467,18 +540,21 @@ int sandbox_new(
     s->retry = sandbox_timer_new(s, s);
     s->deliver = sandbox_timer_new(s, s);
     s->answer = sandbox_timer_new(s, s);
-    int r = s->retry && s->deliver && s->answer ? 0 : -ENOMEM;
+    s->demand_timer = sandbox_timer_new(s, s);
+    int r = s->retry && s->deliver && s->answer && s->demand_timer ? 0 : -ENOMEM;
     if (r == 0)
         r = sandbox_poll_new(s, launcher->socket, on_launcher, s, &s->launcher_poll);
     if (r < 0) {
         sandbox_timer_free(&s->retry);
         sandbox_timer_free(&s->deliver);
         sandbox_timer_free(&s->answer);
+        sandbox_timer_free(&s->demand_timer);
         free(all);
         free(s);
         return error_set_errno(error, r, "cannot watch hivemind-launcher");
     }
     *ret = &s->rt;
+    uv_timer_start(s->demand_timer, on_demand_turn, DEMAND_TURN_MS, DEMAND_TURN_MS);
     s->target = s->used = MIN(slots, launcher->slots);
     uv_timer_start(
         s->deliver, on_deliver, 0, 0); /* slots are asked for from the loop: by then the owner hears of failures */

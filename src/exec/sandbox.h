@@ -12,11 +12,14 @@
 struct launcher; /* the connection to hivemind-launcher */
 
 struct launcher_options {
-    const char *libexec_dir; /* where hivemind-launcher and hivemind-slot lie; absolute */
-    unsigned max_slots;      /* the launcher never makes more than this many; 1 to 4096 */
-    uint32_t uid_base;       /* root only: slots get host uids and gids from here, two each */
-    const char *python;      /* the interpreter; NULL: /usr/bin/python3 */
-    bool python_cold;        /* a fresh interpreter per task; always so for any other than /usr/bin/python3 */
+    const char *libexec_dir;    /* where hivemind-launcher and hivemind-slot lie; absolute */
+    unsigned max_slots;         /* the launcher never makes more than this many; 1 to 4096 */
+    uint32_t uid_base;          /* root only: slots get host uids and gids from here, two each */
+    const char *python;         /* the interpreter; NULL: /usr/bin/python3 */
+    bool python_cold;           /* a fresh interpreter per task; always so for any other than /usr/bin/python3 */
+    const char *python_preload; /* modules for the warm one, separated by commas; NULL: none */
+    const char *sandbox_paths;  /* host paths that tasks see beside the usual, separated by colons; NULL: none */
+    const char *sandbox_root;   /* stands for the host's system, and makes interpreters cold; NULL: the host's own */
 };
 
 /*
@@ -33,8 +36,11 @@ bool launcher_privileged(const struct launcher *launcher);
 /* What this launcher cannot do, in one sentence for a person, or NULL. */
 const char *launcher_warning(const struct launcher *launcher);
 
-/* Takes the launcher over. `slots` of them are made in the background at once. */
-int sandbox_new(
-    uv_loop_t *loop, struct launcher *launcher, unsigned slots, struct runtime **ret, struct tw_error *error);
+/*
+ * Takes the launcher over. At most `slots` of them run tasks at once; what is needed and `spare` more are made, in the
+ * background.
+ */
+int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, unsigned spare, struct runtime **ret,
+    struct tw_error *error);
 
 #endif

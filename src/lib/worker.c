@@ -24,6 +24,7 @@ enum {
     DEFAULT_CONCURRENT = 4,
     DEFAULT_QUEUED = 10000,
     DEFAULT_MAX_SLOTS = 1024,
+    DEFAULT_SPARE = 2,
     DEFAULT_UID_BASE = 1900000000,
     DEFAULT_MAX_TASK = 100 << 20,
     DEFAULT_MAX_RESULT = 16 << 20,
@@ -71,6 +72,9 @@ int tw_launcher_start(const struct tw_launcher_options *given, struct tw_launche
         .uid_base = options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
         .python = options->python,
         .python_cold = options->python_cold,
+        .python_preload = options->python_preload,
+        .sandbox_paths = options->sandbox_paths,
+        .sandbox_root = options->sandbox_root,
     };
     if (launcher_start(&o, &l->launcher, error) < 0) {
         free(l);
@@ -234,7 +238,8 @@ static int build(
         return -1;
     collect_warnings(w, launcher->launcher);
     if (store_open(w->loop, &store_options, &w->store, error) < 0 ||
-        sandbox_new(w->loop, launcher->launcher, slots, &w->runtime, error) < 0) {
+        sandbox_new(w->loop, launcher->launcher, slots, o->spare_sandboxes ? o->spare_sandboxes : DEFAULT_SPARE,
+            &w->runtime, error) < 0) {
         tw_launcher_free(launcher);
         return -1;
     }

@@ -10,9 +10,7 @@
 #include "slot/protocol.h"
 
 struct launcher_setup {
-    int slot_exe; /* O_PATH: the slot needs no way to the folder it lies in */
-    const char *python;
-    bool warm;       /* Python tasks are forks of the slot's own interpreter */
+    int slot_exe;    /* O_PATH: the slot needs no way to the folder it lies in */
     bool privileged; /* may write id maps of two ids */
     uint32_t uid_base;
 };
@@ -27,8 +25,8 @@ struct slot_process {
  * -errno with a sentence in detail. What goes wrong from the exec on the slot's connection tells.
  * A cgroup for the slot would be made here, before the clone, and removed by the caller when the slot has been reaped.
  */
-int slot_process_create(const struct launcher_setup *setup, uint32_t index, struct slot_process *ret, int *ret_control,
-    char detail[PROTOCOL_DETAIL_MAX]);
+int slot_process_create(const struct launcher_setup *setup, const struct launcher_request *request,
+    struct slot_process *ret, int *ret_control, char detail[PROTOCOL_DETAIL_MAX]);
 
 /* Fills setup->privileged; a sentence into warning (or "") that says what is missing. */
 void launcher_find_privileges(struct launcher_setup *setup, uint32_t slots, char warning[PROTOCOL_DETAIL_MAX]);

@@ -72,7 +72,7 @@ static int serve_create(struct launcher_process *l, const struct launcher_reques
         r.error = EBUSY;
         return reply(l, request, &r, -1);
     }
-    int failed = slot_process_create(&l->setup, request->index, &e->process, &control, r.detail);
+    int failed = slot_process_create(&l->setup, request, &e->process, &control, r.detail);
     if (failed < 0) {
         r.error = -failed;
         return reply(l, request, &r, -1);
@@ -212,22 +212,22 @@ static int set_signals(struct launcher_process *l)
     return l->signals < 0 ? -errno : 0;
 }
 
-/* argv: the slot program, how many slots, the first host id, the interpreter, the daemon's pid, warm or cold. */
+/* argv: the slot program, how many slots, the first host id, the daemon's pid. */
 static int setup(struct launcher_process *l, int argc, char **argv)
 {
     uint64_t slots, uid_base, parent;
-    if (argc != 7 || argv[1][0] != '/' || argv[4][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
+    if (argc != 5 || argv[1][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
         parse_u64(argv[3], 0, UINT32_MAX - 2 * PROTOCOL_SLOTS_MAX, &uid_base) < 0 ||
-        parse_u64(argv[5], 1, INT32_MAX, &parent) < 0) {
+        parse_u64(argv[4], 1, INT32_MAX, &parent) < 0) {
         fprintf(stderr, "hivemind-launcher: not to be started by hand: hivemind-worker does\n");
         return -EINVAL;
     }
     *l = (struct launcher_process){
-        .setup = {.slot_exe = -1, .python = argv[4], .warm = !strcmp(argv[6], "warm"), .uid_base = (uint32_t)uid_base},
+        .setup = {.slot_exe = -1, .uid_base = (uint32_t)uid_base},
         .slots = (uint32_t)slots,
         .control = PROTOCOL_FD,
     };
-    (void)syscall(SYS_close_range, PROTOCOL_FD + 1, ~0u, 0);
+    (void)syscall(SYS_close_range, PROTOCOL_PROFILE_FD + 1, ~0u, 0);
     l->entries = calloc(slots, sizeof *l->entries);
     l->parent = (int)syscall(SYS_pidfd_open, (pid_t)parent, 0);
     if (!l->entries || l->parent < 0 || getppid() != (pid_t)parent)
@@ -237,7 +237,8 @@ static int setup(struct launcher_process *l, int argc, char **argv)
         fprintf(stderr, "hivemind-launcher: cannot open %s: %s\n", argv[1], strerror(errno));
         return -errno;
     }
-    if (fd_set_cloexec(l->control, true) < 0 || chdir("/") < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+    if (fd_set_cloexec(l->control, true) < 0 || fd_set_cloexec(PROTOCOL_PROFILE_FD, true) < 0 || chdir("/") < 0 ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return -errno;
     umask(077);
     launcher_find_privileges(&l->setup, l->slots, l->warning);

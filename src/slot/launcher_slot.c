@@ -41,16 +41,18 @@ static _Noreturn void child_fail(int control)
 static void child_arrange_fds(int control, int exe)
 {
     /* Out of the way first: the numbers below are taken one after the other. */
+    enum { EXE_FD = PROTOCOL_PROFILE_FD + 1 };
     int c = fcntl(control, F_DUPFD_CLOEXEC, 16), e = fcntl(exe, F_DUPFD_CLOEXEC, 16);
+    int p = fcntl(PROTOCOL_PROFILE_FD, F_DUPFD_CLOEXEC, 16);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (c < 0 || e < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
-        dup2(c, PROTOCOL_FD) < 0 || dup3(e, PROTOCOL_FD + 1, O_CLOEXEC) < 0)
+    if (c < 0 || e < 0 || p < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
+        dup2(c, PROTOCOL_FD) < 0 || dup2(p, PROTOCOL_PROFILE_FD) < 0 || dup3(e, EXE_FD, O_CLOEXEC) < 0)
         child_fail(control);
-    if (syscall(SYS_close_range, PROTOCOL_FD + 2, ~0u, 0) < 0)
+    if (syscall(SYS_close_range, EXE_FD + 1, ~0u, 0) < 0)
         child_fail(PROTOCOL_FD);
 }
 
-static _Noreturn void child_run(const struct launcher_setup *setup, int control, int sync)
+static _Noreturn void child_run(const struct launcher_setup *setup, bool host_network, int control, int sync)
 {
     char byte = 0;
     /* The launcher was made undumpable, and its child inherits that: its /proc files would belong to root. */
@@ -69,9 +71,9 @@ static _Noreturn void child_run(const struct launcher_setup *setup, int control,
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     const char *const argv[] = {
-        "hivemind-slot", setup->privileged ? "two-ids" : "one-id", setup->python, setup->warm ? "warm" : "cold", NULL};
+        "hivemind-slot", setup->privileged ? "two-ids" : "one-id", host_network ? "host-network" : "own-network", NULL};
     char *envp[] = {NULL};
-    execveat(PROTOCOL_FD + 1, "", (char *const *)argv, envp, AT_EMPTY_PATH);
+    execveat(PROTOCOL_PROFILE_FD + 1, "", (char *const *)argv, envp, AT_EMPTY_PATH);
     child_fail(PROTOCOL_FD);
 }
 
@@ -118,10 +120,12 @@ static int write_maps(const struct launcher_setup *setup, pid_t pid, uint32_t in
     return 0;
 }
 
-static pid_t clone_slot(int *ret_pidfd)
+static pid_t clone_slot(bool host_network, int *ret_pidfd)
 {
     uint64_t flags =
         CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    if (host_network)
+        flags &= ~(uint64_t)CLONE_NEWNET;
     struct clone_args args = {
         .flags = flags | CLONE_PIDFD,
         .pidfd = (uintptr_t)ret_pidfd,
@@ -166,9 +170,10 @@ static int release_child(
     return send(sync, &byte, 1, MSG_NOSIGNAL) == 1 ? 0 : explain(detail, "the slot died at its start");
 }
 
-int slot_process_create(const struct launcher_setup *setup, uint32_t index, struct slot_process *ret, int *ret_control,
-    char detail[PROTOCOL_DETAIL_MAX])
+int slot_process_create(const struct launcher_setup *setup, const struct launcher_request *request,
+    struct slot_process *ret, int *ret_control, char detail[PROTOCOL_DETAIL_MAX])
 {
+    bool host_network = request->flags & LAUNCHER_HOST_NETWORK;
     int control[2], sync[2];
     if (channel_pair(control) < 0)
         return explain(detail, "cannot make the slot's connection");
@@ -180,16 +185,16 @@ int slot_process_create(const struct launcher_setup *setup, uint32_t index, stru
     CLEANUP_FD int child_sync = sync[1];
     CLEANUP_FD int pidfd = -1;
     int new_pidfd = -1;
-    pid_t pid = clone_slot(&new_pidfd);
+    pid_t pid = clone_slot(host_network, &new_pidfd);
     if (pid < 0)
         return explain_clone(detail);
     if (pid == 0) {
         close(our_sync);
-        child_run(setup, slot_end, child_sync);
+        child_run(setup, host_network, slot_end, child_sync);
     }
     pidfd = new_pidfd;
     fd_close(&child_sync);
-    int r = release_child(setup, pid, index, our_sync, detail);
+    int r = release_child(setup, pid, request->index, our_sync, detail);
     if (r < 0) {
         (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
         (void)waitpid(pid, NULL, 0);

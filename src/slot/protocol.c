@@ -69,7 +69,8 @@ enum message_error launcher_request_check(
         return e;
     struct launcher_request m;
     memcpy(&m, data, sizeof m);
-    if (m.zero || (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots))
+    uint32_t flags = m.header.type == LAUNCHER_CREATE ? LAUNCHER_HOST_NETWORK : 0;
+    if (m.flags & ~flags || (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots))
         return MESSAGE_BAD_FIELD;
     if (n_fds != 0)
         return MESSAGE_BAD_FDS;

@@ -22,8 +22,8 @@
 
 enum { PROTOCOL_VERSION = 2, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
-/* The fds that a helper program is started on. */
-enum { PROTOCOL_FD = 3 };
+/* The fds that a helper program is started on: its connection, and the slots' profile (profile.h). */
+enum { PROTOCOL_FD = 3, PROTOCOL_PROFILE_FD };
 
 struct protocol_header {
     uint32_t magic;
@@ -40,8 +40,9 @@ enum launcher_type { LAUNCHER_HELLO = 1, LAUNCHER_CREATE, LAUNCHER_DESTROY, LAUN
 struct launcher_request {
     struct protocol_header header;
     uint32_t index; /* below the launcher's number of slots; 0 for HELLO */
-    uint32_t zero;
+    uint32_t flags; /* CREATE: LAUNCHER_HOST_NETWORK; else 0 */
 };
+enum { LAUNCHER_HOST_NETWORK = 1 }; /* the slot gets no network namespace of its own */
 
 enum { LAUNCHER_PRIVILEGED = 1 }; /* flags of the HELLO reply */
 

@@ -20,6 +20,7 @@
 
 #include "base/util.h"
 #include "slot/plan.h"
+#include "slot/profile.h"
 #include "slot/protocol.h"
 
 /* The user of a task, as its namespace calls it; must be what the launcher maps. */
@@ -37,19 +38,19 @@ int slot_error_set(struct slot_error *error, enum slot_stage stage, const char *
 /* What all tasks of a slot have in common. */
 struct slot {
     int control;
-    int pid_namespace; /* the slot's own */
-    bool one_id;       /* no second id in this user namespace: each task gets a user namespace of its own */
-    bool warm;         /* Python tasks are forks of this process's interpreter; else they start one of their own */
-    const char *python;
-    struct sock_fprog filter; /* refused calls come to the slot */
-    struct sock_fprog silent; /* for where that cannot be: they fail without a word */
-    uint64_t layers;          /* bits of enum tw_layer that every task here has */
+    int pid_namespace;           /* the slot's own */
+    bool one_id;                 /* no second id in this user namespace: each task gets a user namespace of its own */
+    bool host_network;           /* no network namespace of its own */
+    struct slot_profile profile; /* points into what is mapped for good */
+    struct sock_fprog filter;    /* refused calls come to the slot */
+    struct sock_fprog silent;    /* for where that cannot be: they fail without a word */
+    uint64_t layers;             /* bits of enum tw_layer that every task here has */
     bool loopback_up;
 };
 
 /* --- slot_root.c --- */
 /* Builds the read-only root of all tasks and moves this process into it: the host's files are gone afterwards. */
-int slot_root_build(struct slot_error *error);
+int slot_root_build(const struct slot *slot, struct slot_error *error);
 /* Makes the mount at path, and with recursive all below it, read-only, nosuid and what `more` (MS_NODEV, ...) says. */
 int slot_mount_lock(const char *path, bool recursive, unsigned long more);
 

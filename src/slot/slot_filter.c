@@ -14,6 +14,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -48,7 +49,7 @@ static const char *const allowed[] = {
     "sched_get_priority_min", "sched_getaffinity", "sched_getattr", "sched_getparam", "sched_getscheduler",
     "sched_rr_get_interval", "sched_setaffinity", "sched_yield", "set_robust_list", "set_thread_area",
     "set_tid_address", "setfsgid", "setfsuid", "setgid", "setgroups", "setitimer", "setpgid", "setpriority", "setregid",
-    "setresgid", "setresuid", "setreuid", "setrlimit", "setsid", "setuid", "vfork", "wait4", "waitid", "waitpid",
+    "setresgid", "setresuid", "setreuid", "setsid", "setuid", "vfork", "wait4", "waitid", "waitpid",
     /* signals */
     "kill", "pause", "restart_syscall", "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigqueueinfo",
     "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "rt_tgsigqueueinfo", "sigaltstack", "tgkill", "tkill",
@@ -89,7 +90,7 @@ int slot_filter_errno(int nr)
 {
     if (nr == SCMP_SYS(socket))
         return EAFNOSUPPORT;
-    if (nr == SCMP_SYS(clone) || nr == SCMP_SYS(prlimit64))
+    if (nr == SCMP_SYS(clone) || nr == SCMP_SYS(prlimit64) || nr == SCMP_SYS(setrlimit))
         return EPERM;
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         if (seccomp_syscall_resolve_name(refused[i]) == nr)
@@ -116,6 +117,9 @@ static int add_refused(scmp_filter_ctx ctx)
             r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
     }
     r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 3, SCMP_A0(SCMP_CMP_EQ, 0),
+        SCMP_A1(SCMP_CMP_EQ, RLIMIT_CORE), SCMP_A2(SCMP_CMP_NE, 0));
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_EQ, RLIMIT_CORE));
     return r < 0 ? -EINVAL : 0;
 }
 
@@ -132,8 +136,15 @@ static int add_conditional(scmp_filter_ctx ctx, bool watched)
     r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
     for (size_t i = 0; i < ARRAY_LEN(families); i++)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
-    /* Only its own: where all share one id, pid 1 would let the task set its limits. */
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
+    /*
+     * Only its own limits: where all share one id, pid 1 would let the task set its. And not that of core files, which is 1
+     * on purpose: where the host pipes core files to a program of its own, 0 would have it started (core(5)).
+     */
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_NE, RLIMIT_CORE));
+    r |= seccomp_rule_add(
+        ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_NE, RLIMIT_CORE));
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 3, SCMP_A0(SCMP_CMP_EQ, 0),
+        SCMP_A1(SCMP_CMP_EQ, RLIMIT_CORE), SCMP_A2(SCMP_CMP_EQ, 0));
     for (size_t i = 0; i < ARRAY_LEN(personalities); i++)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, personalities[i]));
     return r < 0 ? -EINVAL : 0;

@@ -24,9 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,7 +160,7 @@ static void make_seat_ahead(struct place *p)
 static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
 {
     struct ifreq request = {.ifr_name = "lo", .ifr_flags = (short)(up ? IFF_UP | IFF_RUNNING : 0)};
-    if (slot->loopback_up == up)
+    if (slot->loopback_up == up || slot->host_network)
         return 0;
     CLEANUP_FD int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &request) < 0)
@@ -173,6 +175,11 @@ static int start_run(struct place *p, const struct slot_request *request, const 
 {
     struct slot_error error = {0};
     p->last = request->shape;
+    errno = EINVAL;
+    if ((request->shape.network == TW_NETWORK_HOST) != p->slot.host_network) {
+        slot_error_set(&error, STAGE_NETWORK, "this slot is for another one");
+        return reply_failed(&p->slot, request->serial, &error);
+    }
     check_seat(p);
     if (p->seat.pid > 0 && !seat_fits(&p->seat, &request->shape))
         drop_seat(p);
@@ -412,11 +419,12 @@ static uint64_t known_layers(const struct slot *slot)
 {
     uint64_t layers = 0;
     static const enum tw_layer all[] = {TW_LAYER_USER_NAMESPACE, TW_LAYER_PID_NAMESPACE, TW_LAYER_MOUNT_NAMESPACE,
-        TW_LAYER_NETWORK_NAMESPACE, TW_LAYER_IPC_NAMESPACE, TW_LAYER_UTS_NAMESPACE, TW_LAYER_NO_CAPABILITIES,
-        TW_LAYER_NO_NEW_PRIVILEGES, TW_LAYER_SECCOMP, TW_LAYER_READ_ONLY_ROOT, TW_LAYER_PRIVATE_FOLDERS,
-        TW_LAYER_RESOURCE_LIMITS};
+        TW_LAYER_IPC_NAMESPACE, TW_LAYER_UTS_NAMESPACE, TW_LAYER_NO_CAPABILITIES, TW_LAYER_NO_NEW_PRIVILEGES,
+        TW_LAYER_SECCOMP, TW_LAYER_READ_ONLY_ROOT, TW_LAYER_PRIVATE_FOLDERS, TW_LAYER_RESOURCE_LIMITS};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         layers |= UINT64_C(1) << all[i];
+    if (!slot->host_network)
+        layers |= UINT64_C(1) << TW_LAYER_NETWORK_NAMESPACE;
     if (!slot->one_id)
         layers |= UINT64_C(1) << TW_LAYER_OWN_USER;
     if (access("/proc/self/ns/cgroup", F_OK) == 0) /* where the kernel knows them, the launcher made one */
@@ -424,20 +432,33 @@ static uint64_t known_layers(const struct slot *slot)
     return layers;
 }
 
+static int read_profile(struct slot_profile *ret, struct slot_error *error)
+{
+    struct stat st;
+    if (fstat(PROTOCOL_PROFILE_FD, &st) < 0)
+        return slot_error_set(error, STAGE_SETUP, "its profile");
+    size_t len = (size_t)st.st_size;
+    const void *raw = len ? mmap(NULL, len, PROT_READ, MAP_PRIVATE, PROTOCOL_PROFILE_FD, 0) : MAP_FAILED;
+    (void)close(PROTOCOL_PROFILE_FD);
+    errno = EINVAL;
+    return raw != MAP_FAILED && profile_decode(raw, len, ret) ? 0 : slot_error_set(error, STAGE_SETUP, "its profile");
+}
+
 static int setup(struct slot *slot, int argc, char **argv, struct slot_error *error)
 {
     (void)prctl(PR_SET_NAME, "hivemind-slot");
     errno = EINVAL;
-    if (argc != 4 || (strcmp(argv[1], "one-id") != 0 && strcmp(argv[1], "two-ids") != 0) || argv[2][0] != '/' ||
-        (strcmp(argv[3], "warm") != 0 && strcmp(argv[3], "cold") != 0))
+    if (argc != 3 || (strcmp(argv[1], "one-id") != 0 && strcmp(argv[1], "two-ids") != 0) ||
+        (strcmp(argv[2], "own-network") != 0 && strcmp(argv[2], "host-network") != 0))
         return slot_error_set(error, STAGE_SETUP, "arguments");
     *slot = (struct slot){
         .control = PROTOCOL_FD,
         .pid_namespace = -1,
         .one_id = !strcmp(argv[1], "one-id"),
-        .python = argv[2],
-        .warm = !strcmp(argv[3], "warm"),
+        .host_network = !strcmp(argv[2], "host-network"),
     };
+    if (read_profile(&slot->profile, error) < 0)
+        return -1;
     /* When memory runs out the kernel is to choose a task, never the daemon. Before we become undumpable: then it is root's. */
     CLEANUP_FD int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (oom >= 0 && write(oom, "1000", 4) < 0)
@@ -447,14 +468,14 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
         return slot_error_set(error, STAGE_SETUP, "process attributes");
     if (sethostname("sandbox", 7) < 0)
         return slot_error_set(error, STAGE_SETUP, "host name");
-    if (slot_root_build(error) < 0 || slot_filter_build(true, &slot->filter, error) < 0 ||
+    if (slot_root_build(slot, error) < 0 || slot_filter_build(true, &slot->filter, error) < 0 ||
         slot_filter_build(false, &slot->silent, error) < 0)
         return -1;
     slot->pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
     if (slot->pid_namespace < 0)
         return slot_error_set(error, STAGE_SETUP, "its pid namespace");
     slot->layers = known_layers(slot);
-    return slot->warm ? warm_init(error) : 0;
+    return slot->profile.warm ? warm_init(slot->profile.preload, error) : 0;
 }
 
 int main(int argc, char **argv)

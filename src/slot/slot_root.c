@@ -34,13 +34,16 @@ static const struct own_file files[] = {
     {"etc/group", "root:x:0:\ntask:x:1000:\nnogroup:x:65534:\n"},
     {"etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n"},
     {"etc/hostname", "sandbox\n"},
-    {"etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n"},
+    {"etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
 };
 
 /* Of the host, where it has them; symlinks are copied, all else is bound. */
 static const char *const host_paths[] = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc/alternatives",
     "etc/ld.so.cache", "etc/ld.so.conf", "etc/ld.so.conf.d", "etc/localtime", "etc/timezone", "etc/mime.types",
     "etc/protocols", "etc/services"};
+
+/* What it takes beside a network to reach others by name, and to know them. */
+static const char *const network_paths[] = {"/etc/resolv.conf", "/etc/ssl/certs"};
 
 static const char *const devices[] = {"null", "zero", "full", "random", "urandom"};
 
@@ -64,12 +67,12 @@ static int make_file(const char *path, const char *content)
     return r < 0 ? -1 : 0;
 }
 
-/* What the host does not have is left out. */
-static int bring_in(const char *path)
+/* Of what lies below `system`; what it does not have is left out. */
+static int bring_in(const char *system, const char *path)
 {
     char source[PATH_MAX], target[PATH_MAX];
     struct stat st;
-    snprintf(source, sizeof source, "/%s", path);
+    snprintf(source, sizeof source, "%s/%s", system, path);
     if (lstat(source, &st) < 0)
         return errno == ENOENT ? 0 : -1;
     if (S_ISLNK(st.st_mode)) {
@@ -89,7 +92,7 @@ static int enter_new_root(struct slot_error *error)
 {
     static const char *const places[] = {"/tmp", "/run", "/mnt"};
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        if (mount("tmpfs", places[i], "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m,nr_inodes=256") == 0)
+        if (mount("tmpfs", places[i], "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m,nr_inodes=1024") == 0)
             return chdir(places[i]) < 0 ? fail(error, places[i]) : 0;
         if (errno != ENOENT)
             return fail(error, "a tmpfs");
@@ -97,8 +100,64 @@ static int enter_new_root(struct slot_error *error)
     return fail(error, "no folder to mount on");
 }
 
-static int fill(struct slot_error *error)
+/* The folders above it that are not there yet. */
+static int make_parents(const char *path)
 {
+    char parent[PATH_MAX];
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+        if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+            return -1;
+    }
+    return 0;
+}
+
+/* One of the host's that has to be there. What is in sight already, below another one, is left at that. */
+static int bring_in_extra(const char *path)
+{
+    struct stat st, there;
+    const char *target = path + 1;
+    if (stat(path, &st) < 0)
+        return -1;
+    if (stat(target, &there) == 0 && there.st_dev == st.st_dev && there.st_ino == st.st_ino)
+        return 0;
+    if (make_parents(target) < 0)
+        return -1;
+    if ((S_ISDIR(st.st_mode) ? mkdir(target, 0755) : make_file(target, "")) < 0 && errno != EEXIST)
+        return -1;
+    return mount(path, target, NULL, MS_BIND | MS_REC, NULL);
+}
+
+/* What is no mount of its own lies below one that is locked already. */
+static int lock_extra(const char *path)
+{
+    return slot_mount_lock(path, true, MS_NODEV) < 0 && errno != EINVAL && errno != ENOENT ? -1 : 0;
+}
+
+/* Calls `each` with all of the host's paths that this slot shows beside the usual ones. */
+static int for_extra(const struct slot *slot, int (*each)(const char *path), struct slot_error *error)
+{
+    const char *list = slot->profile.paths;
+    char path[PATH_MAX];
+    int r;
+    while ((r = profile_next_path(&list, path, sizeof path)) == 1) {
+        if (each(path) < 0)
+            return slot_error_set(error, STAGE_ROOT, "SANDBOX_PATHS: %.120s", path);
+    }
+    errno = EINVAL;
+    if (r < 0)
+        return slot_error_set(error, STAGE_ROOT, "SANDBOX_PATHS: %.120s", path);
+    for (size_t i = 0; slot->host_network && i < ARRAY_LEN(network_paths); i++) {
+        if (each(network_paths[i]) < 0 && errno != ENOENT)
+            return fail(error, network_paths[i]);
+    }
+    return 0;
+}
+
+static int fill(const struct slot *slot, struct slot_error *error)
+{
+    const char *system = slot->profile.root;
+    char usr[PATH_MAX];
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
         if (mkdir(folders[i], 0755) < 0)
             return fail(error, folders[i]);
@@ -111,17 +170,18 @@ static int fill(struct slot_error *error)
         if (symlink(links[i].target, links[i].path) < 0)
             return fail(error, links[i].path);
     }
-    if (mount("/usr", "usr", NULL, MS_BIND | MS_REC, NULL) < 0)
-        return fail(error, "/usr");
+    snprintf(usr, sizeof usr, "%s/usr", system);
+    if (mount(usr, "usr", NULL, MS_BIND | MS_REC, NULL) < 0)
+        return fail(error, usr);
     /* The slot's own. A fresh procfs may be mounted only where another one is in full view; tasks get theirs over this one. */
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return fail(error,
             errno == EPERM ? "/proc is not allowed here: in a container, its own /proc must not be masked" : "/proc");
     for (size_t i = 0; i < ARRAY_LEN(host_paths); i++) {
-        if (bring_in(host_paths[i]) < 0)
+        if (bring_in(system, host_paths[i]) < 0)
             return fail(error, host_paths[i]);
     }
-    return 0;
+    return for_extra(slot, bring_in_extra, error);
 }
 
 /*
@@ -140,7 +200,7 @@ static int bind_devices(struct slot_error *error)
     return 0;
 }
 
-static int lock_all(struct slot_error *error)
+static int lock_all(const struct slot *slot, struct slot_error *error)
 {
     /* Not recursive from the root: everything but the devices by name. */
     if (slot_mount_lock("/", false, MS_NODEV) < 0 || slot_mount_lock("/usr", true, MS_NODEV) < 0 ||
@@ -158,19 +218,19 @@ static int lock_all(struct slot_error *error)
         if (slot_mount_lock(path, false, MS_NOEXEC) < 0)
             return fail(error, path);
     }
-    return 0;
+    return for_extra(slot, lock_extra, error);
 }
 
-int slot_root_build(struct slot_error *error)
+int slot_root_build(const struct slot *slot, struct slot_error *error)
 {
     umask(022);
     /* Without this a later mount on the host would appear, writable, below /usr. */
     if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return fail(error, "making the mounts private");
-    if (enter_new_root(error) < 0 || fill(error) < 0 || bind_devices(error) < 0)
+    if (enter_new_root(error) < 0 || fill(slot, error) < 0 || bind_devices(error) < 0)
         return -1;
     /* Puts the old root on top of the new one, and away. */
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return fail(error, "pivot_root");
-    return lock_all(error);
+    return lock_all(slot, error);
 }

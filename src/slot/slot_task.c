@@ -95,7 +95,6 @@ static int set_limits(const struct plan_limits *limits, struct slot_error *error
         uint64_t value;
         const char *name;
     } list[] = {
-        {RLIMIT_CORE, 0, "core files"},
         {RLIMIT_NOFILE, limits->open_files, "open files"},
         {RLIMIT_FSIZE, limits->file_bytes, "file size"},
         {RLIMIT_NPROC, limits->processes, "processes"},
@@ -186,7 +185,7 @@ static char **make_environment(const struct plan *plan)
 
 static char **make_arguments(const struct slot *slot, const struct plan *plan)
 {
-    const char *python[] = {slot->python, "-I", "-c", bootstrap_py}, *shell[] = {"/bin/sh", "/dev/fd/3"};
+    const char *python[] = {slot->profile.python, "-I", "-c", bootstrap_py}, *shell[] = {"/bin/sh", "/dev/fd/3"};
     const char **head = plan->kind == PLAN_PYTHON ? python : shell;
     size_t n = plan->kind == PLAN_PYTHON ? ARRAY_LEN(python) : ARRAY_LEN(shell);
     char **argv = calloc(n + plan->n_args + 1, sizeof *argv);
@@ -314,6 +313,9 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
     if (chdir("/workspace") < 0)
         return slot_error_set(error, STAGE_FOLDERS, "entering /workspace");
     slot_reset_signals();
+    /* 1 is none, see slot_filter.c, after which it cannot be changed. */
+    if (set_limit(RLIMIT_CORE, 1, "core files", error) < 0)
+        return -1;
     if (slot_landlock_restrict(ret_landlock, error) < 0)
         return -1;
     return slot_filter_load(slot, ret_listener, error);
@@ -324,7 +326,7 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     struct slot_error error = {0};
     struct seat_message m = {.type = SEAT_SETTLED};
     struct plan plan = {0};
-    bool landlock = false, forked = slot->warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
+    bool landlock = false, forked = slot->profile.warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
     int listener = -1;
     if (settle(slot, shape, init_pidfd, &socket, &landlock, &listener, &error) < 0)
         fail(socket, &error);
@@ -337,7 +339,7 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     int runtime = take_start(&plan, &error);
     if (runtime < 0 || set_limits(&plan.limits, &error) < 0)
         fail(socket, &error);
-    bool warm = slot->warm && runtime == TW_RUNTIME_PYTHON_WARM;
+    bool warm = slot->profile.warm && runtime == TW_RUNTIME_PYTHON_WARM;
     char **env = make_environment(&plan), **argv = warm ? NULL : make_arguments(slot, &plan), go;
     errno = ENOMEM;
     if (!env || (!argv && !warm)) {

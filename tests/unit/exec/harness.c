@@ -160,7 +160,7 @@ void world_open_with(struct world *w, unsigned slots, struct launcher_options *o
     if (launcher_start(options, &launcher, &error) < 0)
         fail_msg("%s", error.message);
     w->privileged = launcher_privileged(launcher);
-    if (sandbox_new(&w->loop, launcher, slots, &w->rt, &error) < 0)
+    if (sandbox_new(&w->loop, launcher, slots, slots, &w->rt, &error) < 0)
         fail_msg("%s", error.message);
     pid_t children[64]; /* in order of age */
     size_t n = children_of(getpid(), children, ARRAY_LEN(children));

@@ -52,7 +52,7 @@ static void test_launcher_request(void **state)
     assert_int_equal(launcher_request_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FDS);
     for (size_t len = 0; len < sizeof m; len++)
         assert_int_equal(launcher_request_check(&m, len, 0, 4, &out), MESSAGE_BAD_SIZE);
-    m.zero = 1;
+    m.flags = 2;
     assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
     m = launcher_request_ok();
     m.header.type = LAUNCHER_HELLO; /* an index where there is none */
