@@ -17,6 +17,10 @@ struct launcher_options {
     uint32_t uid_base;       /* root only: slots get host uids and gids from here, two each */
     const char *python;      /* the interpreter; NULL: /usr/bin/python3 */
     bool python_cold;        /* a fresh interpreter per task; always so for any other than /usr/bin/python3 */
+
+    const char *python_preload; /* modules, separated by commas, that the warm interpreter loads; NULL: none */
+    const char *sandbox_paths;  /* host paths, separated by colons, that tasks see read-only; NULL: none */
+    const char *sandbox_root;   /* a folder that takes the place of the host's system for tasks; NULL: the host's own */
 };
 
 /*
