@@ -233,6 +233,41 @@ static void numbers_have_ranges(void **state)
         {SETTING_LOG_FORMAT, "", -1},
         {SETTING_DEV, "maybe", -1},
         {SETTING_SLOT_UID_BASE, "4294967295", -1},
+        {SETTING_TASK_MEMORY, "16M", 0},
+        {SETTING_TASK_MEMORY, "15M", -1},
+        {SETTING_TASK_MEMORY, "0", -1},
+        {SETTING_TASK_CPUS, "0", 0},
+        {SETTING_TASK_CPUS, "1.5", 0},
+        {SETTING_TASK_CPUS, "0.01", 0},
+        {SETTING_TASK_CPUS, "0.009", -1},
+        {SETTING_TASK_CPUS, "65537", -1},
+        {SETTING_TASK_CPUS, "-1", -1},
+        {SETTING_TASK_CPU_TIME, "0", 0},
+        {SETTING_TASK_CPU_TIME, "1ms", 0},
+        {SETTING_TASK_CPU_TIME, "0.0001s", -1},
+        {SETTING_TASK_PROCESSES, "1", -1},
+        {SETTING_TASK_OPEN_FILES, "15", -1},
+        {SETTING_TASK_TMP_SIZE, "63K", -1},
+        {SETTING_TASK_NETWORK, "host", 0},
+        {SETTING_TASK_NETWORK, "default", -1},
+        {SETTING_OUTPUT_LIMIT_ACTION, "stop", 0},
+        {SETTING_OUTPUT_LIMIT_ACTION, "kill", -1},
+        {SETTING_SPARE_SANDBOXES, "0", -1},
+        {SETTING_PYTHON_PRELOAD, "json", 0},
+        {SETTING_PYTHON_PRELOAD, "_x,os.path,a1.b2", 0},
+        {SETTING_PYTHON_PRELOAD, "json,", -1},
+        {SETTING_PYTHON_PRELOAD, ",json", -1},
+        {SETTING_PYTHON_PRELOAD, "os..path", -1},
+        {SETTING_PYTHON_PRELOAD, "os.", -1},
+        {SETTING_PYTHON_PRELOAD, "1a", -1},
+        {SETTING_PYTHON_PRELOAD, "a; b", -1},
+        {SETTING_SANDBOX_PATHS, "/opt", 0},
+        {SETTING_SANDBOX_PATHS, "/opt:/srv/a b", 0},
+        {SETTING_SANDBOX_PATHS, "/opt:", -1},
+        {SETTING_SANDBOX_PATHS, "/opt::/srv", -1},
+        {SETTING_SANDBOX_PATHS, "opt", -1},
+        {SETTING_SANDBOX_PATHS, "/opt:srv", -1},
+        {SETTING_SANDBOX_PATHS, "/a\nb", -1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         uint64_t number = 0;
@@ -240,6 +275,28 @@ static void numbers_have_ranges(void **state)
         if (r != cases[i].result)
             fail_msg("%s=\"%s\" gave %d", setting_get(cases[i].id)->key, cases[i].text, r);
     }
+}
+
+static void limits_of_tasks(void **state)
+{
+    struct world *w = *state;
+    struct config *c = load(w);
+    assert_int_equal(w->result, 0);
+    assert_null(config_text(c, SETTING_TASK_MEMORY));
+    assert_int_equal(config_number(c, SETTING_TASK_MEMORY), 0);
+    assert_int_equal(config_number(c, SETTING_TASK_CPUS), 0);
+    assert_int_equal(config_number(c, SETTING_TASK_TMP_SIZE), 256 * MIB);
+    add_flag(w, "--task-cpus=0.25");
+    assert_int_equal(config_number(load(w), SETTING_TASK_CPUS), 250);
+    write_file(w, "TASK_NETWORK=host\n");
+    expect_error(w, 1, "more than MAX_TASK_NETWORK allows: \"loopback\" (default)");
+    add_flag(w, "--max-task-network=host");
+    load(w);
+    assert_int_equal(w->result, 0);
+    add_flag(w, "--sandbox-root=opt");
+    expect_error(w, 1, "SANDBOX_ROOT is \"opt\"");
+    add_flag(w, "--task-cpus=many");
+    expect_error(w, 2, "a number of processors from 0.01 to 65536, such as 2 or 0.5, or 0");
 }
 
 static void two_names_of_one_port(void **state)
@@ -416,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bad_value_is_named_even_when_overridden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_mistakes_are_reported_at_once, set_up, tear_down),
         cmocka_unit_test(numbers_have_ranges),
+        cmocka_unit_test_setup_teardown(limits_of_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_relative_storage_path_is_a_mistake, set_up, tear_down),
