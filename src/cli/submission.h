@@ -31,10 +31,10 @@ struct submission {
 };
 
 /* A limit of the task; the node says which are too much. */
-#define SUBMISSION_LIMIT(s, option, type, field, low, high, meta, text)                                                \
-    {                                                                                                                  \
-        .name = option, .kind = OPTION_##type, .target = &(s)->limits.field, .min = low, .max = high, .metavar = meta, \
-        .help = text " [the node's]"                                                                                   \
+#define SUBMISSION_LIMIT(s, option, type, field, low, high, meta, text)                                   \
+    {                                                                                                     \
+        .name = option, .kind = OPTION_##type, .target = &(s)->limits.field, .min = (low), .max = (high), \
+        .metavar = meta, .help = text " [the node's]"                                                     \
     }
 
 /* The shared options, as initialisers of struct option for a submission s. */
