@@ -81,6 +81,7 @@ static void on_requeued(void *ctx UNUSED, const struct tw_error *error)
 void task_requeue(struct task *task, const char *message, bool front, bool stored)
 {
     task_move(task, TW_TASK_QUEUED);
+    task->record.info.usage = (struct tw_usage){0};
     task_set_message(task, "%s; waiting to run again", message);
     if (stored)
         store_requeue(task->engine->options.store, task->record.seq, on_requeued, NULL);
@@ -192,6 +193,22 @@ static void take_result(const struct run_outcome *outcome, struct verdict *v)
     }
 }
 
+/* What the store would not take, or a client not read, is left out: a mistake there must not cost the end of a task. */
+static struct tw_receipt receipt_of(const struct run_outcome *outcome, const struct attempt *a, bool begun)
+{
+    struct tw_receipt r = outcome->receipt;
+    const uint64_t known = (UINT64_C(1) << TW_LAYER_MAX) - 1;
+    size_t len = strnlen(r.denied_calls, sizeof r.denied_calls);
+    if (len == sizeof r.denied_calls || !text_is_utf8(r.denied_calls, len))
+        r.denied_calls[0] = '\0';
+    r.layers &= known;
+    r.missing &= known;
+    r.runtime = tw_runtime_to_string(r.runtime) ? r.runtime : TW_RUNTIME_NONE;
+    r.network = tw_network_to_string(r.network) ? r.network : TW_NETWORK_DEFAULT;
+    r.limits.output_bytes = begun ? a->limits.output_bytes : 0;
+    return r;
+}
+
 static void on_ended(void *ctx, const struct run_outcome *outcome)
 {
     struct attempt *a = ctx;
@@ -205,10 +222,9 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         .exit_code = outcome->end == RUN_EXITED ? outcome->exit_code : 0,
         .signal = outcome->end == RUN_SIGNALED ? outcome->signal : 0,
         .usage = outcome->usage,
-        .receipt = outcome->receipt,
+        .receipt = receipt_of(outcome, a, begun),
     };
     a->run = NULL;
-    v.receipt.limits.output_bytes = begun ? a->limits.output_bytes : 0;
     if (!v.usage.wall_us && a->begun_us)
         v.usage.wall_us = clock_monotonic_us() - a->begun_us;
     /* One that had ended well just before, has. But what printed too much did so before it ended. */
@@ -316,7 +332,6 @@ static void prepare(struct attempt *a)
     task_set_message(task, "its sandbox is being made");
     record->info.attempt++;
     record->info.started_us = clock_wall_us();
-    record->info.usage = (struct tw_usage){0};
     enum tw_network network;
     spec_resolve(engine, &record->spec, &a->limits, &network);
     struct run_spec spec = {

@@ -188,14 +188,26 @@ static void all_mistakes_are_reported_at_once(void **state)
     assert_non_null(strstr(errors_of(w), "environment variable MAX_TASK_SIZE"));
 }
 
+struct value_case {
+    enum setting_id id;
+    const char *text;
+    int result;
+};
+
+static void check_values(const struct value_case *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t number = 0;
+        int r = setting_parse(cases[i].id, cases[i].text, &number) < 0 ? -1 : 0;
+        if (r != cases[i].result)
+            fail_msg("%s=\"%s\" gave %d", setting_get(cases[i].id)->key, cases[i].text, r);
+    }
+}
+
 static void numbers_have_ranges(void **state)
 {
     (void)state;
-    static const struct {
-        enum setting_id id;
-        const char *text;
-        int result;
-    } cases[] = {
+    static const struct value_case cases[] = {
         {SETTING_GRPC_PORT, "0", 0},
         {SETTING_GRPC_PORT, "65535", 0},
         {SETTING_GRPC_PORT, "65536", -1},
@@ -233,6 +245,14 @@ static void numbers_have_ranges(void **state)
         {SETTING_LOG_FORMAT, "", -1},
         {SETTING_DEV, "maybe", -1},
         {SETTING_SLOT_UID_BASE, "4294967295", -1},
+    };
+    check_values(cases, ARRAY_LEN(cases));
+}
+
+static void limits_have_ranges(void **state)
+{
+    (void)state;
+    static const struct value_case cases[] = {
         {SETTING_TASK_MEMORY, "16M", 0},
         {SETTING_TASK_MEMORY, "15M", -1},
         {SETTING_TASK_MEMORY, "0", -1},
@@ -269,12 +289,7 @@ static void numbers_have_ranges(void **state)
         {SETTING_SANDBOX_PATHS, "/opt:srv", -1},
         {SETTING_SANDBOX_PATHS, "/a\nb", -1},
     };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        uint64_t number = 0;
-        int r = setting_parse(cases[i].id, cases[i].text, &number) < 0 ? -1 : 0;
-        if (r != cases[i].result)
-            fail_msg("%s=\"%s\" gave %d", setting_get(cases[i].id)->key, cases[i].text, r);
-    }
+    check_values(cases, ARRAY_LEN(cases));
 }
 
 static void limits_of_tasks(void **state)
@@ -473,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bad_value_is_named_even_when_overridden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_mistakes_are_reported_at_once, set_up, tear_down),
         cmocka_unit_test(numbers_have_ranges),
+        cmocka_unit_test(limits_have_ranges),
         cmocka_unit_test_setup_teardown(limits_of_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),

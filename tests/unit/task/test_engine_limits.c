@@ -286,6 +286,52 @@ static void test_receipt_and_usage(void **state)
     said_done(&stored);
 }
 
+/* A runtime that is mistaken costs the receipt, not the end. */
+static void test_a_receipt_that_cannot_be(void **state)
+{
+    struct fixture *f = *state;
+    struct said end, stored = {0};
+    struct run_outcome outcome = {.end = RUN_EXITED,
+        .receipt = {.runtime = (enum tw_runtime)9, .network = (enum tw_network) - 1, .layers = UINT64_MAX}};
+    memset(outcome.receipt.denied_calls, '\xff', sizeof outcome.receipt.denied_calls);
+    end_of(f, "a", &outcome, &end);
+    said_done(&end);
+    engine_get(f->engine, "a", on_task, &stored);
+    run_until(f, &stored.called);
+    assert_int_equal(stored.error.code, TW_OK);
+    assert_int_equal(stored.info.state, TW_TASK_COMPLETED);
+    assert_int_equal(stored.info.receipt.runtime, TW_RUNTIME_NONE);
+    assert_true(stored.info.receipt.layers == (UINT64_C(1) << TW_LAYER_MAX) - 1);
+    assert_string_equal(stored.info.receipt.denied_calls, "");
+    said_done(&stored);
+}
+
+/* What a lost attempt used is not what the task has used that waits again. */
+static void test_usage_of_a_lost_attempt_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("a", "x");
+    struct said stopped = {0};
+    spec.retries = 1;
+    engine_set_limits(f->engine, 1, 0, 0);
+    admit(f, &spec);
+    struct fake_run *run = run_of(f, "a");
+    run->usage.user_us = 17;
+    run->knows_usage = true;
+    run_to_go(f, run);
+    assert_int_equal(task_info(engine_find(f->engine, "a"))->usage.user_us, 17);
+    struct run_outcome outcome = {.end = RUN_LOST};
+    struct tw_task_spec next = spec_of("b", "x"); /* has the slot when "a" goes back to the queue's end */
+    admit(f, &next);
+    run_end(run, &outcome);
+    assert_int_equal(task_info(engine_find(f->engine, "a"))->usage.user_us, 0);
+    engine_stop(f->engine, "a", on_end, &stopped);
+    run_until(f, &stopped.called);
+    assert_int_equal(stopped.info.usage.user_us, 0);
+    assert_int_equal(stopped.info.usage.wall_us, 0);
+    said_done(&stopped);
+}
+
 static void test_usage_while_it_runs(void **state)
 {
     struct fixture *f = *state;
@@ -426,6 +472,8 @@ int main(void)
         TEST(test_limits_and_reasons),
         TEST(test_a_result_beside_a_limit),
         TEST(test_receipt_and_usage),
+        TEST(test_a_receipt_that_cannot_be),
+        TEST(test_usage_of_a_lost_attempt_is_forgotten),
         TEST(test_usage_while_it_runs),
         TEST(test_usage_is_asked_for_again),
         TEST(test_output_beyond_its_own_limit_is_dropped),
