@@ -81,6 +81,12 @@ static void apply_log_settings(const struct config *c)
     tw_log_set_level((enum tw_log_level)config_number(c, SETTING_LOG_LEVEL));
 }
 
+/* The choices are those of enum tw_network behind DEFAULT, in its order. */
+static enum tw_network network_of(const struct config *c, enum setting_id id)
+{
+    return (enum tw_network)(config_number(c, id) + TW_NETWORK_NONE);
+}
+
 static void log_config_warnings(const struct node *node)
 {
     const struct config *c = node->config;
@@ -96,6 +102,10 @@ static void log_config_warnings(const struct node *node)
     if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)))
         log_warning("INSECURE: listening on %s without authentication: whoever reaches the port can run tasks here",
             config_text(c, SETTING_GRPC_HOST));
+    if (network_of(c, SETTING_MAX_TASK_NETWORK) == TW_NETWORK_HOST)
+        log_warning("MAX_TASK_NETWORK is host (%s): tasks can reach all that this machine reaches, its services on "
+                    "loopback and this node's own port included",
+            c->values[SETTING_MAX_TASK_NETWORK].where);
     if (!node->input->root && config_given(c, SETTING_WORKER_USER))
         log_warning("WORKER_USER is set (%s), but has no effect: only root can become somebody else",
             c->values[SETTING_WORKER_USER].where);
@@ -218,12 +228,6 @@ static int settle_process(struct node *node)
         return -1;
     }
     return 0;
-}
-
-/* The choices are those of enum tw_network behind DEFAULT, in its order. */
-static enum tw_network network_of(const struct config *c, enum setting_id id)
-{
-    return (enum tw_network)(config_number(c, id) + TW_NETWORK_NONE);
 }
 
 static void worker_options(const struct node *node, const struct config *c, struct tw_worker_options *ret)

@@ -113,12 +113,12 @@ static uint64_t limit_get(const struct tw_limits *limits, const struct limit_rul
 static int limit_check(const struct tw_limits *limits, const struct limit_rule *rule, struct tw_error *error)
 {
     uint64_t value = limit_get(limits, rule);
-    if (value != 0 && (value < rule->min || value > rule->max))
-        return error_set(error, TW_INVALID_ARGUMENT,
-            "limits.%s is %" PRIu64 ": it has to be from %" PRIu64 " to %" PRIu64
-            ", or 0 for what the node gives anyway (%s)",
-            rule->name, value, rule->min, rule->max, rule->setting);
-    return 0;
+    if (value == 0 || (value >= rule->min && value <= rule->max))
+        return 0;
+    bool low = value < rule->min;
+    return error_set(error, TW_INVALID_ARGUMENT, "limits.%s is %" PRIu64 ": it has to be at %s %" PRIu64 "%s (%s)",
+        rule->name, value, low ? "least" : "most", low ? rule->min : rule->max,
+        low ? ", or 0 for what the node gives" : "", rule->setting);
 }
 
 int engine_check_limits(const struct tw_limits *limits, struct tw_error *error)

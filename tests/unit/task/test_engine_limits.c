@@ -48,12 +48,12 @@ static void test_what_cannot_be_given_is_refused(void **state)
     assert_refused(f, &spec, "limits." #name, bound); \
     spec.limits.name = 0
     REFUSED(memory_bytes, (512 << 20) + 1, "536870912 (TASK_MEMORY)");
-    REFUSED(memory_bytes, (16 << 20) - 1, "from 16777216");
+    REFUSED(memory_bytes, (16 << 20) - 1, "at least 16777216, or 0");
     REFUSED(cpu_millis, 9, "TASK_CPUS");
-    REFUSED(cpu_millis, UINT64_MAX, "TASK_CPUS");
+    REFUSED(cpu_millis, UINT64_MAX, "at most 65536000 (TASK_CPUS)");
     REFUSED(cpu_time_us, 999, "TASK_CPU_TIME");
     REFUSED(processes, 65, "64 (TASK_PROCESSES)");
-    REFUSED(processes, 1, "from 2 ");
+    REFUSED(processes, 1, "at least 2, or 0");
     REFUSED(open_files, 15, "TASK_OPEN_FILES");
     REFUSED(open_files, 257, "256 (TASK_OPEN_FILES)");
     REFUSED(file_bytes, 4095, "TASK_FILE_SIZE");
