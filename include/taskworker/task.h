@@ -44,7 +44,7 @@ enum tw_task_state {
     X(TIMEOUT_WALL, 4, "timeout_wall")   /* ran longer than its time-out */                      \
     X(TIMEOUT_CPU, 5, "timeout_cpu")     /* used more CPU time than allowed */                   \
     X(OOM, 6, "oom")                     /* used more memory than allowed */                     \
-    X(OUTPUT_LIMIT, 7, "output_limit")   /* result larger than the node keeps */                 \
+    X(OUTPUT_LIMIT, 7, "output_limit")   /* printed more than allowed, or result too large */    \
     X(DISK_LIMIT, 8, "disk_limit")       /* wrote more than allowed */                           \
     X(PIDS_LIMIT, 9, "pids_limit")       /* more processes than allowed */                       \
     X(STOPPED_BY_USER, 10, "stopped_by_user")                                                    \

@@ -92,7 +92,11 @@ TW_PUBLIC const char *tw_worker_failure(const struct tw_worker *worker);
 /* Only after it has stopped (or before its loop ever ran). NULL is allowed. */
 TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
 
-/* Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us; the rest is ignored. */
+/*
+ * Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us (0 leaves them as they are),
+ * and task_limits, task_network, max_task_network and stop_on_output_limit (0 means what it means to tw_worker_new()), for
+ * tasks that have not started yet; the rest is ignored.
+ */
 TW_PUBLIC void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options);
 
 /*

@@ -70,6 +70,28 @@ int parse_size(const char *s, uint64_t *ret)
     return 0;
 }
 
+int parse_millis(const char *s, uint64_t *ret)
+{
+    uint64_t whole, fraction = 0;
+    int r = take_digits(&s, &whole);
+    if (r < 0)
+        return r;
+    if (*s == '.') {
+        const char *digits = ++s;
+        r = take_digits(&s, &fraction);
+        if (r < 0 || s - digits > 3)
+            return -EINVAL;
+        for (ptrdiff_t n = s - digits; n < 3; n++)
+            fraction *= 10;
+    }
+    if (*s)
+        return -EINVAL;
+    if (__builtin_mul_overflow(whole, (uint64_t)1000, &whole) || __builtin_add_overflow(whole, fraction, &whole))
+        return -ERANGE;
+    *ret = whole;
+    return 0;
+}
+
 int parse_duration(const char *s, uint64_t *ret_us)
 {
     static const struct {

@@ -9,7 +9,7 @@
 #include "base/suggest.h"
 #include "cli/output.h"
 
-enum { COMMON_OPTIONS = 4, OPTIONS_MAX = 24 };
+enum { COMMON_OPTIONS = 4, OPTIONS_MAX = 32 };
 #define DAY UINT64_C(86400000000)
 #define DURATION_MAX (3650 * DAY) /* of parse_duration */
 
@@ -93,6 +93,16 @@ void arguments_done(struct arguments *args)
     words_done(&args->words);
 }
 
+static int set_amount(const struct reader *r, const struct option *o, const char *shown, const char *value,
+    int (*parse)(const char *s, uint64_t *ret), const char *expected)
+{
+    uint64_t v, max = o->max ? o->max : INT64_MAX;
+    if (parse(value, &v) < 0 || v < o->min || v > max)
+        return wrong(r, "%s is \"%.60s\", but has to be %s, and not 0", shown, value, expected);
+    *(uint64_t *)o->target = v;
+    return 0;
+}
+
 static int set_option(struct reader *r, const struct option *o, const char *shown, const char *value)
 {
     switch (o->kind) {
@@ -119,6 +129,10 @@ static int set_option(struct reader *r, const struct option *o, const char *show
         *(uint64_t *)o->target = us;
         return 0;
     }
+    case OPTION_SIZE:
+        return set_amount(r, o, shown, value, parse_size, "a size such as 512K, 100M or 1G");
+    case OPTION_CPUS:
+        return set_amount(r, o, shown, value, parse_millis, "a number of processors such as 2 or 0.5");
     case OPTION_LIST:
         return words_add(o->target, value) < 0 ? wrong(r, "out of memory") : 0;
     }

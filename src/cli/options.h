@@ -17,6 +17,8 @@ enum option_kind {
     OPTION_TEXT,     /* const char * */
     OPTION_COUNT,    /* uint64_t, min to max */
     OPTION_DURATION, /* uint64_t, microseconds, at least min */
+    OPTION_SIZE,     /* uint64_t, bytes, at least min */
+    OPTION_CPUS,     /* uint64_t, thousandths, at least min */
     OPTION_LIST,     /* struct words; may be repeated */
 };
 
@@ -30,7 +32,7 @@ struct option {
     char letter;      /* 0: none */
     enum option_kind kind;
     void *target;
-    uint64_t min, max; /* of a duration: max 0 is none */
+    uint64_t min, max; /* of a duration or a size: max 0 is none */
     const char *metavar;
     const char *help;
 };

@@ -156,12 +156,45 @@ static int make_env(struct cli *cli, struct submission *s)
     return 0;
 }
 
+static int find_network(const char *name, Taskworker__Network *ret)
+{
+    static const char *const names[TW_NETWORK_MAX] = {
+#define X(network, number, text) [number] = (text),
+        TW_NETWORKS(X)
+#undef X
+    };
+    for (int n = TW_NETWORK_NONE; n < TW_NETWORK_MAX; n++) {
+        if (!strcasecmp(name, names[n])) {
+            *ret = (Taskworker__Network)n;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static void fill_limits(struct submission *s)
+{
+    uint64_t any = 0;
+    taskworker__limits__init(&s->limits_message);
+#define X(name)                              \
+    s->limits_message.name = s->limits.name; \
+    any |= s->limits.name;
+    TW_LIMITS(X)
+#undef X
+    s->request.limits = any ? &s->limits_message : NULL;
+}
+
 /* The fields that do not depend on where the source comes from. */
 static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
 {
     int code = make_env(cli, s);
     if (code)
         return code;
+    Taskworker__Network network = TASKWORKER__NETWORK__NETWORK_DEFAULT;
+    if (s->network && find_network(s->network, &network) < 0) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "--network is \"%.60s\", but has to be none, loopback or host", s->network);
+        return EXIT_USAGE;
+    }
     s->request = (Taskworker__ExecuteTaskRequest)TASKWORKER__EXECUTE_TASK_REQUEST__INIT;
     if (s->id)
         s->request.task_id = (char *)s->id;
@@ -173,6 +206,9 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     s->request.env = s->entry_pointers;
     s->request.n_env = s->n_env;
     s->request.retries = (uint32_t)s->retries;
+    fill_limits(s);
+    s->request.network = network;
+    s->request.fresh_interpreter = s->fresh;
     return 0;
 }
 

@@ -3,6 +3,8 @@
 #ifndef CLI_SUBMISSION_H
 #define CLI_SUBMISSION_H
 
+#include <taskworker/task.h>
+
 #include "cli/options.h"
 #include "taskworker.pb-c.h"
 
@@ -12,6 +14,9 @@ struct submission {
     const char *type;
     uint64_t timeout_us;
     uint64_t retries;
+    struct tw_limits limits; /* 0: the node's own */
+    const char *network;
+    bool fresh;
     struct words env;
     bool or_command; /* the verb takes a command as well: words for who forgot "--" */
     char *data;      /* the source text */
@@ -21,8 +26,16 @@ struct submission {
     Taskworker__ExecuteTaskRequest__EnvEntry **entry_pointers;
     char **names; /* of the variables, cut off at '=' */
     size_t n_env;
+    Taskworker__Limits limits_message;
     Taskworker__ExecuteTaskRequest request; /* borrows from all of the above, and from args */
 };
+
+/* A limit of the task; the node says which are too much. */
+#define SUBMISSION_LIMIT(s, option, type, field, low, high, meta, text)                                   \
+    {                                                                                                     \
+        .name = option, .kind = OPTION_##type, .target = &(s)->limits.field, .min = (low), .max = (high), \
+        .metavar = meta, .help = text " [the node's]"                                                     \
+    }
 
 /* The shared options, as initialisers of struct option for a submission s. */
 #define SUBMISSION_OPTIONS(s)                                                                                        \
@@ -45,6 +58,27 @@ struct submission {
             .max = 1000,                                                                                             \
             .metavar = "N",                                                                                          \
             .help = "more attempts if the node dies under it [0]"},                                                  \
+        SUBMISSION_LIMIT(                                                                                            \
+            s, "memory", SIZE, memory_bytes, 1, INT64_MAX, "SIZE", "memory of all its processes, and of its files"), \
+        SUBMISSION_LIMIT(s, "cpus", CPUS, cpu_millis, 1, INT64_MAX, "N", "processors, such as 0.5"),                 \
+        SUBMISSION_LIMIT(s, "cpu-time", DURATION, cpu_time_us, 1000, UINT64_C(365) * 86400000000, "TIME",            \
+            "processor time of all its processes"),                                                                  \
+        SUBMISSION_LIMIT(s, "processes", COUNT, processes, 1, 4194304, "N", "processes and threads at once"),        \
+        SUBMISSION_LIMIT(s, "open-files", COUNT, open_files, 1, 1048576, "N", "open files of each process"),         \
+        SUBMISSION_LIMIT(s, "file-size", SIZE, file_bytes, 1, INT64_MAX, "SIZE", "size of one file"),                \
+        SUBMISSION_LIMIT(s, "workspace", SIZE, workspace_bytes, 1, INT64_MAX, "SIZE", "size of /workspace"),         \
+        SUBMISSION_LIMIT(s, "tmp", SIZE, tmp_bytes, 1, INT64_MAX, "SIZE", "size of /tmp"),                           \
+        SUBMISSION_LIMIT(                                                                                            \
+            s, "output-limit", SIZE, output_bytes, 1, INT64_MAX, "SIZE", "how much of its output is kept"),          \
+        {.name = "network",                                                                                          \
+            .kind = OPTION_TEXT,                                                                                     \
+            .target = &(s)->network,                                                                                 \
+            .metavar = "NETWORK",                                                                                    \
+            .help = "none, loopback (its own 127.0.0.1) or host [the node's default]"},                              \
+        {.name = "fresh",                                                                                            \
+            .kind = OPTION_FLAG,                                                                                     \
+            .target = &(s)->fresh,                                                                                   \
+            .help = "python: an interpreter of its own, not a fork of a warm one"},                                  \
     {                                                                                                                \
         .name = "env", .letter = 'e', .kind = OPTION_LIST, .target = &(s)->env, .metavar = "NAME=VALUE",             \
         .help = "a variable for the task; NAME alone: as it is here"                                                 \

@@ -6,6 +6,7 @@
 #include "base/suggest.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/receipt.h"
 #include "cli/table.h"
 
 enum { PAGE = 500, STATES_MAX = 16 };
@@ -65,13 +66,18 @@ static const char *span_of(const Taskworker__Task *t, int64_t now, char out[32])
 
 static void add_row(struct cli *cli, struct table *table, const Taskworker__Task *t)
 {
-    char age[32], took[32], reason[32], code[16] = "-";
+    char age[32], took[32], reason[32], cpu[32] = "-", memory[32] = "-", code[16] = "-";
     int64_t now = (int64_t)clock_wall_us();
+    if (t->usage && usage_cpu(t->usage))
+        format_span(usage_cpu(t->usage), cpu);
+    if (t->usage && usage_memory(t->usage))
+        format_bytes(usage_memory(t->usage), memory);
     if (task_has_ended(t))
         snprintf(code, sizeof code, "%d", task_exit_code(t));
     const char *const cells[] = {t->task_id, t->task_type, task_state_name(t->state),
         t->reason ? task_reason_name(t->reason, reason) : "-", code,
-        format_span(now > t->created_us ? (uint64_t)(now - t->created_us) : 0, age), span_of(t, now, took)};
+        format_span(now > t->created_us ? (uint64_t)(now - t->created_us) : 0, age), span_of(t, now, took), cpu,
+        memory};
     table_add(table, cells, color_of_state(cli, t->state));
 }
 
@@ -126,7 +132,7 @@ static void tell_none(const struct cli *cli, const struct query *q)
 
 static int ps(struct cli *cli, struct query *q)
 {
-    static const char *const titles[] = {"ID", "TYPE", "STATE", "REASON", "CODE", "AGE", "RAN"};
+    static const char *const titles[] = {"ID", "TYPE", "STATE", "REASON", "CODE", "AGE", "RAN", "CPU", "MEMORY"};
     struct table table;
     bool more = false;
     int code = choose_states(cli, q);
@@ -180,7 +186,8 @@ int verb_ps(struct cli *cli, int argc, char **argv)
         .usage = "[OPTION]...",
         .text =
             "Lists the tasks that wait or run, the newest first. States: QUEUED ALLOCATED PREPARING RUNNING COMPLETED\n"
-            "FAILED STOPPED. CODE is what run would exit with; AGE is since the task was handed in.",
+            "FAILED STOPPED. CODE is what run would exit with; AGE is since the task was handed in;\n"
+            "CPU and MEMORY are what it has used so far, MEMORY at most.",
         .example = "  hivemind ps\n"
                    "  hivemind ps -a -n 20\n"
                    "  hivemind ps --state failed --json | jq -r .task_id",

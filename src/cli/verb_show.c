@@ -2,10 +2,11 @@
 #include "base/clock.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/receipt.h"
 
 static void print_field(const char *name, const char *text)
 {
-    printf("%-10s ", name);
+    printf("%-*s ", LABEL_WIDTH, name);
     output_text(stdout, text);
     putchar('\n');
 }
@@ -17,22 +18,12 @@ static void print_time(const char *name, int64_t us)
         print_field(name, clock_format((uint64_t)us, text));
 }
 
-static void print_usage(const Taskworker__Task *t)
-{
-    char wall[32], user[32], system[32], memory[32];
-    const Taskworker__Usage *u = t->usage;
-    if (!u || !u->wall_us)
-        return;
-    printf("%-10s %s wall, %s user, %s system, %s memory at most\n", "used", format_span(u->wall_us, wall),
-        format_span(u->user_us, user), format_span(u->system_us, system), format_bytes(u->max_rss_bytes, memory));
-}
-
 static void print_exit(const Taskworker__Task *t)
 {
     if (t->exit_code || t->state == TASKWORKER__TASK__STATE__COMPLETED)
-        printf("%-10s %d", "exit code", t->exit_code);
+        printf("%-*s %d", LABEL_WIDTH, "exit code", t->exit_code);
     else
-        printf("%-10s -", "exit code");
+        printf("%-*s -", LABEL_WIDTH, "exit code");
     if (t->signal)
         printf(", signal %d", t->signal);
     putchar('\n');
@@ -46,7 +37,8 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
     print_field("type", t->task_type);
     if (*t->owner)
         print_field("owner", t->owner);
-    printf("%-10s %s%s%s", "state", color_of_state(cli, t->state), task_state_name(t->state), color_off(cli));
+    printf(
+        "%-*s %s%s%s", LABEL_WIDTH, "state", color_of_state(cli, t->state), task_state_name(t->state), color_off(cli));
     if (t->reason)
         printf(" (%s)", task_reason_name(t->reason, reason));
     putchar('\n');
@@ -54,15 +46,17 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
         print_field("message", t->message);
     if (task_has_ended(t))
         print_exit(t);
-    printf("%-10s %u of %llu\n", "attempt", t->attempt, (unsigned long long)t->retries + 1);
+    printf("%-*s %u of %llu\n", LABEL_WIDTH, "attempt", t->attempt, (unsigned long long)t->retries + 1);
     if (t->timeout_ms > 0)
         print_field("time-out", format_span((uint64_t)t->timeout_ms * 1000, text));
     print_time("created", t->created_us);
     print_time("started", t->started_us);
     print_time("finished", t->finished_us);
-    print_usage(t);
-    printf("%-10s %s\n", "result", format_bytes(t->result_size, text));
-    printf("%-10s %s%s\n", "log", format_bytes(t->log_size, text), t->log_truncated ? ", not all of it was kept" : "");
+    usage_print(t->usage, task_has_ended(t));
+    printf("%-*s %s\n", LABEL_WIDTH, "result", format_bytes(t->result_size, text));
+    printf("%-*s %s%s\n", LABEL_WIDTH, "log", format_bytes(t->log_size, text),
+        t->log_truncated ? ", not all of it was kept" : "");
+    receipt_print(t->receipt);
     if (*t->error) {
         puts("error");
         output_block(stdout, t->error, "  ");
@@ -82,7 +76,9 @@ int verb_show(struct cli *cli, int argc, char **argv)
     const struct syntax syntax = {
         .verb = "show",
         .usage = "[OPTION]... ID",
-        .text = "Prints everything that the node knows about a task.",
+        .text = "Prints everything that the node knows about a task: of one that runs what it has used so far, of one "
+                "that\n"
+                "has ended also under which conditions it ran.",
         .example = "  hivemind show task_001\n"
                    "  hivemind show --json task_001 | jq .usage",
         .options = options,

@@ -12,6 +12,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
@@ -29,7 +30,14 @@ enum {
     DEFAULT_MAX_TASK = 100 << 20,
     DEFAULT_MAX_RESULT = 16 << 20,
     DEFAULT_MAX_LOG = 64 << 20,
+    DEFAULT_SPARE_SANDBOXES = 2,
+    DEFAULT_PROCESSES = 1024,
+    DEFAULT_OPEN_FILES = 1024,
+    DEFAULT_WORKSPACE = 1 << 30,
+    DEFAULT_TMP = 256 << 20,
+    LEAST_MEMORY = 64 << 20, /* of a task, however small the machine: Python starts in that */
 };
+static const uint64_t default_file_bytes = 4ull << 30;
 static const uint64_t default_timeout_us = 300ull * 1000000;
 static const uint64_t rpc_grace_us = 2ull * 1000000;
 
@@ -204,19 +212,69 @@ void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void 
 
 /* --- life --- */
 
-static struct engine_options engine_options_from(const struct tw_worker *w, const struct tw_worker_options *o)
+/* What is left to one of `slots` tasks when the node and the system keep a tenth of the memory. */
+static uint64_t share_of_memory(unsigned slots)
 {
-    return (struct engine_options){
-        .loop = w->loop,
-        .store = w->store,
-        .runtime = w->runtime,
-        .max_running = o->max_concurrent_tasks ? o->max_concurrent_tasks : DEFAULT_CONCURRENT,
-        .max_queued = o->max_queued_tasks ? o->max_queued_tasks : DEFAULT_QUEUED,
-        .default_timeout_us = o->default_timeout_us ? o->default_timeout_us : default_timeout_us,
-        .max_task_size = w->max_task_size,
-        .max_result_size = o->max_result_size ? o->max_result_size : DEFAULT_MAX_RESULT,
-        .max_log_size = o->max_log_size ? o->max_log_size : DEFAULT_MAX_LOG,
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (pages <= 0 || page <= 0)
+        return 0;
+    uint64_t memory = (uint64_t)pages * (uint64_t)page, share = (memory - memory / 10) / slots;
+    return MAX(share - share % (1 << 20), (uint64_t)LEAST_MEMORY);
+}
+
+static uint64_t or_default(uint64_t value, uint64_t otherwise)
+{
+    return value ? value : otherwise;
+}
+
+static struct tw_limits task_limits_from(const struct tw_limits *given, unsigned slots)
+{
+    return (struct tw_limits){
+        .memory_bytes = given->memory_bytes ? given->memory_bytes : share_of_memory(slots),
+        .cpu_millis = given->cpu_millis,
+        .cpu_time_us = given->cpu_time_us,
+        .processes = or_default(given->processes, DEFAULT_PROCESSES),
+        .open_files = or_default(given->open_files, DEFAULT_OPEN_FILES),
+        .file_bytes = or_default(given->file_bytes, default_file_bytes),
+        .workspace_bytes = or_default(given->workspace_bytes, DEFAULT_WORKSPACE),
+        .tmp_bytes = or_default(given->tmp_bytes, DEFAULT_TMP),
     };
+}
+
+/* Fills in what concerns single tasks; what cannot be is INVALID_ARGUMENT. */
+static int task_options_from(
+    const struct tw_worker_options *o, unsigned slots, struct engine_options *ret, struct tw_error *error)
+{
+    ret->task_limits = task_limits_from(&o->task_limits, slots);
+    ret->task_network = o->task_network ? o->task_network : TW_NETWORK_NONE;
+    ret->max_task_network = o->max_task_network ? o->max_task_network : TW_NETWORK_LOOPBACK;
+    ret->stop_on_output_limit = o->stop_on_output_limit;
+    if (!tw_network_to_string(ret->task_network) || !tw_network_to_string(ret->max_task_network))
+        return error_set(error, TW_INVALID_ARGUMENT, "task_network and max_task_network have to be one of tw_network");
+    if (ret->task_network > ret->max_task_network)
+        return error_set(error, TW_INVALID_ARGUMENT, "task_network is \"%s\", but max_task_network only \"%s\"",
+            tw_network_to_string(ret->task_network), tw_network_to_string(ret->max_task_network));
+    return engine_check_limits(&ret->task_limits, error) < 0 ? error_wrap(error, "task_limits") : 0;
+}
+
+static void fill_engine_options(
+    const struct tw_worker *w, const struct tw_worker_options *o, struct engine_options *ret)
+{
+    ret->loop = w->loop;
+    ret->store = w->store;
+    ret->runtime = w->runtime;
+    ret->max_running = w->slots;
+    ret->max_queued = o->max_queued_tasks ? o->max_queued_tasks : DEFAULT_QUEUED;
+    ret->default_timeout_us = or_default(o->default_timeout_us, default_timeout_us);
+    ret->max_task_size = w->max_task_size;
+    ret->max_result_size = or_default(o->max_result_size, DEFAULT_MAX_RESULT);
+    ret->max_log_size = or_default(o->max_log_size, DEFAULT_MAX_LOG);
+}
+
+/* What of a task's limits cannot be kept on this machine, or NULL. */
+static const char *warning_of_limits(const struct launcher *launcher UNUSED)
+{
+    return "memory and CPU of a task are not limited: it can use all that this machine has";
 }
 
 static void collect_warnings(struct tw_worker *w, const struct launcher *launcher)
@@ -225,28 +283,33 @@ static void collect_warnings(struct tw_worker *w, const struct launcher *launche
     w->launcher_warning = of_launcher ? strdup(of_launcher) : NULL;
     if (w->launcher_warning)
         w->warnings[w->n_warnings++] = w->launcher_warning;
-    w->warnings[w->n_warnings++] = "memory and CPU of a task are not limited: it can use all that this machine has";
+    const char *of_limits = warning_of_limits(launcher);
+    if (of_limits)
+        w->warnings[w->n_warnings++] = of_limits;
 }
 
 /* Takes the launcher over, whatever comes of it. */
 static int build(
     struct tw_worker *w, const struct tw_worker_options *o, struct tw_launcher *launcher, struct tw_error *error)
 {
-    unsigned slots = o->max_concurrent_tasks ? o->max_concurrent_tasks : DEFAULT_CONCURRENT;
     struct store_options store_options = {.path = o->storage_path};
+    struct engine_options engine_options = {0};
+    if (task_options_from(o, w->slots, &engine_options, error) < 0) {
+        tw_launcher_free(launcher);
+        return -1;
+    }
     if (!launcher && (tw_launcher_start(NULL, &launcher, error) < 0 || !launcher))
         return -1;
     collect_warnings(w, launcher->launcher);
     if (store_open(w->loop, &store_options, &w->store, error) < 0 ||
-        sandbox_new(w->loop, launcher->launcher, slots, o->spare_sandboxes ? o->spare_sandboxes : DEFAULT_SPARE,
-            &w->runtime, error) < 0) {
+        sandbox_new(w->loop, launcher->launcher, w->slots, w->spare_sandboxes, &w->runtime, error) < 0) {
         tw_launcher_free(launcher);
         return -1;
     }
     free(launcher); /* what was in it is the runtime's now */
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
-    struct engine_options engine_options = engine_options_from(w, o);
+    fill_engine_options(w, o, &engine_options);
     return engine_new(&engine_options, &w->engine, error);
 }
 
@@ -279,6 +342,8 @@ int tw_worker_new(const struct tw_worker_options *given, struct tw_worker **ret,
         tw_launcher_free(options->launcher);
         return error_oom(error);
     }
+    w->slots = options->max_concurrent_tasks ? options->max_concurrent_tasks : DEFAULT_CONCURRENT;
+    w->spare_sandboxes = options->spare_sandboxes ? options->spare_sandboxes : DEFAULT_SPARE_SANDBOXES;
     w->max_task_size = options->max_task_size ? options->max_task_size : DEFAULT_MAX_TASK;
     list_init(&w->calls);
     pthread_mutex_init(&w->lock, NULL);
@@ -335,6 +400,13 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
     struct tw_worker_options copy, *options = &copy;
     if (options_take(&copy, sizeof copy, given, "tw_worker_options", NULL) < 0)
         return;
+    worker->slots = options->max_concurrent_tasks ? options->max_concurrent_tasks : worker->slots;
+    struct engine_options of_tasks = {0};
+    struct tw_error error;
+    if (task_options_from(options, worker->slots, &of_tasks, &error) == 0)
+        engine_set_task_limits(worker->engine, &of_tasks);
+    else
+        log_error("the limits of tasks stay as they were: %s", error.message);
     engine_set_limits(
         worker->engine, options->max_concurrent_tasks, options->max_queued_tasks, options->default_timeout_us);
 }

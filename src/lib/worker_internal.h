@@ -32,6 +32,8 @@ struct tw_worker {
     struct runtime *runtime;
     struct engine *engine;
     uint64_t max_task_size;
+    unsigned slots;           /* tasks at once */
+    unsigned spare_sandboxes; /* made ahead of need */
 
     struct rpc_server *server; /* NULL until tw_worker_listen, and after it has drained */
     struct rpc_health *health;

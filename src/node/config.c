@@ -420,6 +420,18 @@ static void join_synonyms(struct loader *l, enum setting_id a, enum setting_id b
     set_value(l, to, v->text, v->number, v->origin, where);
 }
 
+/* The choices stand in order, from the least to the most. */
+static void check_networks(struct loader *l)
+{
+    const struct config *c = l->config;
+    const struct setting_value *given = &c->values[SETTING_TASK_NETWORK], *most = &c->values[SETTING_MAX_TASK_NETWORK];
+    if (!l->complained[SETTING_TASK_NETWORK] && !l->complained[SETTING_MAX_TASK_NETWORK] &&
+        given->number > most->number)
+        config_complain(l->errors,
+            "TASK_NETWORK is \"%s\" (%s), which is more than MAX_TASK_NETWORK allows: \"%s\" (%s)", given->text,
+            given->where, most->text, most->where);
+}
+
 static void check_rules(struct loader *l)
 {
     struct config *c = l->config;
@@ -437,6 +449,12 @@ static void check_rules(struct loader *l)
         config_complain(l->errors,
             "STORAGE_PATH is \"%s\" (%s), but has to be an absolute path, one that begins with \"/\"", storage,
             c->values[SETTING_STORAGE_PATH].where);
+    const char *root = config_text(c, SETTING_SANDBOX_ROOT);
+    if (root && *root != '/' && !l->complained[SETTING_SANDBOX_ROOT])
+        config_complain(l->errors,
+            "SANDBOX_ROOT is \"%s\" (%s), but has to be an absolute path, one that begins with \"/\"", root,
+            c->values[SETTING_SANDBOX_ROOT].where);
+    check_networks(l);
     uint64_t base = config_number(c, SETTING_SLOT_UID_BASE), uid = 0;
     if (l->input->root && config_text(c, SETTING_WORKER_USER) && !l->complained[SETTING_SLOT_UID_BASE] &&
         privileges_uid_of(config_text(c, SETTING_WORKER_USER), &uid) == 0 && uid >= base &&
@@ -493,6 +511,8 @@ bool config_equal(const struct config *a, const struct config *b, enum setting_i
     case SETTING_ADDRESS:
     case SETTING_USER:
     case SETTING_NAME:
+    case SETTING_MODULES:
+    case SETTING_PATHS:
         return ta && tb ? !strcmp(ta, tb) : ta == tb;
     default:
         return !ta == !tb;

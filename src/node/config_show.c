@@ -12,6 +12,7 @@ enum { HELP_COLUMN = 34, HELP_WIDTH = 100 };
 static const char *const group_titles[] = {
     [GROUP_NETWORK] = "Network",
     [GROUP_TASKS] = "Tasks",
+    [GROUP_LIMITS] = "What a task gets, which also is the most that one may ask for",
     [GROUP_STORAGE] = "Storage",
     [GROUP_PROCESS] = "Process",
     [GROUP_LOG] = "Log",
@@ -108,6 +109,13 @@ static const char *shown_value(const struct config *c, enum setting_id id)
         return "(a new temporary folder)";
     case SETTING_WORKER_USER:
         return "(whoever starts it)";
+    case SETTING_TASK_MEMORY:
+        return "(an equal share)";
+    case SETTING_PYTHON_PRELOAD:
+    case SETTING_SANDBOX_PATHS:
+        return "(none)";
+    case SETTING_SANDBOX_ROOT:
+        return "(this machine's own)";
     default:
         return setting_get(id)->group == GROUP_LATER ? "(not set)" : "";
     }
@@ -150,6 +158,8 @@ static json_t *value_to_json(const struct config *c, enum setting_id id)
         return json_integer((json_int_t)config_number(c, id));
     case SETTING_DURATION:
         return json_real((double)config_number(c, id) / (double)SEC);
+    case SETTING_CPUS:
+        return json_real((double)config_number(c, id) / 1000);
     case SETTING_BOOL:
         return json_boolean(config_number(c, id));
     default:

@@ -81,6 +81,12 @@ static void apply_log_settings(const struct config *c)
     tw_log_set_level((enum tw_log_level)config_number(c, SETTING_LOG_LEVEL));
 }
 
+/* The choices are those of enum tw_network behind DEFAULT, in its order. */
+static enum tw_network network_of(const struct config *c, enum setting_id id)
+{
+    return (enum tw_network)(config_number(c, id) + TW_NETWORK_NONE);
+}
+
 static void log_config_warnings(const struct node *node)
 {
     const struct config *c = node->config;
@@ -96,6 +102,10 @@ static void log_config_warnings(const struct node *node)
     if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)))
         log_warning("INSECURE: listening on %s without authentication: whoever reaches the port can run tasks here",
             config_text(c, SETTING_GRPC_HOST));
+    if (network_of(c, SETTING_MAX_TASK_NETWORK) == TW_NETWORK_HOST)
+        log_warning("MAX_TASK_NETWORK is host (%s): tasks can reach all that this machine reaches, its services on "
+                    "loopback and this node's own port included",
+            c->values[SETTING_MAX_TASK_NETWORK].where);
     if (!node->input->root && config_given(c, SETTING_WORKER_USER))
         log_warning("WORKER_USER is set (%s), but has no effect: only root can become somebody else",
             c->values[SETTING_WORKER_USER].where);
@@ -138,6 +148,12 @@ static int check_programs(const struct config *c)
             return -1;
         }
     }
+    const struct setting_value *root = &c->values[SETTING_SANDBOX_ROOT];
+    struct stat st;
+    if (root->text && (stat(root->text, &st) < 0 || !S_ISDIR(st.st_mode))) {
+        log_error("cannot start: SANDBOX_ROOT is \"%s\" (%s), which is no folder", root->text, root->where);
+        return -1;
+    }
     if (access(python->text, X_OK) == 0)
         return 0;
     log_write(config_given(c, SETTING_PYTHON) ? LOG_ERROR : LOG_WARNING,
@@ -157,6 +173,9 @@ static int start_launcher(struct node *node)
         .slot_uid_base = (uint32_t)config_number(c, SETTING_SLOT_UID_BASE),
         .python = config_text(c, SETTING_PYTHON),
         .python_cold = !config_number(c, SETTING_PYTHON_WARM),
+        .python_preload = config_text(c, SETTING_PYTHON_PRELOAD),
+        .sandbox_paths = config_text(c, SETTING_SANDBOX_PATHS),
+        .sandbox_root = config_text(c, SETTING_SANDBOX_ROOT),
     };
     if (tw_launcher_start(&options, &node->launcher, &error) < 0)
         return fail(&error, "cannot start the launcher of sandboxes");
@@ -223,6 +242,21 @@ static void worker_options(const struct node *node, const struct config *c, stru
         .max_task_size = config_number(c, SETTING_MAX_TASK_SIZE),
         .max_result_size = config_number(c, SETTING_MAX_RESULT_SIZE),
         .max_log_size = config_number(c, SETTING_MAX_LOG_SIZE),
+        .task_limits =
+            {
+                .memory_bytes = config_number(c, SETTING_TASK_MEMORY),
+                .cpu_millis = config_number(c, SETTING_TASK_CPUS),
+                .cpu_time_us = config_number(c, SETTING_TASK_CPU_TIME),
+                .processes = config_number(c, SETTING_TASK_PROCESSES),
+                .open_files = config_number(c, SETTING_TASK_OPEN_FILES),
+                .file_bytes = config_number(c, SETTING_TASK_FILE_SIZE),
+                .workspace_bytes = config_number(c, SETTING_TASK_WORKSPACE_SIZE),
+                .tmp_bytes = config_number(c, SETTING_TASK_TMP_SIZE),
+            },
+        .task_network = network_of(c, SETTING_TASK_NETWORK),
+        .max_task_network = network_of(c, SETTING_MAX_TASK_NETWORK),
+        .stop_on_output_limit = config_number(c, SETTING_OUTPUT_LIMIT_ACTION) == 1,
+        .spare_sandboxes = (uint32_t)config_number(c, SETTING_SPARE_SANDBOXES),
     };
 }
 
@@ -334,7 +368,8 @@ static size_t take_changes(struct node *node, struct config *fresh)
                 then->text ? then->text : "", then->where, now->text ? now->text : "");
             continue;
         }
-        log_info("%s changes from \"%s\" to \"%s\" (%s)", setting_get(id)->key, now->text, then->text, then->where);
+        log_info("%s changes from \"%s\" to \"%s\" (%s)", setting_get(id)->key, now->text ? now->text : "",
+            then->text ? then->text : "", then->where);
         struct setting_value old = *now;
         *now = *then;
         *then = old;

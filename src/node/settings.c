@@ -133,6 +133,44 @@ static bool is_showable(const char *s, size_t max)
     return true;
 }
 
+/* Whether each part between separators is good; there is at least one, and none is empty. */
+static bool is_list(const char *s, char separator, bool (*is_good)(const char *part, size_t len))
+{
+    if (strlen(s) >= SETTING_TEXT_MAX)
+        return false;
+    for (;;) {
+        const char *end = strchrnul(s, separator);
+        if (!is_good(s, (size_t)(end - s)))
+            return false;
+        if (!*end)
+            return true;
+        s = end + 1;
+    }
+}
+
+/* "json", "os.path" */
+static bool is_module(const char *s, size_t len)
+{
+    bool start = true; /* of a name between dots */
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c == '.' ? start : !isalpha(c) && c != '_' && (start || !isdigit(c)))
+            return false;
+        start = c == '.';
+    }
+    return !start;
+}
+
+static bool is_absolute(const char *s, size_t len)
+{
+    char copy[SETTING_TEXT_MAX];
+    if (len == 0 || s[0] != '/')
+        return false;
+    memcpy(copy, s, len);
+    copy[len] = '\0';
+    return is_showable(copy, SETTING_TEXT_MAX - 1);
+}
+
 static int parse_number(const struct setting *s, const char *text, uint64_t *ret)
 {
     int r;
@@ -151,10 +189,15 @@ static int parse_number(const struct setting *s, const char *text, uint64_t *ret
     case SETTING_SIZE:
         r = parse_size(text, ret);
         break;
+    case SETTING_CPUS:
+        r = parse_millis(text, ret);
+        break;
     default:
         r = parse_duration(text, ret);
         break;
     }
+    if (r == 0 && s->zero && *ret == 0)
+        return 0;
     return r == 0 && (*ret < s->min || *ret > s->max) ? -ERANGE : r;
 }
 
@@ -178,6 +221,12 @@ int setting_parse(enum setting_id id, const char *text, uint64_t *ret_number)
         break;
     case SETTING_NAME:
         good = is_showable(text, 128);
+        break;
+    case SETTING_MODULES:
+        good = is_list(text, ',', is_module);
+        break;
+    case SETTING_PATHS:
+        good = is_list(text, ':', is_absolute);
         break;
     default:
         good = parse_number(s, text, &number) == 0;
@@ -225,8 +274,12 @@ const char *setting_expected(enum setting_id id, char out[SETTING_EXPECTED_MAX])
             format_size(s->min, low), format_size(s->max, high));
         break;
     case SETTING_DURATION:
-        snprintf(out, SETTING_EXPECTED_MAX, "a time from %s to %s, such as 300 (seconds), 250ms, 5m or 24h",
-            format_duration(s->min, low), format_duration(s->max, high));
+        snprintf(out, SETTING_EXPECTED_MAX, "a time from %s to %s, such as 300 (seconds), 250ms, 5m or 24h%s",
+            format_duration(s->min, low), format_duration(s->max, high), s->zero ? ", or 0" : "");
+        break;
+    case SETTING_CPUS:
+        snprintf(out, SETTING_EXPECTED_MAX, "a number of processors from %g to %g, such as 2 or 0.5%s",
+            (double)s->min / 1000, (double)s->max / 1000, s->zero ? ", or 0" : "");
         break;
     case SETTING_CHOICE:
         snprintf(out, SETTING_EXPECTED_MAX, "one of these words: %s", s->choices);
@@ -251,6 +304,12 @@ const char *setting_expected(enum setting_id id, char out[SETTING_EXPECTED_MAX])
         break;
     case SETTING_NAME:
         fixed = "1 to 128 bytes of UTF-8 without control characters";
+        break;
+    case SETTING_MODULES:
+        fixed = "names of Python modules separated by commas, such as json,os.path";
+        break;
+    case SETTING_PATHS:
+        fixed = "absolute paths separated by colons, such as /opt/data:/srv/models";
         break;
     }
     if (fixed)

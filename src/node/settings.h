@@ -16,6 +16,7 @@ enum setting_type {
     SETTING_PORT,
     SETTING_SIZE,
     SETTING_DURATION, /* the number is in microseconds */
+    SETTING_CPUS,     /* the number is in thousandths */
     SETTING_BOOL,
     SETTING_CHOICE, /* the number is the index in `choices` */
     SETTING_PATH,
@@ -23,9 +24,20 @@ enum setting_type {
     SETTING_ADDRESS, /* HOST:PORT */
     SETTING_USER,
     SETTING_NAME,
+    SETTING_MODULES, /* names of Python modules, separated by commas */
+    SETTING_PATHS,   /* absolute, separated by colons */
 };
 
-enum setting_group { GROUP_NETWORK, GROUP_TASKS, GROUP_STORAGE, GROUP_PROCESS, GROUP_LOG, GROUP_LATER, GROUP_MAX };
+enum setting_group {
+    GROUP_NETWORK,
+    GROUP_TASKS,
+    GROUP_LIMITS,
+    GROUP_STORAGE,
+    GROUP_PROCESS,
+    GROUP_LOG,
+    GROUP_LATER,
+    GROUP_MAX
+};
 
 #define KIB UINT64_C(1024)
 #define MIB (KIB * 1024)
@@ -72,6 +84,41 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(PYTHON_WARM, .type = SETTING_BOOL, .group = GROUP_TASKS, .fallback = "true",                                     \
         .help = "python tasks are forks of a warm interpreter, which is fast; off: each starts one of its own, with "  \
                 "an address layout of its own. Always off for a PYTHON other than /usr/bin/python3")                   \
+    X(PYTHON_PRELOAD, .type = SETTING_MODULES, .group = GROUP_TASKS, .computed = "none", .metavar = "MODULES",         \
+        .help =                                                                                                        \
+            "modules that the warm interpreter loads ahead, separated by commas: tasks that import them start sooner") \
+    X(SANDBOX_PATHS, .type = SETTING_PATHS, .group = GROUP_TASKS, .computed = "none", .metavar = "PATHS",              \
+        .help = "files and folders of this machine that tasks can read beside the usual ones, separated by colons")    \
+    X(SANDBOX_ROOT, .type = SETTING_PATH, .group = GROUP_TASKS, .computed = "this machine's own", .metavar = "FOLDER", \
+        .help = "a folder with a system of its own, which tasks see in place of this machine's")                       \
+    X(SPARE_SANDBOXES, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "2", .min = 1, .max = NODE_SLOTS_MAX,  \
+        .metavar = "N", .help = "sandboxes that are made ahead of need")                                               \
+    X(TASK_MEMORY, .type = SETTING_SIZE, .group = GROUP_LIMITS, .computed = "an equal share", .min = 16 * MIB,         \
+        .max = 1024 * TIB, .reload = true, .metavar = "SIZE",                                                          \
+        .help = "memory of all its processes, with what lies in its folders. An equal share: nine tenths of what the " \
+                "machine has, divided by MAX_CONCURRENT_TASKS")                                                        \
+    X(TASK_CPUS, .type = SETTING_CPUS, .group = GROUP_LIMITS, .fallback = "0", .min = 10, .max = 65536000,             \
+        .zero = true, .reload = true, .metavar = "N", .help = "processors that it may use, such as 1.5; 0: all")       \
+    X(TASK_CPU_TIME, .type = SETTING_DURATION, .group = GROUP_LIMITS, .fallback = "0", .min = MSEC, .max = 365 * DAY,  \
+        .zero = true, .reload = true, .metavar = "TIME", .help = "processor time of all its processes; 0: no limit")   \
+    X(TASK_PROCESSES, .type = SETTING_COUNT, .group = GROUP_LIMITS, .fallback = "1024", .min = 2, .max = 4194304,      \
+        .reload = true, .metavar = "N", .help = "processes and threads that it may have at once")                      \
+    X(TASK_OPEN_FILES, .type = SETTING_COUNT, .group = GROUP_LIMITS, .fallback = "1024", .min = 16, .max = 1048576,    \
+        .reload = true, .metavar = "N", .help = "files that each of its processes may have open")                      \
+    X(TASK_FILE_SIZE, .type = SETTING_SIZE, .group = GROUP_LIMITS, .fallback = "4G", .min = 4 * KIB,                   \
+        .max = 1024 * TIB, .reload = true, .metavar = "SIZE", .help = "size of one file that it writes")               \
+    X(TASK_WORKSPACE_SIZE, .type = SETTING_SIZE, .group = GROUP_LIMITS, .fallback = "1G", .min = 64 * KIB,             \
+        .max = 1024 * TIB, .reload = true, .metavar = "SIZE", .help = "size of its /workspace")                        \
+    X(TASK_TMP_SIZE, .type = SETTING_SIZE, .group = GROUP_LIMITS, .fallback = "256M", .min = 64 * KIB,                 \
+        .max = 1024 * TIB, .reload = true, .metavar = "SIZE", .help = "size of its /tmp, and of its /dev/shm")         \
+    X(TASK_NETWORK, .type = SETTING_CHOICE, .group = GROUP_LIMITS, .fallback = "none", .reload = true,                 \
+        .metavar = "NETWORK", .choices = "none loopback host", .help = "the network of a task that asks for none")     \
+    X(MAX_TASK_NETWORK, .type = SETTING_CHOICE, .group = GROUP_LIMITS, .fallback = "loopback", .reload = true,         \
+        .metavar = "NETWORK", .choices = "none loopback host",                                                         \
+        .help = "the most that a task may ask for. loopback: its own 127.0.0.1; host: all that this machine sees")     \
+    X(OUTPUT_LIMIT_ACTION, .type = SETTING_CHOICE, .group = GROUP_LIMITS, .fallback = "drop", .reload = true,          \
+        .metavar = "ACTION", .choices = "drop stop",                                                                   \
+        .help = "what becomes of a task that prints more than is kept: the rest is dropped, or it is stopped")         \
     X(STORAGE_PATH, .type = SETTING_PATH, .group = GROUP_STORAGE, .computed = "see below", .metavar = "FOLDER",        \
         .help = "where tasks, results and logs are kept")                                                              \
     X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
@@ -134,6 +181,7 @@ struct setting {
     const char *computed; /* for help, when fallback is NULL */
     const char *choices;  /* separated by spaces */
     uint64_t min, max;    /* in the units of the number */
+    bool zero;            /* 0 is allowed though it is below min */
     bool reload;          /* SIGHUP can change it */
     const char *metavar;
     const char *help;

@@ -13,13 +13,56 @@ TW_TASK_STATES(X)
 TW_REASONS(X)
 #undef X
 
-Taskworker__Task *task_to_message(const struct tw_task_info *info, struct task_message *ret)
+#define X(name, number, text) \
+    _Static_assert((int)TASKWORKER__NETWORK__NETWORK_##name == number, "network " #name " in taskworker.proto");
+TW_NETWORKS(X)
+#undef X
+#define X(name, number, text) \
+    _Static_assert((int)TASKWORKER__RECEIPT__LAYER__##name == number, "layer " #name " in taskworker.proto");
+TW_LAYERS(X)
+#undef X
+/* RUNTIME_NONE has a prefix, since there is a reason NONE. */
+#define TASKWORKER__RECEIPT__RUNTIME__NONE TASKWORKER__RECEIPT__RUNTIME__RUNTIME_NONE
+#define X(name, number, text) \
+    _Static_assert((int)TASKWORKER__RECEIPT__RUNTIME__##name == number, "runtime " #name " in taskworker.proto");
+TW_RUNTIMES(X)
+#undef X
+
+static size_t layers_to_message(uint64_t bits, Taskworker__Receipt__Layer ret[TW_LAYER_MAX])
+{
+    size_t n = 0;
+    for (int layer = 0; layer < TW_LAYER_MAX; layer++) {
+        if (bits & UINT64_C(1) << layer)
+            ret[n++] = (Taskworker__Receipt__Layer)layer;
+    }
+    return n;
+}
+
+static void receipt_to_message(const struct tw_receipt *receipt, struct task_message *ret)
+{
+    Taskworker__Receipt *r = &ret->receipt;
+    taskworker__receipt__init(r);
+    taskworker__limits__init(&ret->limits);
+#define X(name) ret->limits.name = receipt->limits.name;
+    TW_LIMITS(X)
+#undef X
+    r->runtime = (Taskworker__Receipt__Runtime)receipt->runtime;
+    r->layers = ret->layers;
+    r->n_layers = layers_to_message(receipt->layers, ret->layers);
+    r->missing = ret->missing;
+    r->n_missing = layers_to_message(receipt->missing, ret->missing);
+    r->limits = &ret->limits;
+    r->network = (Taskworker__Network)receipt->network;
+    r->denied = receipt->denied;
+    r->denied_calls = (char *)receipt->denied_calls;
+}
+
+Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_receipt, struct task_message *ret)
 {
     taskworker__usage__init(&ret->usage);
-    ret->usage.wall_us = info->usage.wall_us;
-    ret->usage.user_us = info->usage.user_us;
-    ret->usage.system_us = info->usage.system_us;
-    ret->usage.max_rss_bytes = info->usage.max_rss_bytes;
+#define X(name) ret->usage.name = info->usage.name;
+    TW_USAGE(X)
+#undef X
 
     Taskworker__Task *t = &ret->task;
     taskworker__task__init(t);
@@ -42,7 +85,26 @@ Taskworker__Task *task_to_message(const struct tw_task_info *info, struct task_m
     t->log_size = info->log_size;
     t->log_truncated = info->log_truncated;
     t->usage = &ret->usage;
+    if (with_receipt && (info->receipt.runtime || info->receipt.layers)) {
+        receipt_to_message(&info->receipt, ret);
+        t->receipt = &ret->receipt;
+    }
     return t;
+}
+
+static int limits_from_message(const Taskworker__Limits *limits, struct tw_limits *ret, struct tw_error *error)
+{
+    *ret = (struct tw_limits){0};
+    if (!limits)
+        return 0;
+#define X(name)                                                                                         \
+    if (limits->name > INT64_MAX)                                                                       \
+        return error_set(error, TW_INVALID_ARGUMENT, "limits." #name " is %llu, which is out of range", \
+            (unsigned long long)limits->name);                                                          \
+    ret->name = limits->name;
+    TW_LIMITS(X)
+#undef X
+    return 0;
 }
 
 int timeout_from_ms(int64_t ms, uint64_t *ret_us, struct tw_error *error)
@@ -60,8 +122,12 @@ int spec_from_request(
     const Taskworker__ExecuteTaskRequest *request, struct tw_task_spec *ret, void **ret_arrays, struct tw_error *error)
 {
     uint64_t timeout_us;
-    if (timeout_from_ms(request->timeout_ms, &timeout_us, error) < 0)
+    struct tw_limits limits;
+    if (timeout_from_ms(request->timeout_ms, &timeout_us, error) < 0 ||
+        limits_from_message(request->limits, &limits, error) < 0)
         return -1;
+    if (!tw_network_to_string((enum tw_network)request->network)) /* it may be any number, also a negative one */
+        return error_set(error, TW_INVALID_ARGUMENT, "network is %d, which is none", (int)request->network);
     struct tw_env *env = calloc(request->n_env + 1, sizeof *env);
     if (!env)
         return error_oom(error);
@@ -79,6 +145,9 @@ int spec_from_request(
         .n_env = request->n_env,
         .timeout_us = timeout_us,
         .retries = request->retries,
+        .limits = limits,
+        .network = (enum tw_network)request->network,
+        .fresh_interpreter = request->fresh_interpreter,
     };
     *ret_arrays = env;
     return 0;

@@ -10,10 +10,13 @@
 struct task_message {
     Taskworker__Task task;
     Taskworker__Usage usage;
+    Taskworker__Receipt receipt;
+    Taskworker__Limits limits;
+    Taskworker__Receipt__Layer layers[TW_LAYER_MAX], missing[TW_LAYER_MAX];
 };
 
-/* Fills the message; its strings are borrowed from info. */
-Taskworker__Task *task_to_message(const struct tw_task_info *info, struct task_message *ret);
+/* Fills the message; its strings are borrowed from info. No receipt where a task has none yet, or it is not asked for. */
+Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_receipt, struct task_message *ret);
 
 /*
  * The request as a spec; its strings and data are borrowed from the request, the arrays go to *ret_arrays (free it).

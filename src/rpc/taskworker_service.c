@@ -171,7 +171,7 @@ static void on_task(void *ctx, const struct tw_task_info *info, uint64_t seq UNU
     } else if (p->call) {
         struct task_message message;
         Taskworker__GetTaskResponse response = TASKWORKER__GET_TASK_RESPONSE__INIT;
-        response.task = task_to_message(info, &message);
+        response.task = task_to_message(info, true, &message);
         rpc_call_reply(p->call, &response.base);
     }
     pending_unref(p);
@@ -236,7 +236,7 @@ static void on_result(void *ctx, const void *result, size_t len, const struct tw
 static void load_result(struct pending *p, const struct tw_task_info *info, bool for_wait)
 {
     struct task_message message;
-    Taskworker__Task *task = task_to_message(info, &message);
+    Taskworker__Task *task = task_to_message(info, true, &message);
     size_t size = taskworker__task__get_packed_size(task);
     CLEANUP_FREE uint8_t *packed = malloc(size ? size : 1);
     struct result_query *q = packed ? calloc(1, sizeof *q) : NULL;
@@ -270,7 +270,8 @@ static void on_end(
         fail(p, error);
     } else if (p->call) {
         struct task_message message;
-        reply_wait(p, task_to_message(info, &message), p->include_result ? result : NULL, p->include_result ? len : 0);
+        reply_wait(
+            p, task_to_message(info, true, &message), p->include_result ? result : NULL, p->include_result ? len : 0);
     }
     pending_unref(p);
 }
@@ -351,7 +352,7 @@ static void on_stopped(void *ctx, const struct tw_task_info *info, const void *r
         Taskworker__StopTaskResponse response = TASKWORKER__STOP_TASK_RESPONSE__INIT;
         response.success = !error;
         response.message = (char *)(error ? error->message : "stopped");
-        response.task = info ? task_to_message(info, &message) : NULL;
+        response.task = info ? task_to_message(info, true, &message) : NULL;
         if (error) {
             rpc_call_send(p->call, &response.base);
             fail(p, error);
@@ -414,7 +415,7 @@ static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool mo
             const struct task *live = engine_find(p->service->engine, tasks[i].info.id);
             const struct tw_task_info *info = live ? task_info(live) : &tasks[i].info;
             if (!p->states || p->states & BIT(info->state))
-                rows[response.n_tasks] = task_to_message(info, &messages[response.n_tasks]), response.n_tasks++;
+                rows[response.n_tasks] = task_to_message(info, false, &messages[response.n_tasks]), response.n_tasks++;
         }
         response.tasks = rows;
         if (more && n)

@@ -21,7 +21,7 @@ static int prepare_admit(struct store *store, struct write *w, struct tw_error *
         return error_set(error, TW_INVALID_ARGUMENT, "a task needs an id");
     if (task->spec.data_len > 0 && !task->spec.data)
         return error_set(error, TW_INVALID_ARGUMENT, "the data of task '%s' is not loaded", task->info.id);
-    if (row_encode_spec(&task->spec, &w->args, &w->env, error) < 0)
+    if (row_encode_spec(&task->spec, &w->texts, error) < 0)
         return -1;
     if (task->spec.data_len > STORE_INLINE_MAX) {
         /* Do not write a large file for a task that is only handed in again. */
@@ -143,10 +143,11 @@ static enum outcome apply_input(struct store *store, struct write *w, struct tw_
     }
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT_INPUT);
     db_bind_u64(&q, 1, w->seq);
-    db_bind_text(&q, 2, w->args);
-    db_bind_text(&q, 3, w->env);
+    db_bind_text(&q, 2, w->texts.args);
+    db_bind_text(&q, 3, w->texts.env);
     db_bind_u64(&q, 4, spec->data_len);
     bind_payload(&q, 5, w, spec->data, spec->data_len);
+    db_bind_text(&q, 7, w->texts.options);
     return of(db_run(&q, error));
 }
 
@@ -238,9 +239,47 @@ static enum outcome apply_end(struct store *store, struct write *w, struct tw_er
     return run_update(store, w, &q, error);
 }
 
+/* A task that never began has none: everything in it is zero. */
+static bool has_receipt(const struct tw_task_info *info)
+{
+    const struct tw_receipt *r = &info->receipt;
+    uint64_t any = (uint64_t)r->runtime | (uint64_t)r->network | r->layers | r->missing | r->denied |
+        (unsigned char)r->denied_calls[0];
+#define X(name) any |= info->usage.name;
+    STORE_RECEIPT_USAGE(X)
+#undef X
+#define X(name) any |= r->limits.name;
+    TW_LIMITS(X)
+#undef X
+    return any != 0;
+}
+
+static enum outcome apply_receipt(struct store *store, struct write *w, struct tw_error *error)
+{
+    const struct tw_receipt *r = &w->info->receipt;
+    int at = 1;
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_RECEIPT);
+    db_bind_u64(&q, at++, w->seq);
+    db_bind_int(&q, at++, r->runtime);
+    db_bind_int(&q, at++, r->network);
+    db_bind_u64(&q, at++, r->layers);
+    db_bind_u64(&q, at++, r->missing);
+    db_bind_u64(&q, at++, r->denied);
+    db_bind_text(&q, at++, r->denied_calls);
+#define X(name) db_bind_u64(&q, at++, w->info->usage.name);
+    STORE_RECEIPT_USAGE(X)
+#undef X
+#define X(name) db_bind_u64(&q, at++, r->limits.name);
+    TW_LIMITS(X)
+#undef X
+    return of(db_run(&q, error));
+}
+
 static enum outcome apply_finish(struct store *store, struct write *w, struct tw_error *error)
 {
     enum outcome outcome = apply_end(store, w, error);
+    if (outcome == OUTCOME_OK && has_receipt(w->info))
+        outcome = apply_receipt(store, w, error);
     if (outcome == OUTCOME_OK && w->result_len > 0) {
         CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_RESULT);
         db_bind_u64(&q, 1, w->seq);

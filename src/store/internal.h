@@ -13,13 +13,42 @@
 
 /* --- schema.c: the database --- */
 
+/* What the receipts table has of the usage; the rest stands in tasks, where layout 1 put it. */
+#define STORE_RECEIPT_USAGE(X) \
+    X(peak_memory_bytes)       \
+    X(minor_faults)            \
+    X(major_faults)            \
+    X(read_bytes)              \
+    X(written_bytes)           \
+    X(waits)                   \
+    X(preemptions)             \
+    X(processes)
+/* Limits have columns with names of their own: there is a limit of processes, and how many there were. */
+#define STORE_LIMIT_COLUMN(name) "max_" #name
+
 /* The columns that row_load() reads, in its order; then what only the task itself needs. */
-#define STORE_INFO_COLUMNS                                                                         \
-    "t.seq, t.id, t.type, t.owner, t.state, t.reason, t.message, t.error, t.exit_code, t.signal, " \
-    "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "              \
-    "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "              \
-    "t.max_rss_bytes, t.digest"
-enum { STORE_INFO_COLUMNS_COUNT = 24 };
+#define STORE_R_USAGE(name) ", r." #name
+#define STORE_R_LIMIT(name) ", r." STORE_LIMIT_COLUMN(name)
+#define STORE_INFO_COLUMNS                                                                                   \
+    "t.seq, t.id, t.type, t.owner, t.state, t.reason, t.message, t.error, t.exit_code, t.signal, "           \
+    "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "                        \
+    "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "                        \
+    "t.max_rss_bytes, t.digest, "                                                                            \
+    "r.runtime, r.network, r.layers, r.missing, r.denied, r.denied_calls" STORE_RECEIPT_USAGE(STORE_R_USAGE) \
+        TW_LIMITS(STORE_R_LIMIT)
+#define STORE_ONE(name) +1
+enum {
+    STORE_RECEIPT_COLUMN = 24, /* where the receipt begins, */
+    STORE_RECEIPT_USAGE_COLUMN = STORE_RECEIPT_COLUMN + 6,
+    STORE_RECEIPT_LIMITS_COLUMN = STORE_RECEIPT_USAGE_COLUMN STORE_RECEIPT_USAGE(STORE_ONE),
+    STORE_INFO_COLUMNS_COUNT = STORE_RECEIPT_LIMITS_COLUMN TW_LIMITS(STORE_ONE)
+};
+#define STORE_SPEC_COLUMNS "i.args, i.env, i.options"
+#define STORE_TASKS_AND_RECEIPTS "tasks t LEFT JOIN receipts r USING (seq)"
+
+#define STORE_INTO_USAGE(name) ", " #name
+#define STORE_INTO_LIMIT(name) ", " STORE_LIMIT_COLUMN(name)
+#define STORE_PLACE(name) ", ?"
 
 /* The states that are not final, and those that are, as SQL. */
 #define STORE_OPEN_STATES "(1, 2, 3, 4)"
@@ -32,7 +61,8 @@ enum { STORE_INFO_COLUMNS_COUNT = 24 };
         "INSERT INTO tasks (id, type, owner, state, reason, message, error, attempt, retries, "                   \
         "timeout_us, created_us, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "                  \
         "?12) ON CONFLICT (id) DO NOTHING")                                                                       \
-    X(ADMIT_INPUT, "INSERT INTO inputs (seq, args, env, size, data, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")       \
+    X(ADMIT_INPUT,                                                                                                \
+        "INSERT INTO inputs (seq, args, env, size, data, file, options) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")     \
     X(ATTEMPT,                                                                                                    \
         "UPDATE tasks SET state = 4, attempt = ?2, started_us = ?3 WHERE seq = ?1 AND state "                     \
         "IN " STORE_OPEN_STATES)                                                                                  \
@@ -42,17 +72,23 @@ enum { STORE_INFO_COLUMNS_COUNT = 24 };
         "signal = ?7, attempt = ?8, started_us = ?9, finished_us = ?10, result_size = ?11, "                      \
         "log_size = ?12, log_truncated = ?13, wall_us = ?14, user_us = ?15, system_us = ?16, "                    \
         "max_rss_bytes = ?17 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                                     \
+    X(FINISH_RECEIPT,                                                                                             \
+        "INSERT INTO receipts (seq, runtime, network, layers, missing, denied, "                                  \
+        "denied_calls" STORE_RECEIPT_USAGE(STORE_INTO_USAGE) TW_LIMITS(                                           \
+            STORE_INTO_LIMIT) ") VALUES "                                                                         \
+                              "(?, ?, ?, ?, ?, ?, ?" STORE_RECEIPT_USAGE(STORE_PLACE) TW_LIMITS(STORE_PLACE) ")") \
     X(FINISH_RESULT, "INSERT INTO results (seq, size, data, file) VALUES (?1, ?2, ?3, ?4)")                       \
     X(FINISH_LOG, "INSERT INTO logs (seq, size, data) VALUES (?1, ?2, ?3)")                                       \
     X(STATE, "SELECT state FROM tasks WHERE seq = ?1")                                                            \
     X(SEQ_OF_ID, "SELECT seq FROM tasks WHERE id = ?1")                                                           \
     X(GET,                                                                                                        \
-        "SELECT " STORE_INFO_COLUMNS ", i.args, i.env FROM tasks t LEFT JOIN inputs i "                           \
-        "USING (seq) WHERE t.id = ?1")                                                                            \
-    X(GET_INFO, "SELECT " STORE_INFO_COLUMNS " FROM tasks t WHERE t.seq = ?1")                                    \
+        "SELECT " STORE_INFO_COLUMNS ", " STORE_SPEC_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS                    \
+        " LEFT JOIN inputs i USING (seq) WHERE t.id = ?1")                                                        \
+    X(GET_INFO, "SELECT " STORE_INFO_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS " WHERE t.seq = ?1")               \
     X(RECOVER,                                                                                                    \
-        "SELECT " STORE_INFO_COLUMNS ", i.args, i.env FROM tasks t LEFT JOIN inputs i "                           \
-        "USING (seq) WHERE t.seq IN (SELECT seq FROM tasks WHERE state IN " STORE_OPEN_STATES ") ORDER BY t.seq") \
+        "SELECT " STORE_INFO_COLUMNS ", " STORE_SPEC_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS                    \
+        " LEFT JOIN inputs i USING (seq) WHERE t.seq IN (SELECT seq FROM tasks WHERE state IN " STORE_OPEN_STATES \
+        ") ORDER BY t.seq")                                                                                       \
     X(INPUT, "SELECT size, data, file FROM inputs WHERE seq = ?1")                                                \
     X(RESULT,                                                                                                     \
         "SELECT t.state, r.size, r.data, r.file FROM tasks t LEFT JOIN results r USING (seq) "                    \
@@ -82,12 +118,16 @@ int schema_open_reader(struct db *db, const struct folder *folder, struct tw_err
 
 /* --- row.c: tasks to and from rows --- */
 
-/* Fills *ret from the current row of a statement that selects STORE_INFO_COLUMNS, and args and env
- * if `with_spec`. */
+/* Fills *ret from the current row of a statement that selects STORE_INFO_COLUMNS, and
+ * STORE_SPEC_COLUMNS if `with_spec`. */
 int row_load(struct db_query *q, bool with_spec, struct store_task *ret, struct tw_error *error);
-/* args and env as JSON (free them; NULL when there are none). INVALID_ARGUMENT for what is not
- * UTF-8. */
-int row_encode_spec(const struct store_spec *spec, char **ret_args, char **ret_env, struct tw_error *error);
+/* The parts of a request that are neither data nor file, as JSON; each NULL when there are none. */
+struct spec_texts {
+    char *args, *env, *options;
+};
+void spec_texts_done(struct spec_texts *texts);
+/* INVALID_ARGUMENT for what is not UTF-8, or a number that the database has no room for. */
+int row_encode_spec(const struct store_spec *spec, struct spec_texts *ret, struct tw_error *error);
 
 /* --- tasklog.c --- */
 

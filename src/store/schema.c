@@ -7,6 +7,10 @@
  * inputs, results and logs are tables of their own under the same number. Every index ends in the
  * rowid, which is seq: tasks_by_state gives one state's tasks in order of admission, tasks_by_type
  * the same for a type and a state.
+ *
+ * A layout is made by the steps from nothing to it, and an older database is brought up to date by
+ * those that it lacks, in one transaction: a crash in between leaves the old one. Nothing is brought
+ * back: whoever may want the older version again keeps a copy of the folder.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,11 +20,12 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "store/internal.h"
 
 enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
-    VERSION = 1,
+    VERSION = 2,
     BUSY_MS = 10000,
     WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
@@ -81,6 +86,29 @@ static const char schema_v1[] =
     "  size INTEGER NOT NULL, data BLOB"
     ") STRICT;";
 
+/*
+ * What a task asked for beyond its input, and what it used and ran under. options:
+ * {"memory_bytes":1048576}, NULL for none. receipts: of finished tasks that had begun; layers and
+ * missing are bits 1 << enum tw_layer.
+ */
+#define NUMBER(name) "  " #name " INTEGER NOT NULL,"
+#define LIMIT(name) "  " STORE_LIMIT_COLUMN(name) " INTEGER NOT NULL,"
+static const char schema_v2[] =
+    "ALTER TABLE inputs ADD COLUMN options TEXT;"
+    "CREATE TABLE receipts ("
+    "  seq INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,"
+    "  runtime INTEGER NOT NULL," /* enum tw_runtime */
+    "  network INTEGER NOT NULL," /* enum tw_network */
+    "  layers INTEGER NOT NULL,"
+    "  missing INTEGER NOT NULL,"
+    "  denied INTEGER NOT NULL," STORE_RECEIPT_USAGE(NUMBER) TW_LIMITS(LIMIT) "  denied_calls TEXT NOT NULL"
+                                                                              ") STRICT;";
+#undef NUMBER
+#undef LIMIT
+
+/* steps[n] makes layout n + 1 of layout n. */
+static const char *const steps[VERSION] = {schema_v1, schema_v2};
+
 static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
 {
     return error_set(error, TW_FAILED_PRECONDITION,
@@ -140,16 +168,21 @@ static int check_marks(struct db *db, const struct folder *f, int64_t *ret_versi
     return *ret_version > VERSION || *ret_version < 0 ? fail_newer(f, *ret_version, error) : 0;
 }
 
-static int create_schema(struct db *db, struct tw_error *error)
+static int bring_up_to_date(struct db *db, int64_t from, struct tw_error *error)
 {
     char marks[80];
     snprintf(marks, sizeof marks, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID, VERSION);
     if (db_exec(db, "BEGIN IMMEDIATE", error) < 0)
         return -1;
-    if (db_exec(db, schema_v1, error) < 0 || db_exec(db, marks, error) < 0 || db_exec(db, "COMMIT", error) < 0) {
+    int r = 0;
+    for (int64_t version = from; r == 0 && version < VERSION; version++)
+        r = db_exec(db, steps[version], error);
+    if (r < 0 || db_exec(db, marks, error) < 0 || db_exec(db, "COMMIT", error) < 0) {
         db_rollback(db);
         return -1;
     }
+    if (from > 0)
+        log_info("%s was brought from layout %d to %d", db->path, (int)from, VERSION);
     return 0;
 }
 
@@ -175,7 +208,7 @@ static int set_up_writer(struct db *db, const struct folder *f, struct tw_error 
             "PRAGMA journal_size_limit=16777216; PRAGMA cell_size_check=ON;",
             error) < 0)
         return -1;
-    if (version == 0 && create_schema(db, error) < 0)
+    if (version < VERSION && bring_up_to_date(db, version, error) < 0)
         return -1;
     return prove_writable(db, error);
 }

@@ -47,8 +47,7 @@ static void write_free(struct write *w)
 {
     write_set_error(w, NULL);
     write_forget_existing(w);
-    free(w->args);
-    free(w->env);
+    spec_texts_done(&w->texts);
     free(w->log_data);
     free(w);
 }

@@ -29,7 +29,7 @@ struct write {
     /* admit; `task` is the caller's */
     struct store_task *task;
     struct store_task *existing; /* the id is taken by the same content */
-    char *args, *env;
+    struct spec_texts texts;
     store_admit_cb admit_cb;
 
     /* attempt */

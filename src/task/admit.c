@@ -5,6 +5,7 @@
  * when the admission is on disk does the task become live and the caller hear of it.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -75,6 +76,115 @@ static int check_strings(const struct tw_task_spec *spec, struct tw_error *error
     return 0;
 }
 
+/* --- limits --- */
+
+/* Below `min` no task gets as far as its first instruction; above `max` somebody has mistaken the unit. */
+static const struct limit_rule {
+    size_t offset; /* in struct tw_limits */
+    const char *name, *setting;
+    uint64_t min, max;
+} limit_rules[] = {
+#define RULE(field, key, low, high)                               \
+    {                                                             \
+        offsetof(struct tw_limits, field), #field, key, low, high \
+    }
+    RULE(memory_bytes, "TASK_MEMORY", 16 << 20, 1ull << 60),
+    RULE(cpu_millis, "TASK_CPUS", 10, 65536 * 1000),
+    RULE(cpu_time_us, "TASK_CPU_TIME", 1000, 3650ull * 86400 * 1000000),
+    RULE(processes, "TASK_PROCESSES", 2, 1 << 22),
+    RULE(open_files, "TASK_OPEN_FILES", 16, 1 << 20),
+    RULE(file_bytes, "TASK_FILE_SIZE", 4096, 1ull << 60),
+    RULE(workspace_bytes, "TASK_WORKSPACE_SIZE", 64 << 10, 1ull << 60),
+    RULE(tmp_bytes, "TASK_TMP_SIZE", 64 << 10, 1ull << 60),
+    RULE(output_bytes, "MAX_LOG_SIZE", 1, 1ull << 60),
+#undef RULE
+};
+#define COUNT(name) +1
+_Static_assert(ARRAY_LEN(limit_rules) == 0 TW_LIMITS(COUNT), "a rule for every limit");
+#undef COUNT
+
+static uint64_t limit_get(const struct tw_limits *limits, const struct limit_rule *rule)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)limits + rule->offset, sizeof value);
+    return value;
+}
+
+static int limit_check(const struct tw_limits *limits, const struct limit_rule *rule, struct tw_error *error)
+{
+    uint64_t value = limit_get(limits, rule);
+    if (value == 0 || (value >= rule->min && value <= rule->max))
+        return 0;
+    bool low = value < rule->min;
+    return error_set(error, TW_INVALID_ARGUMENT, "limits.%s is %" PRIu64 ": it has to be at %s %" PRIu64 "%s (%s)",
+        rule->name, value, low ? "least" : "most", low ? rule->min : rule->max,
+        low ? ", or 0 for what the node gives" : "", rule->setting);
+}
+
+int engine_check_limits(const struct tw_limits *limits, struct tw_error *error)
+{
+    for (size_t i = 0; i < ARRAY_LEN(limit_rules); i++) {
+        if (limit_check(limits, &limit_rules[i], error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The most that a task may use here; 0: no limit. */
+static struct tw_limits node_limits(const struct engine *engine)
+{
+    struct tw_limits limits = engine->options.task_limits;
+    limits.output_bytes = engine->options.max_log_size;
+    return limits;
+}
+
+static int limits_check(const struct engine *engine, const struct tw_limits *asked, struct tw_error *error)
+{
+    struct tw_limits most = node_limits(engine);
+    for (size_t i = 0; i < ARRAY_LEN(limit_rules); i++) {
+        const struct limit_rule *rule = &limit_rules[i];
+        uint64_t value = limit_get(asked, rule), bound = limit_get(&most, rule);
+        if (limit_check(asked, rule, error) < 0)
+            return -1;
+        if (bound && value > bound)
+            return error_set(error, TW_INVALID_ARGUMENT,
+                "limits.%s is %" PRIu64 ": this node gives a task at most %" PRIu64 " (%s)", rule->name, value, bound,
+                rule->setting);
+    }
+    return 0;
+}
+
+static int network_check(const struct engine *engine, enum tw_network network, struct tw_error *error)
+{
+    const char *name = tw_network_to_string(network);
+    if (!name)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "network is %d, which is none: default, none, loopback or host", (int)network);
+    if (network > engine->options.max_task_network) /* they are numbered from the least to the most */
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "network is \"%s\": this node gives a task at most \"%s\" (MAX_TASK_NETWORK)", name,
+            tw_network_to_string(engine->options.max_task_network));
+    return 0;
+}
+
+void spec_resolve(const struct engine *engine, const struct store_spec *spec, struct tw_limits *ret_limits,
+    enum tw_network *ret_network)
+{
+    const struct engine_options *o = &engine->options;
+    struct tw_limits most = node_limits(engine);
+    /* The node's own may have come down since the task was admitted. */
+#define X(name)                                                   \
+    ret_limits->name = spec->limits.name == 0 ? most.name         \
+        : most.name == 0                      ? spec->limits.name \
+                                              : MIN(spec->limits.name, most.name);
+    TW_LIMITS(X)
+#undef X
+    *ret_network = spec->network == TW_NETWORK_DEFAULT ? o->task_network : spec->network;
+    *ret_network = MIN(*ret_network, o->max_task_network);
+}
+
+/* --- the spec --- */
+
 int spec_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error)
 {
     const struct engine_options *o = &engine->options;
@@ -98,6 +208,8 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, str
     if (spec->retries > ENGINE_MAX_RETRIES)
         return error_set(
             error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
+    if (limits_check(engine, &spec->limits, error) < 0 || network_check(engine, spec->network, error) < 0)
+        return -1;
     return check_strings(spec, error);
 }
 
@@ -129,6 +241,19 @@ static void spec_digest(const struct tw_task_spec *spec, uint8_t out[STORE_DIGES
         hash_text(&h, spec->env[i].name);
         hash_text(&h, spec->env[i].value);
     }
+    /* Only where one is used: an id that was handed in before there were any of these still has to match. */
+    uint64_t options[] = {
+#define X(name) spec->limits.name,
+        TW_LIMITS(X)
+#undef X
+            (uint64_t) spec->network,
+        spec->fresh_interpreter,
+    };
+    uint64_t any = 0;
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        any |= options[i];
+    if (any)
+        hash_bytes(&h, options, sizeof options);
     crypto_generichash_final(&h, out, STORE_DIGEST_LEN);
 }
 
@@ -193,6 +318,9 @@ static int record_init(
     info->created_us = clock_wall_us();
     record->spec.data = *take_data ? STEAL(*take_data) : (void *)text_dup(spec->data, spec->data_len);
     record->spec.data_len = spec->data_len;
+    record->spec.limits = spec->limits;
+    record->spec.network = spec->network;
+    record->spec.fresh_interpreter = spec->fresh_interpreter;
     spec_digest(spec, record->digest);
     if (!info->id || !info->type || !info->owner || !info->message || !info->error || !record->spec.data)
         return -ENOMEM;

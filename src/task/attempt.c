@@ -22,7 +22,7 @@
 #include "base/text.h"
 #include "task/attempt.h"
 
-enum { MAX_FALSE_STARTS = 5 };
+enum { MAX_FALSE_STARTS = 5, USAGE_EVERY_US = 100 * 1000 };
 
 void attempt_unref(struct attempt *a)
 {
@@ -81,6 +81,7 @@ static void on_requeued(void *ctx UNUSED, const struct tw_error *error)
 void task_requeue(struct task *task, const char *message, bool front, bool stored)
 {
     task_move(task, TW_TASK_QUEUED);
+    task->record.info.usage = (struct tw_usage){0};
     task_set_message(task, "%s; waiting to run again", message);
     if (stored)
         store_requeue(task->engine->options.store, task->record.seq, on_requeued, NULL);
@@ -147,17 +148,26 @@ static void lose(struct attempt *a, const struct verdict *v)
     engine_check_drained(task->engine);
 }
 
-static enum tw_reason reason_of(const struct run_outcome *outcome)
+/* What a bad end comes from: the limit that the task ran into may be why it failed. */
+static enum tw_reason explained(const struct run_outcome *outcome, enum tw_reason reason)
 {
+    return outcome->limit == TW_REASON_PIDS_LIMIT || outcome->limit == TW_REASON_DISK_LIMIT ? outcome->limit : reason;
+}
+
+static enum tw_reason reason_of(const struct run_outcome *outcome, bool begun)
+{
+    /* The kernel's word: part of the task was killed for it, whatever the rest made of that. */
+    if (begun && (outcome->limit == TW_REASON_OOM || outcome->limit == TW_REASON_TIMEOUT_CPU))
+        return outcome->limit;
     switch (outcome->end) {
     case RUN_EXITED:
         if (outcome->exit_code)
-            return TW_REASON_EXIT_CODE;
+            return explained(outcome, TW_REASON_EXIT_CODE);
         return outcome->result_too_large ? TW_REASON_OUTPUT_LIMIT
             : outcome->bad_result        ? TW_REASON_BAD_RESULT
                                          : TW_REASON_NONE;
     case RUN_SIGNALED:
-        return TW_REASON_SIGNAL;
+        return explained(outcome, TW_REASON_SIGNAL);
     case RUN_BAD_INPUT:
         return TW_REASON_BAD_INPUT;
     case RUN_SANDBOX_ERROR:
@@ -170,7 +180,9 @@ static enum tw_reason reason_of(const struct run_outcome *outcome)
 
 static void take_result(const struct run_outcome *outcome, struct verdict *v)
 {
-    if (v->reason != TW_REASON_NONE && v->reason != TW_REASON_EXIT_CODE)
+    if (outcome->end != RUN_EXITED ||
+        (v->reason != TW_REASON_NONE && v->reason != TW_REASON_EXIT_CODE && v->reason != TW_REASON_PIDS_LIMIT &&
+            v->reason != TW_REASON_DISK_LIMIT))
         return;
     v->result = (uint8_t *)text_dup(outcome->result, outcome->result_len);
     v->result_len = outcome->result_len;
@@ -181,6 +193,22 @@ static void take_result(const struct run_outcome *outcome, struct verdict *v)
     }
 }
 
+/* What the store would not take, or a client not read, is left out: a mistake there must not cost the end of a task. */
+static struct tw_receipt receipt_of(const struct run_outcome *outcome, const struct attempt *a, bool begun)
+{
+    struct tw_receipt r = outcome->receipt;
+    const uint64_t known = (UINT64_C(1) << TW_LAYER_MAX) - 1;
+    size_t len = strnlen(r.denied_calls, sizeof r.denied_calls);
+    if (len == sizeof r.denied_calls || !text_is_utf8(r.denied_calls, len))
+        r.denied_calls[0] = '\0';
+    r.layers &= known;
+    r.missing &= known;
+    r.runtime = tw_runtime_to_string(r.runtime) ? r.runtime : TW_RUNTIME_NONE;
+    r.network = tw_network_to_string(r.network) ? r.network : TW_NETWORK_DEFAULT;
+    r.limits.output_bytes = begun ? a->limits.output_bytes : 0;
+    return r;
+}
+
 static void on_ended(void *ctx, const struct run_outcome *outcome)
 {
     struct attempt *a = ctx;
@@ -188,16 +216,20 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
     struct engine *engine = task->engine;
     bool begun = task->record.info.state == TW_TASK_RUNNING;
     struct verdict v = {
-        .reason = reason_of(outcome),
-        .message = outcome->message,
+        .reason = reason_of(outcome, begun),
+        .message = outcome->limit == TW_REASON_NONE ? outcome->message : NULL,
         .error = outcome->error,
         .exit_code = outcome->end == RUN_EXITED ? outcome->exit_code : 0,
         .signal = outcome->end == RUN_SIGNALED ? outcome->signal : 0,
         .usage = outcome->usage,
+        .receipt = receipt_of(outcome, a, begun),
     };
     a->run = NULL;
-    if (task->end_asked != TW_REASON_NONE &&
-        v.reason != TW_REASON_NONE) { /* one that had ended well just before, has */
+    if (!v.usage.wall_us && a->begun_us)
+        v.usage.wall_us = clock_monotonic_us() - a->begun_us;
+    /* One that had ended well just before, has. But what printed too much did so before it ended. */
+    if (task->end_asked == TW_REASON_OUTPUT_LIMIT ||
+        (task->end_asked != TW_REASON_NONE && v.reason != TW_REASON_NONE)) {
         v.reason = task->end_asked;
         v.message = NULL;
         v.state = state_for(v.reason);
@@ -236,6 +268,7 @@ static void go_if_ready(struct attempt *a)
     task->engine->begun++;
     engine_works(task->engine);
     info->started_us = clock_wall_us();
+    a->begun_us = clock_monotonic_us();
     uv_update_time(a->timer.loop);
     uv_timer_start(&a->timer, on_wall_timeout, (info->timeout_us + 999) / 1000, 0);
     a->run->rt->ops->go(a->run);
@@ -252,8 +285,10 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
 {
     struct attempt *a = ctx;
     struct tw_task_info *info = &a->task->record.info;
+    bool over = false;
     if (a->log) {
-        store_log_append(a->log, stream, data, len);
+        over =
+            store_log_append(a->log, stream, data, len) < len && store_log_size(a->log, NULL) >= a->limits.output_bytes;
         /* The log has the output of all attempts, also of those before a restart. */
         info->log_size = store_log_size(a->log, &info->log_truncated);
     } else if (len > 0) {
@@ -263,6 +298,8 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
         struct engine_watch *watch = CONTAINER_OF(it, struct engine_watch, link);
         watch->changed(watch, false);
     }
+    if (over && a->task->engine->options.stop_on_output_limit)
+        task_end_early(a->task, TW_REASON_OUTPUT_LIMIT);
 }
 
 static const struct run_events run_events = {.ready = on_ready, .output = on_output, .ended = on_ended};
@@ -295,6 +332,8 @@ static void prepare(struct attempt *a)
     task_set_message(task, "its sandbox is being made");
     record->info.attempt++;
     record->info.started_us = clock_wall_us();
+    enum tw_network network;
+    spec_resolve(engine, &record->spec, &a->limits, &network);
     struct run_spec spec = {
         .task_id = record->info.id,
         .type = record->info.type,
@@ -306,9 +345,12 @@ static void prepare(struct attempt *a)
         .env = (const struct run_env *)record->spec.env,
         .n_env = record->spec.n_env,
         .max_result = engine->options.max_result_size,
+        .limits = a->limits,
+        .network = network,
+        .fresh_interpreter = record->spec.fresh_interpreter,
     };
     struct tw_error error;
-    a->log = store_log_open(engine->options.store, record->seq, engine->options.max_log_size);
+    a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
     if (a->log)
         record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
     a->run = rt->ops->start(rt, &spec, &run_events, a, &error);
@@ -366,6 +408,24 @@ void attempt_start(struct task *task)
     }
 }
 
+/* --- while it runs --- */
+
+void attempt_refresh_usage(struct attempt *a)
+{
+    struct tw_task_info *info = a->task ? &a->task->record.info : NULL;
+    if (!info || info->state != TW_TASK_RUNNING || !a->run || a->ending)
+        return;
+    uint64_t now = clock_monotonic_us();
+    if (a->usage_seen_us && now - a->usage_seen_us < USAGE_EVERY_US)
+        return;
+    const struct runtime_ops *ops = a->run->rt->ops;
+    struct tw_usage usage = info->usage;
+    a->usage_seen_us = now;
+    if (ops->usage && ops->usage(a->run, &usage))
+        info->usage = usage;
+    info->usage.wall_us = now - a->begun_us;
+}
+
 /* --- ends that come from outside --- */
 
 void attempt_drop(struct task *task)
@@ -398,7 +458,11 @@ bool task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_
         log_error("out of memory: task %s could not be ended", task->record.info.id);
         return false;
     }
-    struct verdict v = {.state = state, .reason = reason, .message = message, .usage = task->record.info.usage};
+    struct verdict v = {.state = state,
+        .reason = reason,
+        .message = message,
+        .usage = task->record.info.usage,
+        .receipt = task->record.info.receipt};
     attempt_finish(a, &v);
     return true;
 }

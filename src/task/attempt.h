@@ -6,11 +6,14 @@
 #include "task/task.h"
 
 struct attempt {
-    struct task *task;     /* NULL: released, only the references below still hold the memory */
-    unsigned refs;         /* the task, the timer, and each store call on its way */
-    struct run *run;       /* NULL before the runtime took it and after it ended */
-    struct store_log *log; /* may be NULL (no memory): output is not kept then */
-    uv_timer_t timer;      /* the wall clock while it runs, then the pause between two tries to write the end */
+    struct task *task;       /* NULL: released, only the references below still hold the memory */
+    unsigned refs;           /* the task, the timer, and each store call on its way */
+    struct run *run;         /* NULL before the runtime took it and after it ended */
+    struct store_log *log;   /* may be NULL (no memory): output is not kept then */
+    uv_timer_t timer;        /* the wall clock while it runs, then the pause between two tries to write the end */
+    struct tw_limits limits; /* of this attempt; 0: none. output_bytes is never 0 */
+    uint64_t begun_us;       /* on the monotonic clock, when the task was let go; 0: it was not */
+    uint64_t usage_seen_us;  /* on the same, when the runtime was asked for its usage last */
     bool holds_slot;
     bool written;        /* the store was asked to make it durable, */
     bool durable;        /* and has */
@@ -34,6 +37,7 @@ struct verdict {
     const char *error;   /* NULL: none */
     int exit_code, signal;
     struct tw_usage usage;
+    struct tw_receipt receipt;
     uint8_t *result; /* malloc'd; taken over */
     size_t result_len;
 };

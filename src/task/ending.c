@@ -75,6 +75,7 @@ static void show_end(struct attempt *a)
     info->exit_code = a->final.exit_code;
     info->signal = a->final.signal;
     info->usage = a->final.usage;
+    info->receipt = a->final.receipt;
     info->finished_us = a->final.finished_us;
     info->result_size = a->final.result_size;
     if (a->final_message) {
@@ -118,11 +119,70 @@ static void write_end(struct attempt *a)
     store_finish(task->engine->options.store, task->record.seq, &a->final, a->result, a->result_len, on_end_written, a);
 }
 
+/* "512 MiB" */
+static const char *bytes_text(uint64_t bytes, char out[32])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double v = (double)bytes;
+    size_t unit = 0;
+    for (; v >= 1024 && unit + 1 < ARRAY_LEN(units); unit++)
+        v /= 1024;
+    snprintf(out, 32, "%.4g %s", v, units[unit]);
+    return out;
+}
+
+/* How it ended, for one whose end a limit explains. */
+static const char *end_text(const struct verdict *v, char out[64])
+{
+    if (v->signal)
+        snprintf(out, 64, "it was killed by signal %d", v->signal);
+    else
+        snprintf(out, 64, "it ended with exit code %d", v->exit_code);
+    return out;
+}
+
+static int describe_disk_limit(const struct tw_limits *l, const struct verdict *v, char **ret)
+{
+    const struct {
+        const char *what;
+        uint64_t bytes;
+    } limits[] = {{" a file", l->file_bytes}, {" in its workspace", l->workspace_bytes}, {" in /tmp", l->tmp_bytes}};
+    char all[160] = "", end[64], size[32];
+    for (size_t i = 0, at = 0; i < ARRAY_LEN(limits); i++) {
+        if (limits[i].bytes)
+            at += (size_t)snprintf(all + at, sizeof all - at, "%s%s%s", at ? ", " : ": ",
+                bytes_text(limits[i].bytes, size), limits[i].what);
+    }
+    return asprintf(ret, "wrote more than it may%s; %s", all, end_text(v, end));
+}
+
+/* What a task says that ran into a limit. The receipt has what was applied; without one, what was to be. */
+static int describe_limit(const struct attempt *a, const struct verdict *v, char **ret)
+{
+    const struct tw_limits *l = v->receipt.runtime ? &v->receipt.limits : &a->limits;
+    char size[32], end[64];
+    switch (v->reason) {
+    case TW_REASON_OOM:
+        return l->memory_bytes ? asprintf(ret, "used more than its %s of memory", bytes_text(l->memory_bytes, size))
+                               : asprintf(ret, "used more memory than there is");
+    case TW_REASON_TIMEOUT_CPU:
+        return l->cpu_time_us
+            ? asprintf(ret, "used more than its %.6g s of processor time", (double)l->cpu_time_us / 1e6)
+            : asprintf(ret, "used more processor time than it may");
+    case TW_REASON_PIDS_LIMIT:
+        return l->processes ? asprintf(ret, "wanted more than its %llu processes and threads; %s",
+                                  (unsigned long long)l->processes, end_text(v, end))
+                            : asprintf(ret, "wanted more processes than it may have; %s", end_text(v, end));
+    default:
+        return describe_disk_limit(l, v, ret);
+    }
+}
+
 /* The sentence for a person, when nothing better is known. */
 static char *describe(const struct attempt *a, const struct verdict *v)
 {
     const char *name;
-    char *text = NULL;
+    char *text = NULL, size[32];
     int n = 0;
     switch (v->reason) {
     case TW_REASON_NONE:
@@ -146,7 +206,17 @@ static char *describe(const struct attempt *a, const struct verdict *v)
     case TW_REASON_SHUTDOWN:
         n = asprintf(&text, "stopped because the node was shut down");
         break;
+    case TW_REASON_OOM:
+    case TW_REASON_TIMEOUT_CPU:
+    case TW_REASON_PIDS_LIMIT:
+    case TW_REASON_DISK_LIMIT:
+        n = describe_limit(a, v, &text);
+        break;
     case TW_REASON_OUTPUT_LIMIT:
+        if (a->task->end_asked == TW_REASON_OUTPUT_LIMIT) {
+            n = asprintf(&text, "printed more than its %s of output", bytes_text(a->limits.output_bytes, size));
+            break;
+        }
         n = asprintf(&text, "its result is larger than the %llu bytes that this node keeps (MAX_RESULT_SIZE)",
             (unsigned long long)a->task->engine->options.max_result_size);
         break;
@@ -173,6 +243,7 @@ void attempt_finish(struct attempt *a, const struct verdict *v)
     a->final.exit_code = v->exit_code;
     a->final.signal = v->signal;
     a->final.usage = v->usage;
+    a->final.receipt = v->receipt;
     a->final.finished_us = clock_wall_us();
     a->result = v->result;
     a->result_len = v->result ? v->result_len : 0;

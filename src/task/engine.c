@@ -120,7 +120,7 @@ void engine_get(struct engine *engine, const char *id, engine_task_cb cb, void *
     const struct task *task = engine_find(engine, id);
     struct query *q = task ? NULL : malloc(sizeof *q);
     if (task) {
-        cb(ctx, &task->record.info, task->record.seq, NULL);
+        cb(ctx, task_info(task), task->record.seq, NULL);
     } else if (!q) {
         struct tw_error error;
         error_oom(&error);
@@ -156,6 +156,15 @@ void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max
     o->default_timeout_us = default_timeout_us ? default_timeout_us : o->default_timeout_us;
     o->runtime->ops->resize(o->runtime, o->max_running);
     engine_schedule(engine);
+}
+
+void engine_set_task_limits(struct engine *engine, const struct engine_options *from)
+{
+    struct engine_options *o = &engine->options;
+    o->task_limits = from->task_limits;
+    o->task_network = from->task_network;
+    o->max_task_network = from->max_task_network;
+    o->stop_on_output_limit = from->stop_on_output_limit;
 }
 
 /* --- waiting and stopping --- */

@@ -56,6 +56,10 @@ void engine_free(struct engine *engine);
 
 /* New limits from now on; zero leaves one as it is. */
 void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max_queued, uint64_t default_timeout_us);
+/* The four of `from` that concern single tasks: for all that are admitted or started from now on. */
+void engine_set_task_limits(struct engine *engine, const struct engine_options *from);
+/* Whether limits are such that a task can live with them (0: no limit). INVALID_ARGUMENT names the one that is not. */
+int engine_check_limits(const struct tw_limits *limits, struct tw_error *error);
 
 /*
  * The only door for tasks. The spec is copied, but for its data when `take_data` is given: that is spec->data itself, from
@@ -70,6 +74,7 @@ void engine_admit(
 
 /* A task that is live, or NULL. Valid until control returns to the loop. */
 const struct task *engine_find(const struct engine *engine, const char *id);
+/* What is shown of it. What a running task uses is asked of the runtime now, unless that was done a moment ago. */
 const struct tw_task_info *task_info(const struct task *task);
 uint64_t task_seq(const struct task *task);
 

@@ -64,6 +64,8 @@ void task_set_message(struct task *task, const char *fmt, ...)
 
 const struct tw_task_info *task_info(const struct task *task)
 {
+    if (task->attempt)
+        attempt_refresh_usage(task->attempt);
     return &task->record.info;
 }
 

@@ -64,6 +64,9 @@ void task_free(struct task *task);
 
 /* --- admission (admit.c) --- */
 int spec_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error);
+/* What the task may use, as of now: what it asked for within what the node allows. */
+void spec_resolve(const struct engine *engine, const struct store_spec *spec, struct tw_limits *ret_limits,
+    enum tw_network *ret_network);
 /* Bytes that a queued task with this spec keeps in memory beside its data. */
 size_t spec_bytes(const struct store_spec *spec);
 
@@ -83,6 +86,8 @@ void engine_check_drained(struct engine *engine);
 
 /* --- one attempt (attempt.c) --- */
 void attempt_start(struct task *task);
+/* Brings the usage of a running task in task->record.info up to date, at most every so often. */
+void attempt_refresh_usage(struct attempt *a);
 /* Forgets the attempt, if there is one, without an end: the engine is being freed. */
 void attempt_drop(struct task *task);
 /* Back into the queue, at its head or end, in memory and, if the attempt is `stored`, on disk. */

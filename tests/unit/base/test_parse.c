@@ -145,6 +145,29 @@ static void durations(void **state)
     check(parse_duration, cases, ARRAY_LEN(cases));
 }
 
+static void thousandths(void **state)
+{
+    (void)state;
+    static const struct number_case cases[] = {
+        {"0", 0, 0},
+        {"2", 0, 2000},
+        {"1.5", 0, 1500},
+        {"0.125", 0, 125},
+        {"0.05", 0, 50},
+        {"18446744073709551.615", 0, UINT64_MAX},
+        {"18446744073709551.616", -ERANGE, 0},
+        {"18446744073709552", -ERANGE, 0},
+        {"", -EINVAL, 0},
+        {".5", -EINVAL, 0},
+        {"1.", -EINVAL, 0},
+        {"1.2345", -EINVAL, 0},
+        {"1.5 ", -EINVAL, 0},
+        {"1,5", -EINVAL, 0},
+        {"-1", -EINVAL, 0},
+    };
+    check(parse_millis, cases, ARRAY_LEN(cases));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +176,7 @@ int main(void)
         cmocka_unit_test(truth),
         cmocka_unit_test(sizes),
         cmocka_unit_test(durations),
+        cmocka_unit_test(thousandths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@ struct line {
     struct cli cli;
     bool flag, other;
     const char *text;
-    uint64_t count, duration;
+    uint64_t count, duration, size, cpus;
     struct words list;
     struct arguments args;
     int code;
@@ -38,6 +38,14 @@ static void read_line_of(struct line *l, bool takes_rest, char **argv)
             .metavar = "N",
             .help = "h"},
         {.name = "duration", .kind = OPTION_DURATION, .target = &l->duration, .min = 1000, .metavar = "D", .help = "h"},
+        {.name = "size",
+            .kind = OPTION_SIZE,
+            .target = &l->size,
+            .min = 1,
+            .max = 1 << 20,
+            .metavar = "S",
+            .help = "h"},
+        {.name = "cpus", .kind = OPTION_CPUS, .target = &l->cpus, .min = 1, .metavar = "N", .help = "h"},
         {.name = "list", .kind = OPTION_LIST, .target = &l->list, .metavar = "L", .help = "h"},
     };
     const struct syntax syntax = {.verb = "test",
@@ -73,14 +81,16 @@ static void every_kind_in_every_form(void **state)
     (void)state;
     struct line l;
     read_line_of(&l, false,
-        WORDS("a", "--flag", "--text=x=y", "--count", "3", "--list", "p", "b", "--list=q", "--duration=250ms", "--json",
-            "--server", "h:1"));
+        WORDS("a", "--flag", "--text=x=y", "--count", "3", "--list", "p", "b", "--list=q", "--duration=250ms",
+            "--size=64K", "--cpus=1.5", "--json", "--server", "h:1"));
     assert_true(l.go_on);
     assert_true(l.flag);
     assert_false(l.other);
     assert_string_equal(l.text, "x=y");
     assert_int_equal(l.count, 3);
     assert_int_equal(l.duration, 250000);
+    assert_int_equal(l.size, 65536);
+    assert_int_equal(l.cpus, 1500);
     assert_int_equal(l.list.n, 2);
     assert_string_equal(l.list.items[1], "q");
     assert_int_equal(l.args.words.n, 2);
@@ -164,6 +174,10 @@ static void mistakes(void **state)
     expect_usage_error("such as 30 (seconds)", WORDS("a", "--duration=soon"));
     expect_usage_error("from 1ms to 3650d", WORDS("a", "--duration=0"));
     expect_usage_error("from 1ms to 3650d", WORDS("a", "--duration=3651d"));
+    expect_usage_error("a size such as", WORDS("a", "--size=0"));
+    expect_usage_error("a size such as", WORDS("a", "--size=2M"));
+    expect_usage_error("a number of processors", WORDS("a", "--cpus=0.0"));
+    expect_usage_error("a number of processors", WORDS("a", "--cpus=1.2345"));
     expect_usage_error("--text is empty", WORDS("a", "--text="));
     expect_usage_error("\"code\":\"INVALID_ARGUMENT\"", WORDS("--json", "a", "--nonsense-of-all-kinds"));
 }

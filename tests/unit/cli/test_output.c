@@ -140,7 +140,7 @@ static void the_fields_of_a_task(void **state)
     (void)state;
     static const char *const names[] = {"task_id", "task_type", "owner", "state", "reason", "message", "error",
         "exit_code", "signal", "attempt", "retries", "timeout_ms", "created_us", "started_us", "finished_us",
-        "result_size", "log_size", "log_truncated", "usage"};
+        "result_size", "log_size", "log_truncated", "usage", "receipt"};
     Taskworker__Task t = TASKWORKER__TASK__INIT;
     t.task_id = (char *)"a\xff";
     t.state = TASKWORKER__TASK__STATE__FAILED;

@@ -105,6 +105,32 @@ static void a_request_from_a_file(void **state)
     cli_done(&cli);
 }
 
+static void a_request_with_limits(void **state)
+{
+    (void)state;
+    struct cli cli;
+    cli_init(&cli);
+    char *words[] = {(char *)"true"};
+    struct submission s = {
+        .limits = {.memory_bytes = 1 << 30, .output_bytes = 5}, .network = "Loopback", .fresh = true};
+    assert_int_equal(submission_make_command(&cli, &s, words, 1), 0);
+    assert_int_equal(s.request.limits->memory_bytes, 1 << 30);
+    assert_int_equal(s.request.limits->output_bytes, 5);
+    assert_int_equal(s.request.limits->processes, 0);
+    assert_int_equal(s.request.network, TASKWORKER__NETWORK__NETWORK_LOOPBACK);
+    assert_true(s.request.fresh_interpreter);
+    submission_done(&s);
+    struct submission plain = {.id = NULL};
+    assert_int_equal(submission_make_command(&cli, &plain, words, 1), 0);
+    assert_null(plain.request.limits);
+    assert_int_equal(plain.request.network, TASKWORKER__NETWORK__NETWORK_DEFAULT);
+    submission_done(&plain);
+    struct submission wrong = {.network = "internet"};
+    assert_int_equal(submission_make_command(&cli, &wrong, words, 1), EXIT_USAGE);
+    submission_done(&wrong);
+    cli_done(&cli);
+}
+
 static void what_cannot_be_submitted(void **state)
 {
     (void)state;
@@ -131,6 +157,7 @@ int main(void)
         cmocka_unit_test(types_are_guessed),
         cmocka_unit_test(commands_are_quoted),
         cmocka_unit_test(a_request_from_a_file),
+        cmocka_unit_test(a_request_with_limits),
         cmocka_unit_test(what_cannot_be_submitted),
     };
     return cmocka_run_group_tests_name("cli_submission", tests, NULL, NULL);

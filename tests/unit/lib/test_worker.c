@@ -156,6 +156,45 @@ static void test_options_of_older_and_newer_callers(void **state)
     assert_non_null(strstr(error.message, "size"));
 }
 
+/* What the node gives is known before anything runs; here only who says no. */
+static void test_limits_of_a_task(void **state)
+{
+    struct node *n = *state;
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("result = 1");
+    spec.limits.processes = 1025; /* the default is 1024 */
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), -1);
+    assert_non_null(strstr(error.message, "1024 (TASK_PROCESSES)"));
+    spec.limits.processes = 0;
+    spec.limits.memory_bytes = UINT64_C(1) << 50;
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), -1);
+    assert_non_null(strstr(error.message, "(TASK_MEMORY)")); /* a share of what there is */
+    spec.limits.memory_bytes = 0;
+    spec.network = TW_NETWORK_HOST;
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), -1);
+    assert_non_null(strstr(error.message, "(MAX_TASK_NETWORK)"));
+    spec.network = TW_NETWORK_LOOPBACK;
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), 0);
+}
+
+static void test_options_that_contradict(void **state)
+{
+    (void)state;
+    struct tw_error error = {0};
+    struct tw_worker *worker = NULL;
+    struct tw_worker_options options = {.size = sizeof options, .storage_path = "/nonexistent/storage"};
+    options.task_network = TW_NETWORK_HOST;
+    assert_int_equal(tw_worker_new(&options, &worker, &error), -1);
+    assert_non_null(strstr(error.message, "max_task_network"));
+    options.task_network = (enum tw_network)9;
+    assert_int_equal(tw_worker_new(&options, &worker, &error), -1);
+    assert_int_equal(error.code, TW_INVALID_ARGUMENT);
+    options.task_network = TW_NETWORK_DEFAULT;
+    options.task_limits.memory_bytes = 1;
+    assert_int_equal(tw_worker_new(&options, &worker, &error), -1);
+    assert_non_null(strstr(error.message, "memory_bytes"));
+}
+
 static void *submit_some(void *worker)
 {
     for (int i = 0; i < 10; i++) {
@@ -219,6 +258,8 @@ int main(void)
         TEST(test_stop_and_time_out_of_a_wait),
         TEST(test_errors_reach_the_caller),
         TEST(test_options_of_older_and_newer_callers),
+        TEST(test_limits_of_a_task),
+        cmocka_unit_test(test_options_that_contradict),
         TEST(test_many_threads),
         TEST(test_two_workers_do_not_share_a_folder),
         cmocka_unit_test(test_a_worker_that_never_ran),

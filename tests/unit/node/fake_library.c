@@ -41,7 +41,9 @@ static void event(const char *fmt, ...)
 int tw_launcher_start(const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error)
 {
     (void)error;
-    event("launcher uid=%u base=%u python=%s\n", (unsigned)geteuid(), options->slot_uid_base, options->python);
+    event("launcher uid=%u base=%u python=%s preload=%s paths=%s root=%s\n", (unsigned)geteuid(),
+        options->slot_uid_base, options->python, options->python_preload ? options->python_preload : "-",
+        options->sandbox_paths ? options->sandbox_paths : "-", options->sandbox_root ? options->sandbox_root : "-");
     *ret = calloc(1, sizeof **ret);
     return *ret ? 0 : -1;
 }
@@ -60,11 +62,23 @@ static void on_stopped(uv_async_t *handle)
         worker->on_stopped(worker->ctx);
 }
 
+static void limits_event(const struct tw_worker_options *options)
+{
+    const struct tw_limits *l = &options->task_limits;
+    event("limits memory=%llu cpus=%llu cpu_time=%llu processes=%llu files=%llu file=%llu workspace=%llu tmp=%llu\n",
+        (unsigned long long)l->memory_bytes, (unsigned long long)l->cpu_millis, (unsigned long long)l->cpu_time_us,
+        (unsigned long long)l->processes, (unsigned long long)l->open_files, (unsigned long long)l->file_bytes,
+        (unsigned long long)l->workspace_bytes, (unsigned long long)l->tmp_bytes);
+    event("networks %d %d stop=%d spare=%u\n", (int)options->task_network, (int)options->max_task_network,
+        options->stop_on_output_limit, options->spare_sandboxes);
+}
+
 int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error)
 {
     event("new uid=%u gid=%u groups=%d slots=%u\n", (unsigned)geteuid(), (unsigned)getegid(), getgroups(0, NULL),
         options->max_concurrent_tasks);
     event("storage %s\n", options->storage_path);
+    limits_event(options);
     if (fake_library.new_fails) {
         tw_launcher_free(options->launcher);
         return error_set(error, TW_INTERNAL, "the store is on strike");
@@ -137,6 +151,7 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
     (void)worker;
     event("reload slots=%u timeout=%llu\n", options->max_concurrent_tasks,
         (unsigned long long)options->default_timeout_us);
+    limits_event(options);
 }
 
 const char *tw_worker_warning(const struct tw_worker *worker, size_t n)

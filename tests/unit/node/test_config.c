@@ -188,58 +188,130 @@ static void all_mistakes_are_reported_at_once(void **state)
     assert_non_null(strstr(errors_of(w), "environment variable MAX_TASK_SIZE"));
 }
 
-static void numbers_have_ranges(void **state)
+struct value_case {
+    enum setting_id id;
+    int result;
+    const char *text;
+};
+
+static void check_values(const struct value_case *cases, size_t n)
 {
-    (void)state;
-    static const struct {
-        enum setting_id id;
-        const char *text;
-        int result;
-    } cases[] = {
-        {SETTING_GRPC_PORT, "0", 0},
-        {SETTING_GRPC_PORT, "65535", 0},
-        {SETTING_GRPC_PORT, "65536", -1},
-        {SETTING_GRPC_PORT, " 1", -1},
-        {SETTING_GRPC_PORT, "+1", -1},
-        {SETTING_GRPC_PORT, "", -1},
-        {SETTING_MAX_CONCURRENT_TASKS, "0", -1},
-        {SETTING_MAX_CONCURRENT_TASKS, "1025", -1},
-        {SETTING_DEFAULT_TIMEOUT, "0", -1},
-        {SETTING_DEFAULT_TIMEOUT, "250ms", 0},
-        {SETTING_DEFAULT_TIMEOUT, "366d", -1},
-        {SETTING_MAX_TASK_SIZE, "1G", 0},
-        {SETTING_MAX_TASK_SIZE, "2G", -1},
-        {SETTING_MAX_TASK_SIZE, "1X", -1},
-        {SETTING_GRPC_HOST, "::1", 0},
-        {SETTING_GRPC_HOST, "1.2.3", -1},
-        {SETTING_GRPC_HOST, "a b", -1},
-        {SETTING_GRPC_HOST, "node-1.example", 0},
-        {SETTING_GRPC_HOST, "-x", -1},
-        {SETTING_GRPC_HOST, "a..b", -1},
-        {SETTING_MASTER_ADDRESS, "10.0.0.1:50051", 0},
-        {SETTING_MASTER_ADDRESS, "[::1]:1", 0},
-        {SETTING_MASTER_ADDRESS, "::1:1", -1},
-        {SETTING_MASTER_ADDRESS, "host", -1},
-        {SETTING_MASTER_ADDRESS, "host:0", -1},
-        {SETTING_WORKER_USER, "0", -1},
-        {SETTING_WORKER_USER, "www-data", 0},
-        {SETTING_WORKER_USER, "4294967295", -1},
-        {SETTING_WORKER_USER, "a b", -1},
-        {SETTING_NODE_ID, "a\nb", -1},
-        {SETTING_NODE_ID, "\xff", -1},
-        {SETTING_NODE_ID, "kn\xc3\xb6", 0},
-        {SETTING_LOG_FORMAT, "json", 0},
-        {SETTING_LOG_FORMAT, "auto text", -1},
-        {SETTING_LOG_FORMAT, "", -1},
-        {SETTING_DEV, "maybe", -1},
-        {SETTING_SLOT_UID_BASE, "4294967295", -1},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < n; i++) {
         uint64_t number = 0;
         int r = setting_parse(cases[i].id, cases[i].text, &number) < 0 ? -1 : 0;
         if (r != cases[i].result)
             fail_msg("%s=\"%s\" gave %d", setting_get(cases[i].id)->key, cases[i].text, r);
     }
+}
+
+static void numbers_have_ranges(void **state)
+{
+    (void)state;
+    static const struct value_case cases[] = {
+        {SETTING_GRPC_PORT, 0, "0"},
+        {SETTING_GRPC_PORT, 0, "65535"},
+        {SETTING_GRPC_PORT, -1, "65536"},
+        {SETTING_GRPC_PORT, -1, " 1"},
+        {SETTING_GRPC_PORT, -1, "+1"},
+        {SETTING_GRPC_PORT, -1, ""},
+        {SETTING_MAX_CONCURRENT_TASKS, -1, "0"},
+        {SETTING_MAX_CONCURRENT_TASKS, -1, "1025"},
+        {SETTING_DEFAULT_TIMEOUT, -1, "0"},
+        {SETTING_DEFAULT_TIMEOUT, 0, "250ms"},
+        {SETTING_DEFAULT_TIMEOUT, -1, "366d"},
+        {SETTING_MAX_TASK_SIZE, 0, "1G"},
+        {SETTING_MAX_TASK_SIZE, -1, "2G"},
+        {SETTING_MAX_TASK_SIZE, -1, "1X"},
+        {SETTING_GRPC_HOST, 0, "::1"},
+        {SETTING_GRPC_HOST, -1, "1.2.3"},
+        {SETTING_GRPC_HOST, -1, "a b"},
+        {SETTING_GRPC_HOST, 0, "node-1.example"},
+        {SETTING_GRPC_HOST, -1, "-x"},
+        {SETTING_GRPC_HOST, -1, "a..b"},
+        {SETTING_MASTER_ADDRESS, 0, "10.0.0.1:50051"},
+        {SETTING_MASTER_ADDRESS, 0, "[::1]:1"},
+        {SETTING_MASTER_ADDRESS, -1, "::1:1"},
+        {SETTING_MASTER_ADDRESS, -1, "host"},
+        {SETTING_MASTER_ADDRESS, -1, "host:0"},
+        {SETTING_WORKER_USER, -1, "0"},
+        {SETTING_WORKER_USER, 0, "www-data"},
+        {SETTING_WORKER_USER, -1, "4294967295"},
+        {SETTING_WORKER_USER, -1, "a b"},
+        {SETTING_NODE_ID, -1, "a\nb"},
+        {SETTING_NODE_ID, -1, "\xff"},
+        {SETTING_NODE_ID, 0, "kn\xc3\xb6"},
+        {SETTING_LOG_FORMAT, 0, "json"},
+        {SETTING_LOG_FORMAT, -1, "auto text"},
+        {SETTING_LOG_FORMAT, -1, ""},
+        {SETTING_DEV, -1, "maybe"},
+        {SETTING_SLOT_UID_BASE, -1, "4294967295"},
+    };
+    check_values(cases, ARRAY_LEN(cases));
+}
+
+static void limits_have_ranges(void **state)
+{
+    (void)state;
+    static const struct value_case cases[] = {
+        {SETTING_TASK_MEMORY, 0, "16M"},
+        {SETTING_TASK_MEMORY, -1, "15M"},
+        {SETTING_TASK_MEMORY, -1, "0"},
+        {SETTING_TASK_CPUS, 0, "0"},
+        {SETTING_TASK_CPUS, 0, "1.5"},
+        {SETTING_TASK_CPUS, 0, "0.01"},
+        {SETTING_TASK_CPUS, -1, "0.009"},
+        {SETTING_TASK_CPUS, -1, "65537"},
+        {SETTING_TASK_CPUS, -1, "-1"},
+        {SETTING_TASK_CPU_TIME, 0, "0"},
+        {SETTING_TASK_CPU_TIME, 0, "1ms"},
+        {SETTING_TASK_CPU_TIME, -1, "0.0001s"},
+        {SETTING_TASK_PROCESSES, -1, "1"},
+        {SETTING_TASK_OPEN_FILES, -1, "15"},
+        {SETTING_TASK_TMP_SIZE, -1, "63K"},
+        {SETTING_TASK_NETWORK, 0, "host"},
+        {SETTING_TASK_NETWORK, -1, "default"},
+        {SETTING_OUTPUT_LIMIT_ACTION, 0, "stop"},
+        {SETTING_OUTPUT_LIMIT_ACTION, -1, "kill"},
+        {SETTING_SPARE_SANDBOXES, -1, "0"},
+        {SETTING_PYTHON_PRELOAD, 0, "json"},
+        {SETTING_PYTHON_PRELOAD, 0, "_x,os.path,a1.b2"},
+        {SETTING_PYTHON_PRELOAD, -1, "json,"},
+        {SETTING_PYTHON_PRELOAD, -1, ",json"},
+        {SETTING_PYTHON_PRELOAD, -1, "os..path"},
+        {SETTING_PYTHON_PRELOAD, -1, "os."},
+        {SETTING_PYTHON_PRELOAD, -1, "1a"},
+        {SETTING_PYTHON_PRELOAD, -1, "a; b"},
+        {SETTING_SANDBOX_PATHS, 0, "/opt"},
+        {SETTING_SANDBOX_PATHS, 0, "/opt:/srv/a b"},
+        {SETTING_SANDBOX_PATHS, -1, "/opt:"},
+        {SETTING_SANDBOX_PATHS, -1, "/opt::/srv"},
+        {SETTING_SANDBOX_PATHS, -1, "opt"},
+        {SETTING_SANDBOX_PATHS, -1, "/opt:srv"},
+        {SETTING_SANDBOX_PATHS, -1, "/a\nb"},
+    };
+    check_values(cases, ARRAY_LEN(cases));
+}
+
+static void limits_of_tasks(void **state)
+{
+    struct world *w = *state;
+    struct config *c = load(w);
+    assert_int_equal(w->result, 0);
+    assert_null(config_text(c, SETTING_TASK_MEMORY));
+    assert_int_equal(config_number(c, SETTING_TASK_MEMORY), 0);
+    assert_int_equal(config_number(c, SETTING_TASK_CPUS), 0);
+    assert_int_equal(config_number(c, SETTING_TASK_TMP_SIZE), 256 * MIB);
+    add_flag(w, "--task-cpus=0.25");
+    assert_int_equal(config_number(load(w), SETTING_TASK_CPUS), 250);
+    write_file(w, "TASK_NETWORK=host\n");
+    expect_error(w, 1, "more than MAX_TASK_NETWORK allows: \"loopback\" (default)");
+    add_flag(w, "--max-task-network=host");
+    load(w);
+    assert_int_equal(w->result, 0);
+    add_flag(w, "--sandbox-root=opt");
+    expect_error(w, 1, "SANDBOX_ROOT is \"opt\"");
+    add_flag(w, "--task-cpus=many");
+    expect_error(w, 2, "a number of processors from 0.01 to 65536, such as 2 or 0.5, or 0");
 }
 
 static void two_names_of_one_port(void **state)
@@ -416,6 +488,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bad_value_is_named_even_when_overridden, set_up, tear_down),
         cmocka_unit_test_setup_teardown(all_mistakes_are_reported_at_once, set_up, tear_down),
         cmocka_unit_test(numbers_have_ranges),
+        cmocka_unit_test(limits_have_ranges),
+        cmocka_unit_test_setup_teardown(limits_of_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_relative_storage_path_is_a_mistake, set_up, tear_down),

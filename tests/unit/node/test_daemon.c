@@ -146,12 +146,18 @@ static const char *next_event(struct node_process *p)
     return p->line;
 }
 
+/* What the library was told beside the main thing; looked at by the tests that are about it. */
+static bool is_detail(const char *line)
+{
+    return !strncmp(line, "storage ", 8) || !strncmp(line, "limits ", 7) || !strncmp(line, "networks ", 9);
+}
+
 static void expect_event(struct node_process *p, const char *expected)
 {
     const char *line = next_event(p);
-    if (!strncmp(line, "storage ", 8)) {
-        snprintf(p->storage, sizeof p->storage, "%s", line + 8);
-        line = next_event(p);
+    for (; is_detail(line) && strcmp(line, expected) != 0; line = next_event(p)) {
+        if (!strncmp(line, "storage ", 8))
+            snprintf(p->storage, sizeof p->storage, "%s", line + 8);
     }
     assert_string_equal(line, expected);
 }
@@ -284,6 +290,45 @@ static void reload_takes_what_can_change(void **state)
     expect_exit(p, 0);
 }
 
+static void limits_of_tasks_reach_the_library(void **state)
+{
+    struct node_process *p = *state;
+    write_config(p,
+        "DEV=true\nTASK_MEMORY=512M\nTASK_CPUS=1.5\nTASK_CPU_TIME=10\nTASK_PROCESSES=64\nTASK_OPEN_FILES=256\n"
+        "TASK_FILE_SIZE=1M\nTASK_WORKSPACE_SIZE=2M\nTASK_TMP_SIZE=3M\nTASK_NETWORK=loopback\n"
+        "MAX_TASK_NETWORK=host\nOUTPUT_LIMIT_ACTION=stop\nSPARE_SANDBOXES=7\nPYTHON_PRELOAD=json,os.path\n"
+        "SANDBOX_PATHS=/opt/a:/opt/b\nSANDBOX_ROOT=/tmp\n");
+    start_node(p, (struct fake_library){0}, NULL);
+    char launcher[160];
+    snprintf(launcher, sizeof launcher,
+        "launcher uid=%u base=1900000000 python=/usr/bin/python3 preload=json,os.path paths=/opt/a:/opt/b root=/tmp",
+        (unsigned)geteuid());
+    skip_to_event(p, launcher);
+    skip_to_event(p,
+        "limits memory=536870912 cpus=1500 cpu_time=10000000 processes=64 files=256 file=1048576 workspace=2097152 "
+        "tmp=3145728");
+    skip_to_event(p, "networks 2 3 stop=1 spare=7");
+    skip_to_event(p, "running");
+    /* What a task may use can change at any time, what a sandbox is made of cannot. */
+    write_config(p, "DEV=true\nTASK_CPUS=2\nTASK_NETWORK=none\nSPARE_SANDBOXES=1\n");
+    kill(p->pid, SIGHUP);
+    skip_to_event(p,
+        "limits memory=0 cpus=2000 cpu_time=0 processes=1024 files=1024 file=4294967296 workspace=1073741824 "
+        "tmp=268435456");
+    expect_event(p, "networks 1 2 stop=0 spare=7");
+    kill(p->pid, SIGTERM);
+    expect_exit(p, 0);
+}
+
+static void a_root_that_is_no_folder(void **state)
+{
+    struct node_process *p = *state;
+    write_config(p, "DEV=true\nSANDBOX_ROOT=/dev/null\n");
+    start_node(p, (struct fake_library){0}, NULL);
+    skip_to_event(p, "log level 2");
+    expect_exit_without_events(p, 1);
+}
+
 static void a_failed_start_leaves_nothing(void **state)
 {
     struct node_process *p = *state;
@@ -348,7 +393,7 @@ static void root_is_given_up_behind_the_launcher(void **state)
         skip();
     write_config(p, "DEV=true\nWORKER_USER=65533\nSLOT_UID_BASE=200000\nGRPC_PORT=0\n");
     start_node(p, (struct fake_library){0}, NULL);
-    skip_to_event(p, "launcher uid=0 base=200000 python=/usr/bin/python3");
+    skip_to_event(p, "launcher uid=0 base=200000 python=/usr/bin/python3 preload=- paths=- root=-");
     skip_to_event(p, "new uid=65533 gid=65533 groups=0 slots=4");
     expect_event(p, "listen 127.0.0.1:0");
     kill(p->pid, SIGTERM);
@@ -372,6 +417,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_drain_has_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_time_to_drain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reload_takes_what_can_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(limits_of_tasks_reach_the_library, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_root_that_is_no_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_start_leaves_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(missing_programs_are_named_before_anything_starts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_worker_that_stops_by_itself_is_a_failure, set_up, tear_down),

@@ -228,6 +228,15 @@ enum tw_code fixture_requeue(struct fixture *f, uint64_t seq)
     return o.error.code;
 }
 
+enum tw_code fixture_finish_info(struct fixture *f, uint64_t seq, const struct tw_task_info *info)
+{
+    struct outcome o = {0};
+    store_finish(f->store, seq, info, NULL, 0, on_done, &o);
+    fixture_run(f, &o.done);
+    f->error = o.error;
+    return o.error.code;
+}
+
 enum tw_code fixture_finish(struct fixture *f, uint64_t seq, enum tw_task_state state, const void *result, size_t len)
 {
     char message[] = "ended", error[] = "Traceback";
@@ -295,7 +304,11 @@ static void on_get(void *ctx, const struct store_task *task, const struct tw_err
     if (error)
         return;
     /* Taken out of the callback by its parts: what the store lends is gone afterwards. */
-    *o->ret = (struct store_task){.seq = task->seq, .info = task->info};
+    *o->ret = (struct store_task){.seq = task->seq,
+        .info = task->info,
+        .spec = {.limits = task->spec.limits,
+            .network = task->spec.network,
+            .fresh_interpreter = task->spec.fresh_interpreter}};
     memcpy(o->ret->digest, task->digest, sizeof task->digest);
     o->ret->info.id = strdup(task->info.id);
     o->ret->info.type = strdup(task->info.type);

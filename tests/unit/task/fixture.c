@@ -36,6 +36,9 @@ static struct run *fake_start(
     run->data_len = spec->data_len;
     run->events = events;
     run->ctx = ctx;
+    run->limits = spec->limits;
+    run->network = spec->network;
+    run->fresh_interpreter = spec->fresh_interpreter;
     list_push(&f->runs, &run->link);
     f->started++;
     unsigned held = 0;
@@ -58,6 +61,14 @@ static void fake_kill(struct run *run)
     CONTAINER_OF(run, struct fake_run, base)->killed = true;
 }
 
+static bool fake_usage(struct run *run, struct tw_usage *ret)
+{
+    struct fake_run *r = CONTAINER_OF(run, struct fake_run, base);
+    r->usage_asked++;
+    *ret = r->usage;
+    return r->knows_usage;
+}
+
 static void fake_resize(struct runtime *rt, unsigned slots)
 {
     CONTAINER_OF(rt, struct fixture, runtime)->max_running = slots;
@@ -71,8 +82,12 @@ static void fake_run_free(struct fake_run *run)
     free(run);
 }
 
-static const struct runtime_ops fake_ops = {
-    .serves = fake_serves, .start = fake_start, .go = fake_go, .kill = fake_kill, .resize = fake_resize};
+static const struct runtime_ops fake_ops = {.serves = fake_serves,
+    .start = fake_start,
+    .go = fake_go,
+    .kill = fake_kill,
+    .usage = fake_usage,
+    .resize = fake_resize};
 
 void run_end(struct fake_run *run, const struct run_outcome *outcome)
 {
@@ -168,6 +183,10 @@ void fixture_open(struct fixture *f)
         .max_task_size = 1 << 20,
         .max_result_size = 1 << 20,
         .max_log_size = 1 << 20,
+        .task_limits = f->limits,
+        .task_network = TW_NETWORK_NONE,
+        .max_task_network = TW_NETWORK_LOOPBACK,
+        .stop_on_output_limit = f->stop_on_output_limit,
     };
     assert_int_equal(engine_new(&options, &f->engine, &error), 0);
     engine_start(f->engine);

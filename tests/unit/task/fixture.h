@@ -22,6 +22,12 @@ struct fake_run {
     size_t data_len;
     const struct run_events *events;
     void *ctx;
+    struct tw_limits limits; /* as it was started with */
+    enum tw_network network;
+    bool fresh_interpreter;
+    struct tw_usage usage; /* to answer with, if knows_usage */
+    bool knows_usage;
+    unsigned usage_asked;
     bool ready; /* for the test's own book-keeping */
     bool went, killed;
 };
@@ -36,6 +42,8 @@ struct fixture {
     unsigned started; /* run_start calls that succeeded */
     bool refuse;      /* run_start fails */
     unsigned max_running, max_queued;
+    struct tw_limits limits; /* for fixture_open, as the one below */
+    bool stop_on_output_limit;
 };
 
 int fixture_setup(void **state);
