@@ -121,8 +121,8 @@ static int examine(struct cli *cli, struct doctor_options *o, uint64_t uid_base,
 {
     uint64_t web_port = 0;
     if (!number_from_environment(cli, "SLOT_UID_BASE", 100000, UINT32_MAX - 4096, &uid_base) ||
-        !number_from_environment(cli, "GRPC_PORT", 1, UINT16_MAX, &port) ||
-        !number_from_environment(cli, "WEB_PORT", 1, UINT16_MAX, &web_port))
+        !number_from_environment(cli, "GRPC_PORT", 0, UINT16_MAX, &port) ||
+        !number_from_environment(cli, "WEB_PORT", 0, UINT16_MAX, &web_port))
         return EXIT_USAGE;
     o->libexec_dir = text_from_environment(o->libexec_dir, "LIBEXEC_DIR");
     o->storage_path = text_from_environment(o->storage_path, "STORAGE_PATH");

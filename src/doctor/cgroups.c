@@ -155,10 +155,13 @@ void check_cgroup_controllers(struct doctor *d, struct doctor_check *c)
         have += g.controller[i];
     }
     check_cost(c, "Not limited for a task as a whole: %s.", have == WANTED ? "what the missing ones are for" : lost);
-    check_fix(c,
-        g.v2 ? "echo '+memory +cpu +pids' > cgroup.subtree_control in the group above, or Delegate=yes in the systemd "
-               "unit"
-             : "boot with cgroup_enable=memory, and mount the controllers of version 1, or version 2 instead");
+    if (!d->root && !(g.v2 && g.unified.writable))
+        check_fix(c, "see \"groups for tasks\"");
+    else
+        check_fix(c,
+            g.v2 ? "echo '+memory +cpu +pids' > cgroup.subtree_control in the group above, or Delegate=yes in the "
+                   "systemd unit"
+                 : "boot with cgroup_enable=memory, and mount the controllers of version 1, or version 2 instead");
     check_set(c,
         have == WANTED ? DOCTOR_OK
             : have     ? DOCTOR_DEGRADED

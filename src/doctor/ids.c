@@ -122,16 +122,16 @@ static bool find_owner(const struct doctor *d, uint32_t base, struct doctor_chec
     static const struct {
         const char *path;
         bool subordinate;
-        const char *what;
-    } files[] = {{"/etc/passwd", false, "account"}, {"/etc/subuid", true, "subordinate ids of"}};
+        const char *words;
+    } files[] = {{"/etc/passwd", false, "is the id of"}, {"/etc/subuid", true, "begins the subordinate ids of"}};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
         CLEANUP_FREE char *text = doctor_read(d, files[i].path);
         char name[64];
         uint64_t id;
         if (!text || !facts_id_taken(text, files[i].subordinate, base, IDS, name, sizeof name, &id))
             continue;
-        check_set(c, DOCTOR_DEGRADED, "%u to %u: %llu is the %s %s (%s)", base, base + IDS - 1, (unsigned long long)id,
-            files[i].subordinate ? "first of the" : "id of", name, files[i].path);
+        check_set(c, DOCTOR_DEGRADED, "%u to %u: %llu %s %s (%s)", base, base + IDS - 1, (unsigned long long)id,
+            files[i].words, name, files[i].path);
         return true;
     }
     return false;

@@ -62,20 +62,44 @@ static bool program_path(struct doctor *d, const char *program, char out[PATH_MA
     return n > 0 && n < PATH_MAX;
 }
 
+struct file {
+    int error;
+    bool usable; /* a file that this user may execute */
+    mode_t mode;
+};
+
+/* In a child: a file server that is away would hold us for ever. */
+static void try_file(const void *arg, void *ret)
+{
+    struct file *f = ret;
+    struct stat st;
+    if (stat(arg, &st) < 0) {
+        f->error = errno;
+        return;
+    }
+    f->mode = st.st_mode;
+    f->usable = S_ISREG(st.st_mode) && access(arg, X_OK) == 0;
+}
+
 static void check_program(struct doctor *d, struct doctor_check *c, const char *program)
 {
     char path[PATH_MAX];
-    struct stat st;
+    struct file f = {0};
     check_cost(c, "The node does not start without it.");
     check_fix(c, "install it, or set LIBEXEC_DIR (--libexec-dir) to the folder where it is");
     if (!program_path(d, program, path)) {
         check_set(c, DOCTOR_MISSING, "the folder of the helper programs has too long a name");
-    } else if (stat(path, &st) < 0) {
-        check_set(c, DOCTOR_MISSING, "%.200s: %s", path, strerror(errno));
-    } else if (!S_ISREG(st.st_mode) || access(path, X_OK) < 0) {
+        return;
+    }
+    int r = try_run(doctor_time(d, TRY_US), try_file, path, &f, sizeof f);
+    if (r < 0) {
+        check_untried(c, r);
+    } else if (f.error) {
+        check_set(c, DOCTOR_MISSING, "%.200s: %s", path, strerror(f.error));
+    } else if (!f.usable) {
         check_set(c, DOCTOR_MISSING, "%.200s is no program that this user may execute", path);
         check_fix(c, "chmod 755 %.200s", path);
-    } else if (d->root && !(st.st_mode & S_IXOTH)) {
+    } else if (d->root && !(f.mode & S_IXOTH)) {
         /* In a slot root is another user's id. */
         check_set(c, DOCTOR_MISSING, "%.200s may be executed by its owner alone, and slots are not", path);
         check_fix(c, "chmod 755 %.200s", path);
@@ -137,9 +161,12 @@ static int python_version(const struct doctor *d, char out[VERSION_MAX])
 {
     static const char lead[] = "Python ";
     char said[VERSION_MAX] = "";
-    if (access(python_of(d), X_OK) < 0)
-        return -errno;
-    int r = try_run(doctor_time(d, TRY_US), try_version, python_of(d), said, sizeof said);
+    struct file f = {0};
+    int r = try_run(doctor_time(d, TRY_US), try_file, python_of(d), &f, sizeof f);
+    if (r == 0 && !f.usable)
+        r = f.error ? -f.error : -EACCES;
+    if (r == 0)
+        r = try_run(doctor_time(d, TRY_US), try_version, python_of(d), said, sizeof said);
     if (r < 0)
         return r;
     if (strncmp(said, lead, sizeof lead - 1) != 0)
@@ -185,14 +212,20 @@ static bool find_library(const char *path, char out[VERSION_MAX])
 }
 
 struct library {
-    bool loaded;
+    bool readable, loaded;
+    char name[VERSION_MAX]; /* "": the program names none */
     char version[VERSION_MAX];
 };
 
 static void try_library(const void *arg, void *ret)
 {
     struct library *l = ret;
-    void *handle = dlopen(arg, RTLD_LAZY | RTLD_LOCAL);
+    struct stat st;
+    /* Anything but a file might never be read to its end. */
+    l->readable = stat(arg, &st) == 0 && S_ISREG(st.st_mode) && access(arg, R_OK) == 0;
+    if (!l->readable || !find_library(arg, l->name))
+        return;
+    void *handle = dlopen(l->name, RTLD_LAZY | RTLD_LOCAL);
     if (!handle)
         return;
     l->loaded = true;
@@ -204,7 +237,7 @@ static void try_library(const void *arg, void *ret)
 
 void check_libpython(struct doctor *d, struct doctor_check *c)
 {
-    char path[PATH_MAX], name[VERSION_MAX], outside[VERSION_MAX] = "";
+    char path[PATH_MAX], outside[VERSION_MAX] = "";
     struct library library = {0};
     check_cost(c, "Python tasks start an interpreter each, some ten times slower.");
     check_fix(
@@ -213,21 +246,22 @@ void check_libpython(struct doctor *d, struct doctor_check *c)
         check_set(c, DOCTOR_DEGRADED, "only " SYSTEM_PYTHON " can be warm, and PYTHON is another");
         return;
     }
-    if (!program_path(d, "hivemind-slot", path) || access(path, R_OK) < 0) {
-        check_set(c, DOCTOR_MISSING, "hivemind-slot cannot be read");
+    if (!program_path(d, "hivemind-slot", path)) {
+        check_set(c, DOCTOR_MISSING, "there is no hivemind-slot");
         return;
     }
-    if (!find_library(path, name)) {
-        check_set(c, DOCTOR_UNKNOWN, "%.200s names no library of Python", path);
-        return;
-    }
-    int r = try_run(doctor_time(d, TRY_US), try_library, name, &library, sizeof library);
+    int r = try_run(doctor_time(d, TRY_US), try_library, path, &library, sizeof library);
     if (r < 0) {
         check_untried(c, r);
         return;
     }
+    const char *name = library.name;
     unsigned major = 0, minor = 0, other_major = 0, other_minor = 0;
-    if (!library.loaded) {
+    if (!library.readable) {
+        check_set(c, DOCTOR_MISSING, "%.200s cannot be read", path);
+    } else if (!*name) {
+        check_set(c, DOCTOR_UNKNOWN, "%.200s names no library of Python", path);
+    } else if (!library.loaded) {
         check_set(c, DOCTOR_MISSING, "%s is not installed: hivemind-slot cannot start", name);
         check_fix(c, "apt-get install %.*s", (int)(strstr(name, ".so") - name), name);
     } else if (python_version(d, outside) < 0 || !facts_version(outside, &major, &minor) ||
