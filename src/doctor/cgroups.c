@@ -5,12 +5,19 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "base/parse.h"
 #include "doctor/facts.h"
 #include "doctor/internal.h"
 
-enum { WANTED = 3 };
+enum { WANTED = 3, LIMIT_TEXT_MAX = 64 };
+
+/* Version 1 says "no limit" by a number that no machine reaches. */
+#define NO_LIMIT (UINT64_C(1) << 60)
+
 static const char *const wanted[WANTED] = {"memory", "cpu", "pids"};
 
 /* A place where groups for tasks could be made. */
@@ -98,6 +105,36 @@ static void find_groups(const struct doctor *d, struct groups *ret)
     }
 }
 
+static bool read_limit(const struct group_folder *folder, const char *file, uint64_t *ret)
+{
+    char path[PATH_MAX];
+    CLEANUP_FREE char *text = NULL;
+    uint64_t limit;
+    int n = *folder->path ? snprintf(path, sizeof path, "%s/%s", folder->path, file) : 0;
+    if (n <= 0 || n >= PATH_MAX || file_read(path, LIMIT_TEXT_MAX, &text, NULL) < 0)
+        return false;
+    text[strcspn(text, "\n")] = '\0';
+    if (parse_u64(text, 0, NO_LIMIT, &limit) < 0) /* "max" as well */
+        return false;
+    *ret = limit;
+    return true;
+}
+
+bool groups_limit(const struct doctor *d, bool memory, uint64_t *ret)
+{
+    struct groups g;
+    find_groups(d, &g);
+    return read_limit(&g.unified, memory ? "memory.max" : "pids.max", ret) ||
+        read_limit(&g.v1[memory ? 0 : WANTED - 1], memory ? "memory.limit_in_bytes" : "pids.max", ret);
+}
+
+/* Whether the service manager has left the group to its processes. */
+static bool is_delegated(const struct group_folder *folder)
+{
+    char value[8] = "";
+    return getxattr(folder->path, "user.delegate", value, sizeof value - 1) == 1 && value[0] == '1';
+}
+
 void check_cgroup_version(struct doctor *d, struct doctor_check *c)
 {
     struct groups g;
@@ -127,7 +164,10 @@ void check_cgroup_delegation(struct doctor *d, struct doctor_check *c)
         d->root ? "let the container write to its control groups (-v /sys/fs/cgroup:/sys/fs/cgroup:rw "
                   "--cgroupns=private)"
                 : "Delegate=yes in the systemd unit, systemd-run --user --scope -p Delegate=yes, or start as root");
-    if (g.v2 && g.unified.writable)
+    if (g.v2 && g.unified.writable && !d->root && !is_delegated(&g.unified))
+        check_set(c, DOCTOR_DEGRADED, "version 2: may be made in %.150s, but only by a node that is alone in there",
+            g.unified.path);
+    else if (g.v2 && g.unified.writable)
         check_set(c, DOCTOR_OK, "version 2: may be made in %.200s", g.unified.path);
     else if (g.v2)
         check_set(c, DOCTOR_MISSING, "version 2: not allowed in %.200s", g.unified.path);

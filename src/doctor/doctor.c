@@ -25,7 +25,7 @@
 #include "doctor/internal.h"
 
 #define RUN_US UINT64_C(4500000)
-enum { FILE_MAX = 1024 * 1024 };
+enum { FILE_MAX = 8 * 1024 * 1024 };
 
 static const struct {
     const char *name, *title;
@@ -212,11 +212,10 @@ static void say_how(const struct doctor_report *r, struct buf *out)
     bool groups = good(r, "cgroup_delegation");
     buf_printf(out, "A node started by %s here would run tasks, %s", who(r),
         own_ids ? "each under user ids of its own" : "all under one user id");
-    buf_printf(
-        out, ", in namespaces with a seccomp filter%s", gone(r, "landlock") ? "" : "; the kernel has Landlock besides");
+    buf_printf(out, ", in namespaces and a seccomp filter%s", gone(r, "landlock") ? "" : ", with Landlock");
     buf_append_str(out,
-        groups ? "; control groups could limit their memory and processors"
-               : "; no control group could limit their memory and processors");
+        groups ? "; control groups limit their memory and processors"
+               : "; no control group limits their memory and processors");
     buf_append_str(out, good(r, "libpython") ? "; python tasks start warm" : "; python tasks do not start warm");
     const char *const extras[][2] = {{"docker", "Docker"}, {"gpu", "GPU"}, {"wireguard", "WireGuard"}};
     const char *lead = "; it has ";

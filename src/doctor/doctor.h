@@ -24,13 +24,13 @@ enum doctor_status {
         DOCTOR_STATUS_MAX
 };
 
-#define DOCTOR_AREAS(X)             \
-    X(MACHINE, "machine")           \
-    X(ISOLATION, "isolation")       \
-    X(LIMITS, "limits")             \
-    X(PROGRAMS, "programs")         \
-    X(STORAGE, "storage")           \
-    X(EXTRAS, "containers and GPU") \
+#define DOCTOR_AREAS(X)       \
+    X(MACHINE, "machine")     \
+    X(ISOLATION, "isolation") \
+    X(LIMITS, "limits")       \
+    X(PROGRAMS, "programs")   \
+    X(STORAGE, "storage")     \
+    X(EXTRAS, "extras")       \
     X(NETWORK, "network")
 
 enum doctor_area {

@@ -36,7 +36,7 @@ void check_untried(struct doctor_check *c, int r);
 
 /* How long something may take that would like `wanted`: less when the run as a whole nears its end. */
 uint64_t doctor_time(const struct doctor *d, uint64_t wanted_us);
-/* A file below options->root, at most 1 MiB, as text (free it), or NULL. */
+/* A file below options->root, at most 8 MiB, as text (free it), or NULL. */
 char *doctor_read(const struct doctor *d, const char *path);
 /* Its first line, cut to fit; false: there is none. */
 bool doctor_line(const struct doctor *d, const char *path, char *out, size_t size);
@@ -83,6 +83,9 @@ bool doctor_on_path(const char *program);
 #define X(name, title, area, needed) void check_##name(struct doctor *d, struct doctor_check *c);
 DOCTOR_CHECKS(X)
 #undef X
+
+/* What our own control group limits: bytes of memory, or the number of processes; false: nothing. */
+bool groups_limit(const struct doctor *d, bool memory, uint64_t *ret);
 
 /* Tries all namespaces once, for the checks of them. */
 void namespaces_try(const struct doctor *d, struct namespaces *ret);

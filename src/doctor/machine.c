@@ -20,6 +20,8 @@ enum {
     PROCESSES_LOW = 4096,
 };
 
+#define MIB (UINT64_C(1024) * 1024)
+
 /* Before this there was no such program, after that the clock is surely wrong. */
 #define CLOCK_EARLIEST UINT64_C(1735689600) /* 2025 */
 #define CLOCK_LATEST UINT64_C(4102444800)   /* 2100 */
@@ -56,9 +58,13 @@ void check_memory(struct doctor *d, struct doctor_check *c)
         check_set(c, DOCTOR_UNKNOWN, "/proc/meminfo does not say it");
         return;
     }
-    bool low = available / 1024 < MEMORY_LOW_MIB;
+    uint64_t limit = UINT64_MAX;
+    bool limited = groups_limit(d, true, &limit) && limit / 1024 < total;
+    bool low = available / 1024 < MEMORY_LOW_MIB || limit / MIB < MEMORY_LOW_MIB;
     check_set(c, low ? DOCTOR_DEGRADED : DOCTOR_OK, "%llu MiB of %llu MiB available",
         (unsigned long long)available / 1024, (unsigned long long)total / 1024);
+    if (limited)
+        check_add(c, "%llu MiB of it for this control group", (unsigned long long)(limit / MIB));
 }
 
 void check_swap(struct doctor *d, struct doctor_check *c)
@@ -169,10 +175,15 @@ void check_processes(struct doctor *d, struct doctor_check *c)
     }
     (void)doctor_number(d, "/proc/sys/kernel/pid_max", &pids);
     (void)doctor_number(d, "/proc/sys/kernel/threads-max", &threads);
-    uint64_t machine = MIN(pids, threads);
-    uint64_t least = d->root ? machine : MIN((uint64_t)limit.rlim_max, machine);
+    uint64_t machine = MIN(pids, threads), group = UINT64_MAX;
+    bool grouped = groups_limit(d, false, &group);
+    uint64_t least = MIN(machine, group);
+    if (!d->root)
+        least = MIN(least, (uint64_t)limit.rlim_max);
     show_limit(limit.rlim_max, soft);
     check_set(c, least < PROCESSES_LOW ? DOCTOR_DEGRADED : DOCTOR_OK, "%s for this user", d->root ? "unlimited" : soft);
     if (machine != UINT64_MAX)
         check_add(c, "%llu on the machine", (unsigned long long)machine);
+    if (grouped)
+        check_add(c, "%llu in this control group", (unsigned long long)group);
 }

@@ -86,7 +86,7 @@ static void add_owner(struct doctor *d, struct doctor_check *c, uint16_t port)
     if (pid && doctor_line(d, path, name, sizeof name))
         check_add(c, "by %s, process %llu", name, (unsigned long long)pid);
     else
-        check_add(c, "by a process that this user may not see");
+        check_add(c, "by a process that cannot be seen from here");
 }
 
 static void check_port(struct doctor *d, struct doctor_check *c, uint16_t port, const char *setting)

@@ -34,7 +34,7 @@ static bool has_launcher(const char *folder, const char *below, char out[PATH_MA
 /* Where the daemon would look: what it was told, beside the programs, where they were installed for. */
 static void find_libexec(struct doctor *d)
 {
-    static const char *const beside[] = {"", "/../slot", "/../libexec/hivemind"};
+    static const char *const beside[] = {"", "/../slot"};
     char own[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
     const char *exe_dir = d->options->exe_dir;

@@ -135,6 +135,9 @@ void check_storage_space(struct doctor *d, struct doctor_check *c)
         check_set(c, DOCTOR_MISSING, "%.150s is not a folder", p.path);
     else if (p.read_only)
         check_set(c, DOCTOR_MISSING, "%.150s lies on a file system that is read-only", p.path);
+    else if (!d->root && p.exists && p.owner != geteuid())
+        check_set(c, DOCTOR_MISSING, "%.150s belongs to user %u, and a node wants a folder of its own", p.path,
+            (unsigned)p.owner);
     else if (!p.writable && p.exists)
         check_set(
             c, DOCTOR_MISSING, "%.150s belongs to user %u, and you may not write there", p.path, (unsigned)p.owner);

@@ -206,6 +206,17 @@ static void storage(void **state)
     m->doctor.storage[0] = '\0';
     LOOK(m, storage_space);
     ASSERT_FOUND(m, MISSING, "Not a directory");
+    m->options.storage_path = "/"; /* root's */
+    m->doctor.storage[0] = '\0';
+    m->doctor.root = false;
+    uid_t before = geteuid();
+    if (before == 0)
+        assert_int_equal(seteuid(65534), 0);
+    LOOK(m, storage_space);
+    if (before == 0)
+        assert_int_equal(seteuid(0), 0);
+    ASSERT_FOUND(m, MISSING, "belongs to user 0");
+    m->doctor.root = true;
     m->options.storage_path = "/proc/self";
     m->doctor.storage[0] = '\0';
     LOOK(m, storage_type);

@@ -68,6 +68,49 @@ static void version_1(void **state)
     ASSERT_FOUND(m, OK, "memory, cpu, pids");
 }
 
+static void limits_of_the_group_around(void **state)
+{
+    struct machine *m = *state;
+    machine_file(m, "/proc/meminfo", "MemTotal: 4194304 kB\nMemAvailable: 1048576 kB\n");
+    machine_file(m, "/proc/sys/kernel/pid_max", "32768\n");
+    machine_file(m, "/proc/self/mountinfo", V2);
+    machine_file(m, "/proc/self/cgroup", "0::/\n");
+    machine_file(m, "/sys/fs/cgroup/memory.max", "max\n");
+    machine_file(m, "/sys/fs/cgroup/pids.max", "max\n");
+    LOOK(m, memory);
+    assert_null(strstr(m->check.found, "control group"));
+    LOOK(m, processes);
+    ASSERT_FOUND(m, OK, "32768 on the machine");
+    assert_null(strstr(m->check.found, "control group"));
+    machine_file(m, "/sys/fs/cgroup/memory.max", "268435456\n");
+    machine_file(m, "/sys/fs/cgroup/pids.max", "100\n");
+    LOOK(m, memory);
+    ASSERT_FOUND(m, DEGRADED, "256 MiB of it for this control group");
+    LOOK(m, processes);
+    ASSERT_FOUND(m, DEGRADED, "100 in this control group");
+    /* Version 1, whose number for "none" is none. */
+    machine_file(m, "/proc/self/mountinfo", V1("memory"));
+    machine_file(m, "/proc/self/cgroup", "4:memory:/\n");
+    machine_file(m, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    LOOK(m, memory);
+    assert_null(strstr(m->check.found, "control group"));
+    machine_file(m, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
+    LOOK(m, memory);
+    ASSERT_FOUND(m, OK, "1024 MiB of it");
+}
+
+static void version_2_of_a_user(void **state)
+{
+    struct machine *m = *state;
+    m->doctor.root = false;
+    machine_file(m, "/proc/self/mountinfo", V2);
+    machine_file(m, "/proc/self/cgroup", "0::/user.slice/a\n");
+    machine_file(m, "/sys/fs/cgroup/user.slice/a/cgroup.controllers", "cpu memory pids\n");
+    LOOK(m, cgroup_delegation);
+    ASSERT_FOUND(m, DEGRADED, "alone in there"); /* nobody has marked it as left to us */
+    assert_non_null(strstr(m->check.fix, "Delegate=yes"));
+}
+
 #define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, machine_make, machine_remove)
 int main(void)
 {
@@ -75,7 +118,9 @@ int main(void)
         ON_MACHINE(none_at_all),
         ON_MACHINE(version_2),
         ON_MACHINE(version_2_of_a_container),
+        ON_MACHINE(version_2_of_a_user),
         ON_MACHINE(version_1),
+        ON_MACHINE(limits_of_the_group_around),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
