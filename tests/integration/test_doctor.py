@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from conftest import can_make_user_namespaces, skip
 from harness import processes
 from harness.node import SANITIZER_WORDS, free_port
 
@@ -169,3 +170,53 @@ def test_hostile_words_do_no_harm(doctor):
     text = done.stdout.decode()
     assert "\033" not in text and "\a" not in text and "\u202e" not in text
     assert doctor.report(DOCKER_HOST="tcp://\udcff")["by_name"]["docker"]["status"] == "unknown"
+
+
+def spoiled(programs, folder, spoil):
+    """The report from within namespaces where `spoil` has run first: worlds that this machine is not."""
+    command = ["unshare", "-Urm", "sh", "-c", f'{spoil} && exec "$0" doctor --json', str(programs.cli)]
+    environment = {"PATH": os.environ["PATH"], "STORAGE_PATH": str(folder / "spoiled"), "ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, timeout=RUN_SECONDS)
+    assert done.stdout, done.stderr.decode()
+    report = json.loads(done.stdout)
+    return done.returncode, report, {check["name"]: check for check in report["checks"]}
+
+
+@pytest.fixture
+def can_spoil():
+    if not can_make_user_namespaces():
+        skip("no user namespaces for this user")
+
+
+def test_without_user_namespaces_the_cause_is_named(programs_for_all, folder, can_spoil):
+    code, report, found = spoiled(programs_for_all, folder, "echo 0 > /proc/sys/user/max_user_namespaces")
+    assert code == 1 and not report["can_run"]
+    assert found["user_namespaces"]["status"] == "missing"
+    assert "user.max_user_namespaces is 0" in found["user_namespaces"]["found"]
+    assert "sysctl" in found["user_namespaces"]["fix"]
+    assert found["procfs"]["status"] == "missing" and "user namespaces" in report["summary"]
+
+
+def test_a_covered_proc_is_found_out(programs_for_all, folder, can_spoil):
+    code, report, found = spoiled(programs_for_all, folder, "mount -t tmpfs none /proc/tty")
+    assert code == 1 and found["user_namespaces"]["status"] == "ok"
+    assert found["procfs"]["status"] == "missing" and "covered" in found["procfs"]["found"]
+    assert "systempaths=unconfined" in found["procfs"]["fix"]
+
+
+def test_root_of_a_container_without_ids_to_give(programs_for_all, folder, can_spoil):
+    code, report, found = spoiled(programs_for_all, folder, "true")
+    assert code == 0 and report["uid"] == 0
+    assert found["task_uids"]["status"] == found["uid_range"]["status"] == "degraded"
+    assert "all under one user id" in report["summary"]
+
+
+def test_storage_in_memory_and_a_read_only_one(programs_for_all, folder, can_spoil):
+    path = folder / "spoiled"
+    path.mkdir(exist_ok=True)
+    code, _, found = spoiled(programs_for_all, folder, f"mount -t tmpfs none {path}")
+    assert code == 0 and found["storage_type"]["status"] == "degraded" and "tmpfs" in found["storage_type"]["found"]
+    code, _, found = spoiled(programs_for_all, folder, f"mount -t tmpfs -o ro none {path}")
+    assert code == 1 and found["storage_space"]["status"] == "missing" and "read-only" in found["storage_space"]["found"]
+    code, _, found = spoiled(programs_for_all, folder, f"mount -t tmpfs -o size=4m none {path}")
+    assert code == 1 and "disk is full" in found["storage_space"]["found"]
