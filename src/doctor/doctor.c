@@ -23,9 +23,11 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "doctor/internal.h"
+#include "doctor/try.h"
 
 #define RUN_US UINT64_C(4500000)
-enum { FILE_MAX = 8 * 1024 * 1024 };
+#define NAME_US UINT64_C(500000)
+enum { FILE_MAX = 8 * 1024 * 1024, USER_MAX = sizeof((struct doctor_report *)NULL)->user };
 
 static const struct {
     const char *name, *title;
@@ -254,14 +256,19 @@ static void summarise(struct doctor_report *r)
     buf_done(&text);
 }
 
-static void name_user(struct doctor_report *r)
+/* In a child: accounts may be kept by a server that is away. */
+static void try_name(const void *arg, void *ret)
 {
     struct passwd entry, *found = NULL;
     char text[4096];
+    if (getpwuid_r(*(const uid_t *)arg, &entry, text, sizeof text, &found) == 0 && found)
+        snprintf(ret, USER_MAX, "%s", entry.pw_name);
+}
+
+static void name_user(const struct doctor *d, struct doctor_report *r)
+{
     r->uid = geteuid();
-    if (getpwuid_r(r->uid, &entry, text, sizeof text, &found) == 0 && found)
-        snprintf(r->user, sizeof r->user, "%s", entry.pw_name);
-    else
+    if (try_run(doctor_time(d, NAME_US), try_name, &r->uid, r->user, sizeof r->user) < 0 || !*r->user)
         snprintf(r->user, sizeof r->user, "user %u", (unsigned)r->uid);
 }
 
@@ -269,7 +276,7 @@ void doctor_run(const struct doctor_options *options, struct doctor_report *ret)
 {
     struct doctor d = {.options = options, .deadline_us = clock_monotonic_us() + RUN_US, .root = geteuid() == 0};
     *ret = (struct doctor_report){0};
-    name_user(ret);
+    name_user(&d, ret);
     namespaces_try(&d, &d.namespaces);
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
         struct doctor_check *c = &ret->checks[ret->n_checks++];

@@ -63,8 +63,15 @@ static int mount_overlay(void)
         if (mkdir(folders[i], 0700) < 0)
             return errno;
     }
-    const char *options = "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work,userxattr";
-    return mount("overlay", "/tmp/merged", "overlay", 0, options) == 0 ? 0 : errno;
+    const char *const options[] = {"lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work,userxattr",
+        "lowerdir=/tmp/lower,upperdir=/tmp/upper,workdir=/tmp/work"};
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        if (mount("overlay", "/tmp/merged", "overlay", 0, options[i]) == 0)
+            return 0;
+        if (errno != EINVAL) /* which is how kernels before 5.11 say that they do not know userxattr */
+            break;
+    }
+    return errno;
 }
 
 static void try_all(const void *arg, void *ret)

@@ -35,6 +35,7 @@ static _Noreturn void child_run(try_function function, const void *arg, size_t s
     if (getppid() != parent)
         _exit(1);
     (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGCHLD, SIG_DFL); /* whoever started us may ignore it, and then there is no status to wait for */
     sigprocmask(SIG_SETMASK, &none, NULL);
     void *ret = calloc(1, size);
     if (ret) {
@@ -115,7 +116,9 @@ int try_fork(int (*function)(void *arg), void *arg)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         _exit(function(arg) & 0xff);
     }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return DIED;
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : DIED;
 }

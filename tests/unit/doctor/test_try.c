@@ -90,6 +90,20 @@ static void answers_come_back(void **state)
     assert_no_children();
 }
 
+/* As a parent may have left it to us. */
+static void ignored_children_count_too(void **state)
+{
+    (void)state;
+    int two[2] = {0};
+    void (*before)(int) = signal(SIGCHLD, SIG_IGN);
+    int r = try_run(5 * SECOND, forks, NULL, two, sizeof two);
+    (void)signal(SIGCHLD, before);
+    assert_int_equal(r, 0);
+    assert_int_equal(two[0], 17);
+    assert_int_equal(two[1], 255);
+    assert_no_children();
+}
+
 static void death_is_told(void **state)
 {
     (void)state;
@@ -115,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_back),
+        cmocka_unit_test(ignored_children_count_too),
         cmocka_unit_test(death_is_told),
         cmocka_unit_test(hanging_ends_with_all_it_started),
     };
