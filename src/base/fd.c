@@ -91,8 +91,9 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_len)
         return -errno;
     if (S_ISDIR(st.st_mode))
         return -EISDIR;
-    size_t cap =
-        S_ISREG(st.st_mode) && (uint64_t)st.st_size < max ? (size_t)st.st_size + 1 : MIN(max, (size_t)65536) + 1;
+    /* Files of the kernel's say that they are empty, and some of them (sysctls) can be read in one piece only. */
+    bool sized = S_ISREG(st.st_mode) && st.st_size > 0 && (uint64_t)st.st_size < max;
+    size_t cap = sized ? (size_t)st.st_size + 1 : MIN(max, (size_t)65536) + 1;
     CLEANUP_FREE char *data = malloc(cap + 1);
     size_t len = 0;
     while (data) {

@@ -84,7 +84,8 @@ static inline void cli_free_message(void *p)
     X(result, "the result of a task")                        \
     X(wait, "wait until tasks have ended")                   \
     X(stop, "end tasks")                                     \
-    X(status, "the node")
+    X(status, "the node")                                    \
+    X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
 CLI_VERBS(X)
 #undef X

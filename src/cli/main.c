@@ -38,7 +38,8 @@ static int print_help(struct cli *cli)
           "  --version, --help\n\n"
           "Exit codes: 0 success; 2 the command line is wrong; 124 a time-out; 125 the node, the way to it or this\n"
           "program failed. run, result and wait exit with the code of the task: its own, 128 and the number of the\n"
-          "signal that ended it (out of memory: 137, stopped: 143), 124 if it ran into its time-out.\n\n"
+          "signal that ended it (out of memory: 137, stopped: 143), 124 if it ran into its time-out. doctor exits\n"
+          "with 1 where a node could not run tasks.\n\n"
           "Try: hivemind run -- uname -a\n",
         stdout);
     return output_finish(cli, 0);

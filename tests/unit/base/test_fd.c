@@ -155,6 +155,10 @@ static void read_of_odd_things(void **state)
     assert_true(len > 0);
     assert_int_equal(strlen(got), len);
     free(got);
+    /* Says so too, and can be read in one piece only. */
+    assert_int_equal(file_read("/proc/sys/kernel/pid_max", 100, &got, &len), 0);
+    assert_true(len > 2 && got[len - 1] == '\n');
+    free(got);
 }
 
 static void large_files_grow_to_the_limit(void **state)

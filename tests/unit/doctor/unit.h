@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A machine of files in a temporary folder, and one check of the doctor on it. */
+#ifndef UNIT_DOCTOR_UNIT_H
+#define UNIT_DOCTOR_UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "doctor/internal.h"
+
+struct machine {
+    char root[64];
+    struct doctor_options options;
+    struct doctor doctor;
+    struct doctor_check check; /* of the last look */
+};
+
+static inline int machine_make(void **state)
+{
+    struct machine *m = calloc(1, sizeof *m);
+    snprintf(m->root, sizeof m->root, "/tmp/test_doctor.XXXXXX");
+    assert_non_null(mkdtemp(m->root));
+    m->options.root = m->root;
+    m->doctor =
+        (struct doctor){.options = &m->options, .deadline_us = clock_monotonic_us() + 10 * 1000000, .root = true};
+    *state = m;
+    return 0;
+}
+
+static inline int machine_remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st, (void)kind, (void)where;
+    return remove(path);
+}
+
+static inline int machine_remove(void **state)
+{
+    struct machine *m = *state;
+    int r = nftw(m->root, machine_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free(m);
+    return r;
+}
+
+static inline void machine_folder(struct machine *m, const char *path)
+{
+    char full[512];
+    snprintf(full, sizeof full, "%s%s", m->root, path);
+    for (char *slash = strchr(full + strlen(m->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(full, 0755);
+        *slash = '/';
+    }
+    (void)mkdir(full, 0755);
+    assert_int_equal(access(full, F_OK), 0);
+}
+
+static inline void machine_file(struct machine *m, const char *path, const char *text)
+{
+    char full[512], folder[256];
+    snprintf(folder, sizeof folder, "%s", path);
+    assert_non_null(strrchr(folder, '/'));
+    *strrchr(folder, '/') = '\0';
+    machine_folder(m, folder);
+    snprintf(full, sizeof full, "%s%s", m->root, path);
+    FILE *f = fopen(full, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Every check, whatever it finds, says something. */
+#define LOOK(m, which)                                                       \
+    do {                                                                     \
+        (m)->check = (struct doctor_check){.name = #which};                  \
+        check_##which(&(m)->doctor, &(m)->check);                            \
+        assert_true(*(m)->check.found &&*(m)->check.cost &&*(m)->check.fix); \
+    } while (0)
+#define ASSERT_FOUND(m, wanted, text)                                                \
+    do {                                                                             \
+        if ((m)->check.status != DOCTOR_##wanted || !strstr((m)->check.found, text)) \
+            print_message("%d: %s\n", (int)(m)->check.status, (m)->check.found);     \
+        assert_int_equal((m)->check.status, DOCTOR_##wanted);                        \
+        assert_non_null(strstr((m)->check.found, text));                             \
+    } while (0)
+
+#endif
