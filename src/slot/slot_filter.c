@@ -53,7 +53,7 @@ static const char *const allowed[] = {
     "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime", "timer_settime", "times",
     /* sockets; which families is decided below */
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom",
-    "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown", "socketpair",
+    "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
     /* the rest; ioctl as a whole, since no terminal and no device that could do harm is in reach */
     "getcpu", "getrandom", "ioctl", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "seccomp",
     "sysinfo", "uname"};
@@ -103,6 +103,9 @@ static int add_conditional(scmp_filter_ctx ctx)
         if (family != AF_UNIX && family != AF_INET)
             r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
     }
+    /* It makes its sockets before it asks the family whether it knows pairs, and may load the family's module for that. */
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
     /* Only its own: where all share one id, pid 1 would let the task set its limits. */
     r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_EQ, 0));
     r |= seccomp_rule_add(ctx, no, SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
