@@ -74,12 +74,12 @@ result = n
     assert 10 < int(result) < 1100, task.error
 
 
-@pytest.mark.parametrize("folder, most", [("/tmp", 256 * MIB), ("/dev/shm", 256 * MIB)])
-def test_large_file(cell, folder, most):
+@pytest.mark.parametrize("where, most", [("/tmp", 256 * MIB), ("/dev/shm", 256 * MIB)])
+def test_large_file(cell, where, most):
     task, result = under_attack(cell, f"""
 import os
 piece, written = b"x" * (4 << 20), 0
-fd = os.open("{folder}/bomb", os.O_CREAT | os.O_WRONLY)
+fd = os.open("{where}/bomb", os.O_CREAT | os.O_WRONLY)
 try:
     while written < {2 * most}:
         written += os.write(fd, piece)
@@ -106,14 +106,14 @@ result = [first, os.statvfs("/workspace").f_blocks * os.statvfs("/workspace").f_
     assert why in ("ENOSPC", "EFBIG") and size <= 1 << 30, task.error
 
 
-@pytest.mark.parametrize("folder", ["/tmp", "/workspace", "/dev/shm"])
-def test_many_files(cell, folder):
+@pytest.mark.parametrize("where", ["/tmp", "/workspace", "/dev/shm"])
+def test_many_files(cell, where):
     task, result = under_attack(cell, f"""
 import os
 n = 0
 try:
     while n < 200_000:
-        os.mkdir(f"{folder}/{{n}}")
+        os.mkdir(f"{where}/{{n}}")
         n += 1
 except OSError as error:
     result = [error.strerror, n]
@@ -294,6 +294,8 @@ def test_stop_while_it_forks_as_fast_as_it_can(cell, pb, kind, source):
 # --- lies ---
 
 FRAME = "import os\ndef frame(kind, data, fd=4): os.write(fd, kind + len(data).to_bytes(8, 'little') + data)\n"
+TOO_MUCH = ("BAD_RESULT", "OUTPUT_LIMIT")
+NOTHING = (b"", b"null")
 FORGERIES = {
     # A task may say as its result what it likes, and that is all.
     "its own frame, then the end": ("frame(b'R', b'1'); os._exit(0)", ("COMPLETED", "NONE"), b"1"),
@@ -301,10 +303,10 @@ FORGERIES = {
     "two results": ("frame(b'R', b'1'); result = 2", ("FAILED", "BAD_RESULT"), b""),
     "two frames of its own": ("frame(b'R', b'1'); frame(b'R', b'2'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
     "a frame that is cut off": ("os.write(4, b'R' + (100).to_bytes(8, 'little') + b'[1'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
-    "the largest length": ("os.write(4, b'R' + b'\\xff' * 8 + b'1'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
-    "a negative length": ("os.write(4, b'R' + b'\\0' * 7 + b'\\x80' + b'1'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
+    "the largest length": ("os.write(4, b'R' + b'\\xff' * 8 + b'1'); os._exit(0)", ("FAILED", TOO_MUCH), b""),
+    "a negative length": ("os.write(4, b'R' + b'\\0' * 7 + b'\\x80' + b'1'); os._exit(0)", ("FAILED", TOO_MUCH), b""),
     "an unknown type": ("frame(b'X', b'COMPLETED'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
-    "noise": ("os.write(4, os.urandom(4096)); os._exit(0)", ("FAILED", ("BAD_RESULT", "OUTPUT_LIMIT")), b""),
+    "noise": ("os.write(4, os.urandom(4096)); os._exit(0)", ("FAILED", TOO_MUCH), b""),
     "no JSON": ("frame(b'R', b'{]'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
     "JSON without an end": ("frame(b'R', b'[' * 500000); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
     "no text": ("frame(b'R', b'\"\\xff\\xfe\"'); os._exit(0)", ("FAILED", "BAD_RESULT"), b""),
@@ -312,10 +314,10 @@ FORGERIES = {
                                      "os.wait()\nimport time; time.sleep(0.3); os._exit(4)", ("FAILED", "EXIT_CODE"), None),
     "killed after its result": ("frame(b'R', b'1'); os.kill(os.getpid(), 9)", ("FAILED", "SIGNAL"), None),
     "an error and then success": ("frame(b'E', b'lies'); os._exit(0)", ("COMPLETED", "NONE"), None),
-    "closed": ("os.close(4); result = 5", ("COMPLETED", "NONE"), b""),
-    "the exit code of a time-out": ("os._exit(124)", ("FAILED", "EXIT_CODE"), b""),
-    "an exit code of two bytes": ("os._exit(256)", ("COMPLETED", "NONE"), b""),
-    "stopped by nobody": ("os.kill(os.getpid(), 15); import time; time.sleep(1000)", ("FAILED", "SIGNAL"), b""),
+    "closed": ("os.close(4); result = 5", ("COMPLETED", "NONE"), NOTHING),
+    "the exit code of a time-out": ("os._exit(124)", ("FAILED", "EXIT_CODE"), NOTHING),
+    "an exit code of two bytes": ("os._exit(256)", ("COMPLETED", "NONE"), NOTHING),
+    "stopped by nobody": ("os.kill(os.getpid(), 15); import time; time.sleep(1000)", ("FAILED", "SIGNAL"), NOTHING),
 }
 
 
@@ -327,7 +329,7 @@ def test_a_verdict_cannot_be_forged(cell, pb, what):
     assert pb.Task.State.Name(task.state) == state, f"{pb.Task.Reason.Name(task.reason)} {task.message} {task.error}"
     assert pb.Task.Reason.Name(task.reason) in reasons, task.message
     if right is not None:
-        assert result == right
+        assert result in (right if isinstance(right, tuple) else (right,))
 
 
 def test_text_that_means_to_confuse(cell, pb):
@@ -362,7 +364,7 @@ def test_odd_environment(cell, pb):
     "import os; os.makedirs('gone'); os.chdir('gone'); os.rmdir('../gone'); result = 1",
     "import os\nos.makedirs('a'); os.chdir('a')\nfor i in range(100): os.symlink('../' * 50 + 'etc/shadow', f'l{i}')\nos.rename('../a', '../b'); result = 1",
     "import os; os.mkfifo('pipe'); os.mkfifo('/tmp/pipe'); result = 1",
-    "import sys; sys.setrecursionlimit(10 ** 9)\ndef f(): f()\nf()",
+    "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 27, 1 << 27)); sys.setrecursionlimit(10 ** 9)\ndef f(): f()\nf()",
     "import ctypes; ctypes.string_at(0)",
     "import os; os.abort()",
     "import gc, sys; sys.modules.clear(); gc.collect()",
