@@ -364,7 +364,7 @@ def test_odd_environment(cell, pb):
     "import os; os.makedirs('gone'); os.chdir('gone'); os.rmdir('../gone'); result = 1",
     "import os\nos.makedirs('a'); os.chdir('a')\nfor i in range(100): os.symlink('../' * 50 + 'etc/shadow', f'l{i}')\nos.rename('../a', '../b'); result = 1",
     "import os; os.mkfifo('pipe'); os.mkfifo('/tmp/pipe'); result = 1",
-    "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 27, 1 << 27)); sys.setrecursionlimit(10 ** 9)\ndef f(): f()\nf()",
+    "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1 << 26, 1 << 26)); sys.setrecursionlimit(10 ** 9)\ndef f(): f()\nf()",
     "import ctypes; ctypes.string_at(0)",
     "import os; os.abort()",
     "import gc, sys; sys.modules.clear(); gc.collect()",
