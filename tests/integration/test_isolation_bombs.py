@@ -151,6 +151,32 @@ def test_output_of_tiny_pieces(cell, pb):
     assert task.log_size <= MIB
 
 
+@pytest.mark.parametrize("kind", ["python", "shell"])
+def test_output_that_is_taken_back(cell, pb, kind):
+    """Where it may, a task reads its own pipes from the other end: what the node was told to read is gone when it does."""
+    source = """
+import os
+def reader(fd):
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+ends = [(fd, reader(fd)) for fd in FDS]
+while True:
+    for fd, end in ends:
+        os.write(fd, b"x")
+        try:
+            end and os.read(end, 65536)
+        except BlockingIOError:
+            pass
+"""
+    if kind == "python":
+        task, _ = under_attack(cell, "FDS = [1, 2]" + source, timeout_ms=1500)
+    else:
+        task, _ = under_attack(cell, f"exec python3 -c 'FDS = [1, 2]{source}'", task_type="shell", timeout_ms=1500)
+    check_timeout(task, pb)
+
+
 def test_huge_result(cell, pb):
     task, result = under_attack(cell, "result = 'x' * 50_000_000", timeout_ms=60_000)
     assert (task.state, task.reason, result) == (pb.Task.FAILED, pb.Task.OUTPUT_LIMIT, b""), task.message
@@ -247,6 +273,12 @@ EVASIONS = {
     "busy": "named(); deaf()\nwhile True: pass",
     "in vfork": "named(); deaf()\nimport subprocess\nsubprocess.run(['sh', '-c', 'trap \"\" TERM; sleep 1000']); ever()",
     "waits for a pipe": "named()\nr, w = os.pipe(); os.read(r, 1)",
+    "waits for an answer to its own filter":
+        "named()\nclass F(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]\n"
+        "code = ctypes.create_string_buffer(bytes.fromhex('060000000000c07f'))\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 317, 'aarch64': 277}[os.uname().machine], 1, 8, ctypes.byref(F(1, ctypes.addressof(code))))\never()",
+    "knocks at pid 1": "named()\nwhile True:\n for s in (17, 18, 15, 9, 19):\n  try: os.kill(1, s)\n  except OSError: pass",
+    "leaves orphans to pid 1": "named()\nwhile True:\n try:\n  if os.fork() == 0:\n   os.fork(); os._exit(0)\n  os.wait()\n except OSError: pass",
     "frozen by its own filter": "named()\nclass F(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]\n"
                                 "code = ctypes.create_string_buffer(bytes.fromhex('060000000000ff7f'))\n"
                                 "ctypes.CDLL(None).prctl(22, 2, ctypes.byref(F(1, ctypes.addressof(code))), 0, 0); deaf(); ever()",
