@@ -58,7 +58,7 @@ static const char *const allowed[] = {
     "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime", "timer_settime", "times",
     /* sockets; which families is decided below */
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom",
-    "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown", "socketpair",
+    "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
     /* the rest; ioctl as a whole, since no terminal and no device that could do harm is in reach */
     "getcpu", "getrandom", "ioctl", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "seccomp",
     "sysinfo", "uname"};
@@ -88,7 +88,7 @@ static int add_all(scmp_filter_ctx ctx, uint32_t action, const char *const *name
 
 int slot_filter_errno(int nr)
 {
-    if (nr == SCMP_SYS(socket))
+    if (nr == SCMP_SYS(socket) || nr == SCMP_SYS(socketpair))
         return EAFNOSUPPORT;
     if (nr == SCMP_SYS(clone) || nr == SCMP_SYS(prlimit64) || nr == SCMP_SYS(setrlimit))
         return EPERM;
@@ -118,8 +118,10 @@ static int add_refused(scmp_filter_ctx ctx)
     }
     r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
     r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 3, SCMP_A0(SCMP_CMP_EQ, 0),
-        SCMP_A1(SCMP_CMP_EQ, RLIMIT_CORE), SCMP_A2(SCMP_CMP_NE, 0));
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_EQ, RLIMIT_CORE));
+        SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE), SCMP_A2(SCMP_CMP_NE, 0));
+    r |= seccomp_rule_add(
+        ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE));
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
     return r < 0 ? -EINVAL : 0;
 }
 
@@ -129,6 +131,10 @@ static int add_conditional(scmp_filter_ctx ctx, bool watched)
         CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
     static const unsigned personalities[] = {0, 0xffffffff};
+    /* 0 to 15 but for RLIMIT_CORE, which is 4; all bits count, since the kernel looks at the lower half only. */
+    static const struct {
+        uint64_t mask, value;
+    } resources[] = {{~UINT64_C(3), 0}, {UINT64_MAX, 5}, {~UINT64_C(1), 6}, {~UINT64_C(7), 8}};
     int r = 0;
     /* clone3 has its flags in memory, out of a filter's reach; without it libraries use clone. Not worth a remark. */
     if (watched)
@@ -140,11 +146,16 @@ static int add_conditional(scmp_filter_ctx ctx, bool watched)
      * Only its own limits: where all share one id, pid 1 would let the task set its. And not that of core files, which is 1
      * on purpose: where the host pipes core files to a program of its own, 0 would have it started (core(5)).
      */
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_NE, RLIMIT_CORE));
-    r |= seccomp_rule_add(
-        ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_NE, RLIMIT_CORE));
+    for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
+        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setrlimit), 1,
+            SCMP_A0(SCMP_CMP_MASKED_EQ, resources[i].mask, resources[i].value));
+        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
+            SCMP_A1(SCMP_CMP_MASKED_EQ, resources[i].mask, resources[i].value));
+    }
     r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 3, SCMP_A0(SCMP_CMP_EQ, 0),
         SCMP_A1(SCMP_CMP_EQ, RLIMIT_CORE), SCMP_A2(SCMP_CMP_EQ, 0));
+    /* It makes its sockets before it asks the family whether it knows pairs, and may load the family's module for that. */
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     for (size_t i = 0; i < ARRAY_LEN(personalities); i++)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, personalities[i]));
     return r < 0 ? -EINVAL : 0;

@@ -126,6 +126,36 @@ def node(programs_for_all, stubs, folder):
     maker.close()
 
 
+CELLS = ["root-warm", "root-cold", "user-warm", "user-cold"]
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def cell_node(request, programs_for_all, stubs, folder):
+    """One node for all attacks of a module: as root and as an ordinary user, with the warm interpreter and without it."""
+    who, interpreter = request.param.split("-")
+    user = request.getfixturevalue("ordinary_user" if who == "user" else "root")
+    maker = Maker(programs_for_all, stubs, folder)
+    node = maker(user=user, python_warm="on" if interpreter == "warm" else "off", max_concurrent_tasks=2,
+                 max_log_size="1M", max_result_size="1M")
+    node.kind = request.param
+    yield node.start()
+    maker.close()
+
+
+@pytest.fixture
+def cell(cell_node, pb):
+    """The node above; after each attack it must be as well as before."""
+    warnings = list(cell_node.status().warnings)
+    yield cell_node
+    for _ in range(2):
+        task, result = cell_node.run("result = 6 * 7", timeout_ms=30_000)
+        assert (task.state, result) == (pb.Task.COMPLETED, b"42"), task.message
+    task, result = cell_node.run("echo well", task_type="shell", timeout_ms=30_000)
+    assert (task.state, result) == (pb.Task.COMPLETED, b"well\n"), task.message
+    status = cell_node.status()
+    assert (status.running_tasks, status.queued_tasks, list(status.warnings)) == (0, 0, warnings)
+
+
 @pytest.fixture(scope="session")
 def ordinary_user():
     """The uid of a user without rights, to run a daemon as. None: we are such a user ourselves."""
