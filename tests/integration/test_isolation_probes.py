@@ -30,7 +30,7 @@ FORBIDDEN = """
     migrate_pages move_pages mbind set_mempolicy set_mempolicy_home_node sched_setscheduler sched_setparam
     sched_setattr ioprio_set capset memfd_secret cachestat
 """.split()
-KNOCKED_AT = [*FORBIDDEN, "clone", "personality", "prctl", "mlock"]
+KNOCKED_AT = [*FORBIDDEN, "clone", "personality", "prctl", "prlimit64", "mlock"]
 
 
 def test_a_wrong_outcome_is_seen(cell):

@@ -311,9 +311,20 @@ try_all("raise", ("ValueError", "EPERM"), raise_limit,
          "RLIMIT_MSGQUEUE", "RLIMIT_RTPRIO", "RLIMIT_NICE"])
 
 
-@probe("(0, 0)")
+@probe("(1, 1)")  # less than the smallest one; 0 would not stop the host from piping it to a program of its own
 def no_core_files():
     return resource.getrlimit(resource.RLIMIT_CORE)
+
+
+@probe("ValueError", *REFUSED)  # what Python makes of EPERM here
+def core_files_to_a_pipe():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@probe(*REFUSED)
+def core_files_to_a_pipe_by_high_bits():
+    """The kernel takes the lower half of the number only: a filter that compares all of it must not let this through."""
+    return syscall(NR["prlimit64"], 0, 1 << 32 | resource.RLIMIT_CORE, ctypes.c_char_p(bytes(16)), None)
 
 
 @probe(*REFUSED)

@@ -374,8 +374,9 @@ static void test_random_lives(void **state)
     assert_int_equal(status.running, 0);
     assert_int_equal(status.queued, 0);
     assert_int_equal(status.accepted, status.completed + status.failed + status.stopped);
-    if (status.completed <= 10 || status.failed <= 10 || status.stopped <= 10)
-        fail_msg("too few of a kind: %d completed, %d failed, %d stopped", (int)status.completed, (int)status.failed,
+    /* How many of each depends on the disk's speed. */
+    if (!status.completed || !status.failed || !status.stopped)
+        fail_msg("none of a kind: %d completed, %d failed, %d stopped", (int)status.completed, (int)status.failed,
             (int)status.stopped);
 }
 
