@@ -42,9 +42,11 @@ struct pool_slot {
     uv_timer_t *deadline; /* for HELLO, READY, and the end after KILL */
     struct sandbox_run *run;
     /* What its warm interpreter has been through. */
-    char *owner;     /* of the tasks so far; NULL before the first */
-    unsigned served; /* tasks */
-    uint64_t up_us;  /* since when it takes tasks; monotonic */
+    pid_t pid;
+    struct group *group; /* its control group, or NULL */
+    char *owner;         /* of the tasks so far; NULL before the first */
+    unsigned served;     /* tasks */
+    uint64_t up_us;      /* since when it takes tasks; monotonic */
 };
 
 /* --- one run --- */
@@ -92,6 +94,11 @@ struct sandbox_run {
     struct buf tail; /* shell: the end of stdout */
     bool tail_cut;
     struct result_reader reader; /* python */
+    struct tw_limits limits;
+    enum tw_reason limit;  /* what it ran into; NONE so far */
+    uint64_t group_layers; /* the limits that its slot's group holds */
+    struct tw_usage group_used;
+    uv_timer_t *cpu_timer;
     struct run_outcome outcome;
     struct tw_error message;
 };
@@ -101,6 +108,7 @@ struct sandbox_run {
 struct sandbox {
     struct runtime rt;
     uv_loop_t *loop;
+    unsigned processors;
     struct launcher *launcher;
     uv_poll_t *launcher_poll;
     bool launcher_dead;

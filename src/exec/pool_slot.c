@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "exec/group.h"
+#include "exec/run_limits.h"
 #include "slot/channel.h"
 
 enum { BOOT_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000, SLOT_TASKS_MAX = 500 };
@@ -37,6 +39,7 @@ static void disconnect(struct pool_slot *slot)
     sandbox_poll_free(&slot->poll);
     sandbox_timer_free(&slot->deadline);
     fd_close(&slot->fd);
+    group_free(STEAL(slot->group));
     free(STEAL(slot->owner));
     slot->served = 0;
 }
@@ -56,6 +59,8 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     if (slot->state != SLOT_IS_BOOTING && slot->state != SLOT_IS_IDLE && slot->state != SLOT_IS_BUSY)
         return;
     slot->state = SLOT_IS_BROKEN;
+    if (slot->run)
+        run_limits_end(slot, slot->run);
     slot->sandbox->pump_again = true; /* it may be the pump that found out */
     disconnect(slot);
     if (booting && !slot->sandbox->launcher_dead) {
@@ -76,6 +81,7 @@ static struct sandbox_run *release(struct pool_slot *slot)
 {
     struct sandbox_run *run = STEAL(slot->run);
     stop_deadline(slot);
+    run_limits_end(slot, run);
     slot->state = SLOT_IS_IDLE;
     run->slot = NULL;
     return run;
@@ -225,6 +231,7 @@ void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
     assert(slot->state == SLOT_IS_IDLE && !slot->run);
     int r = open_pipes(read_ends, write_ends);
     bool piped = r == 0;
+    run_limits_begin(slot, run);
     if (piped)
         r = channel_send(slot->fd, &request, sizeof request, fds, SLOT_START_FDS);
     for (size_t i = 0; i < RUN_PIPES; i++)

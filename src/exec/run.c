@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "exec/run_limits.h"
 
 /* Until cgroups and settings say otherwise; memory-backed folders count as memory. */
 static const struct plan_limits default_limits = {
@@ -115,6 +116,7 @@ struct sandbox_run *run_new(
         .plan_fd = -1,
         .source_fd = -1,
         .pidfd = -1,
+        .limits = spec->limits,
         .max_tail = MIN(spec->max_result, (size_t)RUN_TAIL_MAX),
     };
     list_init(&run->in_queue);
@@ -340,6 +342,7 @@ void run_deliver(struct sandbox_run *run)
     else
         settle_shell(run);
     run->outcome.error = error;
+    run_limits_settle(run);
     list_remove(&run->in_all);
     list_remove(&run->in_queue);
     run->events.ended(run->ctx, &run->outcome);

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 1, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 2, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
 /* The fds that a helper program is started on. */
 enum { PROTOCOL_FD = 3 };
@@ -43,7 +43,33 @@ struct launcher_request {
     uint32_t zero;
 };
 
-enum { LAUNCHER_PRIVILEGED = 1 }; /* flags of the HELLO reply */
+/* Flags of the HELLO reply. The last three: slots get control groups in which this can be limited. */
+enum {
+    LAUNCHER_PRIVILEGED = 1,
+    LAUNCHER_GROUP_MEMORY = 2,
+    LAUNCHER_GROUP_CPU = 4,
+    LAUNCHER_GROUP_PIDS = 8,
+    LAUNCHER_FLAGS = 15
+};
+
+/*
+ * Files of a slot's control group, as the daemon needs them for each task. Version 1 and 2 of the interface have different
+ * names for them, and most have the same meaning.
+ */
+enum group_file {
+    GROUP_MEMORY_CURRENT, /* r */
+    GROUP_MEMORY_PEAK,    /* rw: a write begins anew */
+    GROUP_MEMORY_MAX,     /* rw */
+    GROUP_MEMORY_SWAP,    /* rw; version 1: memory and swap together */
+    GROUP_MEMORY_EVENTS,  /* r; version 2: POLLPRI tells of a change */
+    GROUP_MEMORY_NOTIFY,  /* an eventfd; version 1 only */
+    GROUP_CPU_MAX,        /* rw */
+    GROUP_CPU_USAGE,      /* r */
+    GROUP_CPU_STAT,       /* r; version 1 only: the other has all in one */
+    GROUP_PIDS_MAX,       /* rw */
+    GROUP_PIDS_EVENTS,    /* r */
+    GROUP_FILE_MAX
+};
 
 struct launcher_reply {
     struct protocol_header header;
@@ -51,9 +77,15 @@ struct launcher_reply {
     int32_t error; /* 0 or a positive errno */
     int32_t pid;   /* CREATE: of the slot */
     uint32_t flags;
+    uint32_t group_version;           /* CREATE: of the control group interface, 1 or 2; 0: the slot has no group */
+    uint32_t group_files;             /* CREATE: bits 1 << enum group_file; 0 with version 0 only */
     char detail[PROTOCOL_DETAIL_MAX]; /* HELLO: the warning; else what failed. NUL-terminated */
+    char group_detail[PROTOCOL_DETAIL_MAX]; /* HELLO: what cannot be limited, and how to change that; "": all can */
 };
-/* A CREATE reply without error carries one fd: the daemon's end of the slot's connection. */
+/*
+ * A CREATE reply without error carries the daemon's end of the slot's connection, and behind it the files of the slot's
+ * control group that group_files names, in the order of enum group_file.
+ */
 
 /* --- daemon <-> slot --- */
 
