@@ -70,7 +70,8 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     }
     if (slot->run) {
         struct sandbox_run *run = STEAL(slot->run);
-        log_warning("slot %u went away under its task: %s", slot->index, why);
+        if (run->limit != TW_REASON_OOM) /* then it went with its task, as it should */
+            log_warning("slot %u went away under its task: %s", slot->index, why);
         run->slot = NULL;
         run_lost(run, why);
     }

@@ -225,6 +225,30 @@ static bool shared_with_others(const char *folder, pid_t parent)
     return !text;
 }
 
+static bool has_controller(const char *folder, enum cgroup_controller controller)
+{
+    CLEANUP_FREE char *have = read_in(folder, "cgroup.controllers");
+    for (char *p = have; p && *p; p++)
+        *p = *p == ' ' || *p == '\n' ? ',' : *p;
+    return have && in_list(have, cgroup_controller_to_string(controller));
+}
+
+/*
+ * May we divide our own group? Where it belongs to a service manager, only if that has left it to us: in any other unit
+ * systemd takes a task that was killed for want of memory for its own failure, and stops the node (OOMPolicy). The manager
+ * of a user does not mark what it delegates before systemd 254, but gives the cpu controller to hardly any other unit. The
+ * top of all that we see without being the machine's is a container's, where no service manager looks.
+ */
+static bool divisible(const struct cgroup_view *view, const char *own)
+{
+    if (!may(own, "", W_OK | X_OK) || !may(own, "cgroup.procs", W_OK) || !may(own, "cgroup.subtree_control", W_OK))
+        return false;
+    if (view->delegated || view->in_leaf)
+        return true;
+    bool container = !strcmp(own, view->mount) && !view->real_root;
+    return !view->shared && (container || (geteuid() != 0 && has_controller(own, CGROUP_CPU)));
+}
+
 static void look_v2(struct cgroup_view *view, pid_t parent)
 {
     const char *own = view->controller[0].own;
@@ -232,18 +256,13 @@ static void look_v2(struct cgroup_view *view, pid_t parent)
     view->real_root = may(view->mount, "cgroup.procs", F_OK) && !may(view->mount, "cgroup.type", F_OK);
     view->delegated = has_mark(own, "user.delegate") || (geteuid() == 0 && has_mark(own, "trusted.delegate"));
     view->shared = shared_with_others(own, parent);
-    bool divisible = (view->delegated || view->in_leaf || !view->shared) && may(own, "", W_OK | X_OK) &&
-        may(own, "cgroup.procs", W_OK) && may(own, "cgroup.subtree_control", W_OK);
-    const char *top = divisible ? own : NULL;
+    const char *top = divisible(view, own) ? own : NULL;
     if (!top && geteuid() == 0 && view->real_root && may(view->mount, "cgroup.subtree_control", W_OK) &&
         may(view->mount, "", W_OK | X_OK))
         top = view->mount;
-    CLEANUP_FREE char *have = read_in(top ? top : own, "cgroup.controllers");
-    for (char *p = have; p && *p; p++)
-        *p = *p == ' ' || *p == '\n' ? ',' : *p;
     for (size_t c = 0; c < CGROUP_CONTROLLER_MAX; c++) {
         struct cgroup_place *place_of = &view->controller[c];
-        place_of->present = c == CGROUP_CPUACCT || (have && in_list(have, cgroup_controller_to_string(c)));
+        place_of->present = c == CGROUP_CPUACCT || has_controller(top ? top : own, c);
         place_of->writable = top && place_of->present;
         if (top && top != own)
             snprintf(place_of->own, sizeof place_of->own, "%s", top);
@@ -311,6 +330,6 @@ void cgroup_explain(const struct cgroup_view *view, char ret[PROTOCOL_DETAIL_MAX
     else if (view->delegated)
         why = "the delegated control group is not writable";
     else
-        why = "no delegated control group: Delegate=yes in the unit";
+        why = "no delegated control group: Delegate=yes in the unit, and nothing else in it";
     snprintf(ret, PROTOCOL_DETAIL_MAX, "%s (%s)", what, why);
 }

@@ -29,7 +29,9 @@
 #include "base/parse.h"
 #include "slot/caps.h"
 
-enum { NAME_ATTEMPTS = 8, BUSY_ATTEMPTS = 200, MOVE_ROUNDS = 16, LIST_MAX = 64 * 1024 };
+enum { NAME_ATTEMPTS = 8, MOVE_ROUNDS = 16, LIST_MAX = 64 * 1024 };
+/* How long is waited for processes that are dying; what lives longer is left to the next launcher. */
+enum { SWEEP_US = 500 * 1000, CLOSE_US = 2000 * 1000 };
 
 static const char prefix[] = "hivemind-";
 
@@ -74,27 +76,8 @@ static int open_folder(int dir, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-static void nap(void)
-{
-    const struct timespec t = {.tv_nsec = 5 * 1000 * 1000};
-    (void)nanosleep(&t, NULL);
-}
-
-/* Removes a group; `wait`: for what still dies in there. */
-static int remove_folder(int dir, const char *name, bool wait)
-{
-    for (int i = 0; unlinkat(dir, name, AT_REMOVEDIR) < 0; i++) {
-        if (errno == ENOENT)
-            return 0;
-        if (errno != EBUSY || !wait || i >= BUSY_ATTEMPTS)
-            return -errno;
-        nap();
-    }
-    return 0;
-}
-
-/* Calls `visit` for every folder in there; the list is taken first, since visits remove. */
-static void for_each_folder(int dir, void (*visit)(int dir, const char *name))
+/* Calls `visit` for every folder in there; what it removes meanwhile does no harm. */
+static void for_each_folder(int dir, void (*visit)(int dir, const char *name, uint64_t deadline), uint64_t deadline)
 {
     int copy = open_folder(dir, ".");
     DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
@@ -105,14 +88,27 @@ static void for_each_folder(int dir, void (*visit)(int dir, const char *name))
     struct dirent *e;
     while ((e = readdir(d))) {
         if (e->d_type == DT_DIR && e->d_name[0] != '.')
-            visit(dir, e->d_name);
+            visit(dir, e->d_name, deadline);
     }
     closedir(d);
 }
 
-static void remove_one(int dir, const char *name)
+static void remove_one(int dir, const char *name, uint64_t deadline)
 {
-    (void)remove_folder(dir, name, true);
+    (void)deadline;
+    (void)unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+/* Removes a launcher's folder with the groups in it; until the deadline it waits for what still dies in there. */
+static void remove_base(int top, int base, const char *name, uint64_t deadline)
+{
+    const struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
+    for (;;) {
+        for_each_folder(base, remove_one, deadline);
+        if (unlinkat(top, name, AT_REMOVEDIR) == 0 || errno != EBUSY || clock_monotonic_us() >= deadline)
+            return;
+        (void)nanosleep(&nap, NULL);
+    }
 }
 
 /* --- what dead launchers left --- */
@@ -128,7 +124,7 @@ static bool is_ours(const char *name)
     return pid > 0 && *dash == '-' && dash[1] && dash[1 + strspn(dash + 1, "0123456789")] == '\0';
 }
 
-static void sweep_one(int top, const char *name)
+static void sweep_one(int top, const char *name, uint64_t deadline)
 {
     if (!is_ours(name))
         return;
@@ -136,8 +132,7 @@ static void sweep_one(int top, const char *name)
     if (base < 0 || flock(base, LOCK_EX | LOCK_NB) < 0)
         return;                               /* its launcher lives */
     (void)write_in(base, "cgroup.kill", "1"); /* they have lost their launcher and are dying anyway */
-    for_each_folder(base, remove_one);
-    (void)remove_folder(top, name, true);
+    remove_base(top, base, name, deadline);
 }
 
 /* --- ours --- */
@@ -168,7 +163,7 @@ static int open_tree(struct launcher_groups *g, const char *own, unsigned contro
     CLEANUP_FD int top = open_folder(AT_FDCWD, own);
     if (top < 0)
         return top;
-    for_each_folder(top, sweep_one);
+    for_each_folder(top, sweep_one, clock_monotonic_us() + SWEEP_US);
     int base = make_base(top, g->name);
     if (base < 0)
         return base;
@@ -291,10 +286,10 @@ void launcher_groups_close(struct launcher_groups *g)
 {
     if (g->override)
         (void)caps_set_latent(caps_effective() | CAP_BIT(CAP_DAC_OVERRIDE), 0);
+    uint64_t deadline = clock_monotonic_us() + CLOSE_US;
     for (size_t i = 0; i < g->n_trees; i++) {
         struct group_tree *t = &g->tree[i];
-        for_each_folder(t->base, remove_one);
-        (void)remove_folder(t->top, g->name, true);
+        remove_base(t->top, t->base, g->name, deadline);
         fd_close(&t->base);
         fd_close(&t->top);
     }
@@ -348,7 +343,7 @@ static void open_files(const struct launcher_groups *g, struct slot_group *group
         if (!name || !(g->tree[tree].controllers & 1u << kinds[f].controller))
             continue;
         int fd = openat(dir, name, kinds[f].flags | O_CLOEXEC);
-        if (fd < 0 && kinds[f].flags == O_RDWR && (errno == EACCES || errno == EPERM))
+        if (fd < 0 && kinds[f].flags == O_RDWR && (errno == EACCES || errno == EPERM || errno == EINVAL))
             fd = openat(dir, name, O_RDONLY | O_CLOEXEC); /* memory.peak before Linux 6.12 */
         group->fd[f] = fd;
     }
@@ -402,7 +397,7 @@ static bool remove_everywhere(const struct launcher_groups *g, uint64_t serial)
     bool gone = true;
     group_name(serial, name);
     for (size_t i = 0; i < g->n_trees; i++)
-        gone &= remove_folder(g->tree[i].base, name, false) != -EBUSY;
+        gone &= unlinkat(g->tree[i].base, name, AT_REMOVEDIR) == 0 || errno != EBUSY;
     return gone;
 }
 
