@@ -86,7 +86,7 @@ static void parse_paths(const char *text, struct paths *ret)
             continue;
         if (number == 0 && !*list)
             snprintf(ret->v2, sizeof ret->v2, "%s", path);
-        for (size_t c = 0; number != 0 && c < CGROUP_CONTROLLER_MAX; c++) {
+        for (enum cgroup_controller c = 0; number != 0 && c < CGROUP_CONTROLLER_MAX; c++) {
             if (in_list(list, cgroup_controller_to_string(c)))
                 snprintf(ret->v1[c], sizeof ret->v1[c], "%s", path);
         }
@@ -168,7 +168,7 @@ void cgroup_parse(const char *cgroup, const char *mountinfo, struct cgroup_view 
             continue;
         if (!strcmp(m.type, "cgroup2") && place(&m, paths.v2, v2))
             snprintf(ret->mount, sizeof ret->mount, "%s", m.point);
-        for (size_t c = 0; !strcmp(m.type, "cgroup") && c < CGROUP_CONTROLLER_MAX; c++) {
+        for (enum cgroup_controller c = 0; !strcmp(m.type, "cgroup") && c < CGROUP_CONTROLLER_MAX; c++) {
             struct cgroup_place *p = &ret->controller[c];
             if (in_list(m.options, cgroup_controller_to_string(c)) && place(&m, paths.v1[c], p->own))
                 p->present = true;
@@ -260,7 +260,7 @@ static void look_v2(struct cgroup_view *view, pid_t parent)
     if (!top && geteuid() == 0 && view->real_root && may(view->mount, "cgroup.subtree_control", W_OK) &&
         may(view->mount, "", W_OK | X_OK))
         top = view->mount;
-    for (size_t c = 0; c < CGROUP_CONTROLLER_MAX; c++) {
+    for (enum cgroup_controller c = 0; c < CGROUP_CONTROLLER_MAX; c++) {
         struct cgroup_place *place_of = &view->controller[c];
         place_of->present = c == CGROUP_CPUACCT || has_controller(top ? top : own, c);
         place_of->writable = top && place_of->present;

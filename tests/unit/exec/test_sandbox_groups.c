@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/parse.h"
@@ -114,6 +115,57 @@ static void test_memory_of_child(void **state)
     assert_null(job.result);
     job_done(&job);
     world_close(&w);
+}
+
+/* Less than the interpreter itself takes to move: whom the kernel kills for it, the slot or the task, is not ours to say. */
+static void test_memory_tiny(void **state)
+{
+    struct world w;
+    struct job job = {0};
+    (void)state;
+    if (!offered(LAUNCHER_GROUP_MEMORY, "memory"))
+        return;
+    world_open(&w, 1);
+    run_limited(&w, &job, "python", "b = [bytes([i % 256]) * 4096 for i in range(20000)]\nresult = 1",
+        (struct tw_limits){.memory_bytes = 1 * MIB});
+    assert_int_equal(job.limit, TW_REASON_OOM);
+    assert_null(job.result);
+    job_done(&job);
+    job_run(&w, &job, "python", "result = 2");
+    assert_int_equal(job.limit, TW_REASON_NONE);
+    assert_string_equal(job.result, "2");
+    job_done(&job);
+    world_close(&w);
+}
+
+/* The daemon has become somebody else once the launcher stands: the files that it was given are all that it needs. */
+static int run_as_nobody(void)
+{
+    struct world w;
+    struct job job = {0};
+    world_open(&w, 1);
+    if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0)
+        return 1;
+    run_limited(&w, &job, "python", "b = bytearray(200 << 20)\nresult = len(b)",
+        (struct tw_limits){.memory_bytes = 48 * MIB, .cpu_millis = 2000, .processes = 30});
+    bool ok = job.limit == TW_REASON_OOM && job.usage.peak_memory_bytes >= 40 * MIB;
+    job_done(&job);
+    world_close(&w);
+    return ok ? 0 : 2;
+}
+
+static void test_unprivileged_daemon(void **state)
+{
+    int status;
+    (void)state;
+    if (geteuid() != 0 || !offered(LAUNCHER_GROUP_MEMORY, "memory"))
+        return;
+    pid_t pid = fork();
+    assert_int_not_equal(pid, -1);
+    if (pid == 0)
+        _exit(run_as_nobody());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 /* What lies in its folders is memory too. */
@@ -325,6 +377,8 @@ static int all_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_memory_of_child),
+        cmocka_unit_test(test_memory_tiny),
+        cmocka_unit_test(test_unprivileged_daemon),
         cmocka_unit_test(test_memory_in_files),
         cmocka_unit_test(test_processes),
         cmocka_unit_test(test_cpu_share),
