@@ -278,7 +278,7 @@ int cgroup_find(pid_t parent, struct cgroup_view *ret)
     int r = file_read("/proc/self/cgroup", PROC_MAX, &cgroup, &len);
     if (r == 0)
         r = file_read("/proc/self/mountinfo", PROC_MAX, &mountinfo, &len);
-    if (r < 0)
+    if (r < 0 || !cgroup || !mountinfo)
         return r;
     cgroup_parse(cgroup, mountinfo, ret);
     for (size_t c = 0; ret->version == 1 && c < CGROUP_CONTROLLER_MAX; c++) {

@@ -37,23 +37,23 @@ static const char prefix[] = "hivemind-";
 
 /* How a file is called in each version; NULL: it has none. */
 struct file_kind {
-    enum cgroup_controller controller;
     const char *name[2];
+    enum cgroup_controller controller;
     int flags;
 };
 
 static const struct file_kind kinds[GROUP_FILE_MAX] = {
-    [GROUP_MEMORY_CURRENT] = {CGROUP_MEMORY, {"memory.usage_in_bytes", "memory.current"}, O_RDONLY},
-    [GROUP_MEMORY_PEAK] = {CGROUP_MEMORY, {"memory.max_usage_in_bytes", "memory.peak"}, O_RDWR},
-    [GROUP_MEMORY_MAX] = {CGROUP_MEMORY, {"memory.limit_in_bytes", "memory.max"}, O_RDWR},
-    [GROUP_MEMORY_SWAP] = {CGROUP_MEMORY, {"memory.memsw.limit_in_bytes", NULL}, O_RDWR},
-    [GROUP_MEMORY_EVENTS] = {CGROUP_MEMORY, {"memory.oom_control", "memory.events"}, O_RDONLY},
-    [GROUP_MEMORY_NOTIFY] = {CGROUP_MEMORY, {NULL, NULL}, 0}, /* open_notify() */
-    [GROUP_CPU_MAX] = {CGROUP_CPU, {"cpu.cfs_quota_us", "cpu.max"}, O_RDWR},
-    [GROUP_CPU_USAGE] = {CGROUP_CPUACCT, {"cpuacct.usage", "cpu.stat"}, O_RDONLY},
-    [GROUP_CPU_STAT] = {CGROUP_CPUACCT, {"cpuacct.stat", NULL}, O_RDONLY},
-    [GROUP_PIDS_MAX] = {CGROUP_PIDS, {"pids.max", "pids.max"}, O_RDWR},
-    [GROUP_PIDS_EVENTS] = {CGROUP_PIDS, {"pids.events", "pids.events"}, O_RDONLY},
+    [GROUP_MEMORY_CURRENT] = {{"memory.usage_in_bytes", "memory.current"}, CGROUP_MEMORY, O_RDONLY},
+    [GROUP_MEMORY_PEAK] = {{"memory.max_usage_in_bytes", "memory.peak"}, CGROUP_MEMORY, O_RDWR},
+    [GROUP_MEMORY_MAX] = {{"memory.limit_in_bytes", "memory.max"}, CGROUP_MEMORY, O_RDWR},
+    [GROUP_MEMORY_SWAP] = {{"memory.memsw.limit_in_bytes", NULL}, CGROUP_MEMORY, O_RDWR},
+    [GROUP_MEMORY_EVENTS] = {{"memory.oom_control", "memory.events"}, CGROUP_MEMORY, O_RDONLY},
+    [GROUP_MEMORY_NOTIFY] = {{NULL, NULL}, CGROUP_MEMORY, 0}, /* open_notify() */
+    [GROUP_CPU_MAX] = {{"cpu.cfs_quota_us", "cpu.max"}, CGROUP_CPU, O_RDWR},
+    [GROUP_CPU_USAGE] = {{"cpuacct.usage", "cpu.stat"}, CGROUP_CPUACCT, O_RDONLY},
+    [GROUP_CPU_STAT] = {{"cpuacct.stat", NULL}, CGROUP_CPUACCT, O_RDONLY},
+    [GROUP_PIDS_MAX] = {{"pids.max", "pids.max"}, CGROUP_PIDS, O_RDWR},
+    [GROUP_PIDS_EVENTS] = {{"pids.events", "pids.events"}, CGROUP_PIDS, O_RDONLY},
 };
 
 /* --- folders and files --- */

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 2, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 1, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
 /* The fds that a helper program is started on. */
 enum { PROTOCOL_FD = 3 };
