@@ -255,15 +255,18 @@ uint64_t group_layers(const struct group *g)
     return g ? g->layers : 0;
 }
 
-static bool set_memory(struct group *g, uint64_t limit)
+/* The task's limit on top of what the slot holds, in steps. */
+static uint64_t memory_value(uint64_t limit, uint64_t base)
 {
-    uint64_t value = NO_LIMIT, with_base;
-    uint64_t base = MIN(g->base, g->first_base + BASE_GROWTH);
+    uint64_t value;
     base = (base + BASE_STEP - 1) / BASE_STEP * BASE_STEP;
-    if (limit > 0 && !__builtin_add_overflow(limit, base, &with_base) && with_base <= INT64_MAX)
-        value = with_base;
-    if (g->fd[GROUP_MEMORY_MAX] < 0 || value == g->memory)
-        return g->fd[GROUP_MEMORY_MAX] >= 0;
+    return limit > 0 && !__builtin_add_overflow(limit, base, &value) && value <= INT64_MAX ? value : NO_LIMIT;
+}
+
+static bool write_memory(struct group *g, uint64_t value)
+{
+    if (value == g->memory)
+        return true;
     /* Memory with swap may never be less than memory: so the one that gives way goes first. */
     bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, grows = g->memory == UNKNOWN || value > g->memory;
     bool ok = true;
@@ -274,6 +277,16 @@ static bool set_memory(struct group *g, uint64_t limit)
         ok = write_limit(g, GROUP_MEMORY_SWAP, value) && ok;
     g->memory = ok ? value : UNKNOWN;
     return ok;
+}
+
+static bool set_memory(struct group *g, uint64_t limit)
+{
+    uint64_t most = g->first_base + BASE_GROWTH;
+    if (g->fd[GROUP_MEMORY_MAX] < 0)
+        return false;
+    /* Version 1 refuses a limit that is below what is held and cannot be given back: then a higher one is better than none. */
+    return write_memory(g, memory_value(limit, MIN(g->base, most))) ||
+        (g->base > most && write_memory(g, memory_value(limit, g->base)));
 }
 
 static bool set_cpu(struct group *g, uint64_t millis)

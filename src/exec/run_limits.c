@@ -11,7 +11,13 @@
 #include "exec/group.h"
 #include "exec/tree.h"
 
-enum { LOOK_MIN_US = 10 * 1000, LOOK_MAX_US = 60 * 1000 * 1000, CPU_MILLIS_MIN = 10 /* of the kernel */ };
+/* A walk through /proc costs more than a look at the group, the more so the more processes there are. */
+enum {
+    LOOK_MIN_US = 10 * 1000,
+    WALK_MIN_US = 100 * 1000,
+    LOOK_MAX_US = 60 * 1000 * 1000,
+    CPU_MILLIS_MIN = 10 /* of the kernel */
+};
 
 static void on_oom(void *ctx)
 {
@@ -56,7 +62,7 @@ static void look_after(struct sandbox_run *run, uint64_t left_us)
     uint64_t wait = left_us / (uint64_t)MAX(run->sandbox->processors, 1u);
     if (run->limits.cpu_millis > 0 && run->group_layers & UINT64_C(1) << TW_LAYER_CGROUP_CPU)
         wait = MAX(wait, left_us / millis * 1000);
-    wait = MAX(wait, (uint64_t)LOOK_MIN_US);
+    wait = MAX(wait, (uint64_t)(run->slot && run->slot->group ? LOOK_MIN_US : WALK_MIN_US));
     wait = MIN(wait, (uint64_t)LOOK_MAX_US);
     uv_timer_start(run->cpu_timer, on_look, wait / 1000 + 1, 0);
 }
@@ -112,10 +118,11 @@ void run_limits_settle(struct sandbox_run *run)
 
 bool run_limits_usage(struct sandbox_run *run, struct tw_usage *ret)
 {
-    bool known = false;
     *ret = (struct tw_usage){0};
     if (!run->slot)
         return false;
-    known = tree_usage(run->slot->pid, ret);
-    return group_usage(run->slot->group, ret) || known;
+    bool known = group_usage(run->slot->group, ret);
+    if (ret->user_us + ret->system_us == 0) /* no group, or one without that */
+        known = tree_usage(run->slot->pid, ret) || known;
+    return known;
 }

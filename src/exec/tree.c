@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 
-enum { TREE_MAX = 2048, THREADS_MAX = 64, STAT_MAX = 1024, CHILDREN_MAX = 16 * 1024 };
+enum { TREE_MAX = 1024, THREADS_MAX = 64, STAT_MAX = 1024, CHILDREN_MAX = 16 * 1024 };
 
 /* The fields of /proc/PID/stat, counted from the state, which is the first behind the name. */
 enum { STAT_UTIME = 11, STAT_STIME, STAT_CUTIME, STAT_CSTIME, STAT_RSS = 21 };

@@ -65,7 +65,7 @@ static bool path_ok(const char *path)
 {
     size_t len = strlen(path);
     return path[0] == '/' && len < CGROUP_PATH_MAX && !strstr(path, "/../") &&
-        (len < 3 || strcmp(path + len - 3, "/..")) && text_is_utf8(path, len);
+        (len < 3 || strcmp(path + len - 3, "/..") != 0) && text_is_utf8(path, len);
 }
 
 /* What the lines of /proc/self/cgroup say: the path in the hierarchy of each controller, and in that of version 2. */

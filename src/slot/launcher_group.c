@@ -42,10 +42,11 @@ struct file_kind {
     int flags;
 };
 
+/* O_NONBLOCK: from Linux 6.16 on a lower limit is set without waiting here for memory to be given back. */
 static const struct file_kind kinds[GROUP_FILE_MAX] = {
     [GROUP_MEMORY_CURRENT] = {{"memory.usage_in_bytes", "memory.current"}, CGROUP_MEMORY, O_RDONLY},
     [GROUP_MEMORY_PEAK] = {{"memory.max_usage_in_bytes", "memory.peak"}, CGROUP_MEMORY, O_RDWR},
-    [GROUP_MEMORY_MAX] = {{"memory.limit_in_bytes", "memory.max"}, CGROUP_MEMORY, O_RDWR},
+    [GROUP_MEMORY_MAX] = {{"memory.limit_in_bytes", "memory.max"}, CGROUP_MEMORY, O_RDWR | O_NONBLOCK},
     [GROUP_MEMORY_SWAP] = {{"memory.memsw.limit_in_bytes", NULL}, CGROUP_MEMORY, O_RDWR},
     [GROUP_MEMORY_EVENTS] = {{"memory.oom_control", "memory.events"}, CGROUP_MEMORY, O_RDONLY},
     [GROUP_MEMORY_NOTIFY] = {{NULL, NULL}, CGROUP_MEMORY, 0}, /* open_notify() */
@@ -343,7 +344,7 @@ static void open_files(const struct launcher_groups *g, struct slot_group *group
         if (!name || !(g->tree[tree].controllers & 1u << kinds[f].controller))
             continue;
         int fd = openat(dir, name, kinds[f].flags | O_CLOEXEC);
-        if (fd < 0 && kinds[f].flags == O_RDWR && (errno == EACCES || errno == EPERM || errno == EINVAL))
+        if (fd < 0 && kinds[f].flags & O_RDWR && (errno == EACCES || errno == EPERM || errno == EINVAL))
             fd = openat(dir, name, O_RDONLY | O_CLOEXEC); /* memory.peak before Linux 6.12 */
         group->fd[f] = fd;
     }

@@ -26,13 +26,17 @@ nothing_left() {
 skips=SKIPPED
 
 say "root, unit with Delegate=yes"
-check "once more as an ordinary user" systemd-run -q --wait --pipe -p Delegate=yes $test
+check "once more as an ordinary user" systemd-run -q --wait --pipe -E CI=1 -p Delegate=yes $test
 nothing_left
 say "root, unit without delegation"
-check "once more as an ordinary user" systemd-run -q --wait --pipe $test
+check "once more as an ordinary user" systemd-run -q --wait --pipe -E CI=1 $test
 nothing_left
 say "root, among other processes of its unit: the root of all groups"
-check "once more as an ordinary user" systemd-run -q --wait --pipe sh -c "sleep 1000 & $test; r=\$?; kill \$!; exit \$r"
+check "once more as an ordinary user" systemd-run -q --wait --pipe -E CI=1 sh -c "sleep 1000 & $test; r=\$?; kill \$!; exit \$r"
+nothing_left
+say "root of a container, alone in its groups"
+check "once more as an ordinary user" systemd-run -q --wait --pipe -E CI=1 -p OOMPolicy=continue \
+    unshare -Cm sh -c "mount -t cgroup2 none /sys/fs/cgroup && [ \"\$(head -n 1 /proc/self/cgroup)\" = 0::/ ] && exec $test"
 nothing_left
 say "ordinary user, unit with Delegate=yes"
 check "!$skips" systemd-run -q --wait --pipe -p Delegate=yes -p User=user $test
