@@ -36,7 +36,7 @@ check "once more as an ordinary user" systemd-run -q --wait --pipe -E CI=1 sh -c
 nothing_left
 say "root of a container, alone in its groups"
 check "once more as an ordinary user" systemd-run -q --wait --pipe -E CI=1 -p OOMPolicy=continue \
-    unshare -Cm sh -c "mount -t cgroup2 none /sys/fs/cgroup && [ \"\$(head -n 1 /proc/self/cgroup)\" = 0::/ ] && exec $test"
+    unshare -Cm sh -c "umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && [ \"\$(head -n 1 /proc/self/cgroup)\" = 0::/ ] && exec $test"
 nothing_left
 say "ordinary user, unit with Delegate=yes"
 check "!$skips" systemd-run -q --wait --pipe -p Delegate=yes -p User=user $test
@@ -47,8 +47,7 @@ nothing_left
 say "ordinary user, unit without delegation"
 check "$skips" systemd-run -q --wait --pipe -p User=user $test
 nothing_left
-if loginctl enable-linger user 2> /dev/null; then
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -S /run/user/1234/bus ] && break; sleep 0.5; done
+if loginctl enable-linger user 2> /dev/null && systemctl start user@1234.service; then
     say "ordinary user, scope of the user's own manager with Delegate=yes"
     check "!$skips" runuser -u user -- env XDG_RUNTIME_DIR=/run/user/1234 systemd-run -q --user --scope -p Delegate=yes $test
     nothing_left
