@@ -37,6 +37,6 @@ uint64_t group_begin(struct group *group, const struct tw_limits *limits);
 bool group_usage(const struct group *group, struct tw_usage *usage);
 
 /* What it ran into since group_begin: TW_REASON_OOM, TW_REASON_PIDS_LIMIT or TW_REASON_NONE. */
-enum tw_reason group_verdict(const struct group *group);
+enum tw_reason group_verdict(struct group *group);
 
 #endif

@@ -61,8 +61,9 @@ static int shake_hands(struct launcher *l, struct tw_error *error)
 {
     uint64_t deadline = clock_monotonic_us() + HELLO_DEADLINE_MS * UINT64_C(1000);
     struct launcher_reply hello = {0};
-    int none = -1, r = launcher_request(l, LAUNCHER_HELLO, 0, 0);
+    int r = launcher_request(l, LAUNCHER_HELLO, 0, 0);
     while (r == 0) {
+        CLEANUP_FDS struct channel_fds none;
         r = launcher_receive(l, &hello, &none);
         if (r != -EAGAIN)
             break;
@@ -72,13 +73,16 @@ static int shake_hands(struct launcher *l, struct tw_error *error)
         if (r == 0 && poll(&p, 1, (int)((deadline - now) / 1000) + 1) < 0 && errno != EINTR)
             r = -errno;
     }
-    fd_close(&none);
     if (r == 0 && hello.header.type != LAUNCHER_HELLO)
         r = -EPROTO;
     if (r < 0)
         return error_set_errno(error, r, "hivemind-launcher does not answer");
     l->privileged = hello.flags & LAUNCHER_PRIVILEGED;
+    l->layers = (hello.flags & LAUNCHER_GROUP_MEMORY ? UINT64_C(1) << TW_LAYER_CGROUP_MEMORY : 0) |
+        (hello.flags & LAUNCHER_GROUP_CPU ? UINT64_C(1) << TW_LAYER_CGROUP_CPU : 0) |
+        (hello.flags & LAUNCHER_GROUP_PIDS ? UINT64_C(1) << TW_LAYER_CGROUP_PIDS : 0);
     memcpy(l->warning, hello.detail, sizeof l->warning);
+    memcpy(l->group_warning, hello.group_detail, sizeof l->group_warning);
     return 0;
 }
 
@@ -220,6 +224,16 @@ const char *launcher_warning(const struct launcher *launcher)
     return launcher->warning[0] ? launcher->warning : NULL;
 }
 
+uint64_t launcher_group_layers(const struct launcher *launcher)
+{
+    return launcher->layers;
+}
+
+const char *launcher_group_warning(const struct launcher *launcher)
+{
+    return launcher->group_warning[0] ? launcher->group_warning : NULL;
+}
+
 int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_t index, uint32_t flags)
 {
     struct launcher_request request = {
@@ -227,15 +241,13 @@ int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_
     return launcher->socket < 0 ? -EPIPE : channel_send(launcher->socket, &request, sizeof request, NULL, 0);
 }
 
-int launcher_receive(struct launcher *launcher, struct launcher_reply *ret, int *ret_fd)
+int launcher_receive(struct launcher *launcher, struct launcher_reply *ret, struct channel_fds *ret_fds)
 {
     char raw[sizeof *ret + 1];
-    CLEANUP_FDS struct channel_fds fds;
-    ssize_t n = channel_recv(launcher->socket, raw, sizeof raw, &fds);
+    ssize_t n = channel_recv(launcher->socket, raw, sizeof raw, ret_fds);
     if (n <= 0)
         return n < 0 ? (int)n : -EPIPE;
-    if (launcher_reply_check(raw, (size_t)n, fds.n, launcher->slots, ret) != MESSAGE_OK)
+    if (launcher_reply_check(raw, (size_t)n, ret_fds->n, launcher->slots, ret) != MESSAGE_OK)
         return -EPROTO;
-    *ret_fd = fd_steal(&fds.fd[0]);
     return 0;
 }

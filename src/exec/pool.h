@@ -45,9 +45,11 @@ struct pool_slot {
     bool host_network;
     uint64_t idle_us; /* since when; monotonic */
     /* What its warm interpreter has been through. */
-    char *owner;     /* of the tasks so far; NULL before the first */
-    unsigned served; /* tasks */
-    uint64_t up_us;  /* since when it takes tasks; monotonic */
+    pid_t pid;
+    struct group *group; /* its control group, or NULL */
+    char *owner;         /* of the tasks so far; NULL before the first */
+    unsigned served;     /* tasks */
+    uint64_t up_us;      /* since when it takes tasks; monotonic */
 };
 
 /* --- one run --- */
@@ -84,7 +86,7 @@ struct sandbox_run {
     enum run_state state;
     enum plan_kind kind;
     struct slot_shape shape;
-    struct tw_limits limits;
+    uint64_t layers; /* that the slot told of, with READY */
     char *owner;
     uint64_t serial;
     int plan_fd, source_fd;
@@ -97,6 +99,11 @@ struct sandbox_run {
     struct buf tail; /* shell: the end of stdout */
     bool tail_cut;
     struct result_reader reader; /* python */
+    struct tw_limits limits;
+    enum tw_reason limit;  /* what it ran into; NONE so far */
+    uint64_t group_layers; /* the limits that its slot's group holds */
+    struct tw_usage group_used;
+    uv_timer_t *cpu_timer;
     struct run_outcome outcome;
     struct tw_error message;
 };
@@ -106,6 +113,7 @@ struct sandbox_run {
 struct sandbox {
     struct runtime rt;
     uv_loop_t *loop;
+    unsigned processors;
     struct launcher *launcher;
     uv_poll_t *launcher_poll;
     bool launcher_dead;

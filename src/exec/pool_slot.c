@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "exec/group.h"
+#include "exec/run_limits.h"
 #include "slot/channel.h"
 
 enum { BOOT_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000, SLOT_TASKS_MAX = 500 };
@@ -37,6 +39,7 @@ static void disconnect(struct pool_slot *slot)
     sandbox_poll_free(&slot->poll);
     sandbox_timer_free(&slot->deadline);
     fd_close(&slot->fd);
+    group_free(STEAL(slot->group));
     free(STEAL(slot->owner));
     slot->served = 0;
 }
@@ -56,6 +59,8 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     if (slot->state != SLOT_IS_BOOTING && slot->state != SLOT_IS_IDLE && slot->state != SLOT_IS_BUSY)
         return;
     slot->state = SLOT_IS_BROKEN;
+    if (slot->run)
+        run_limits_end(slot, slot->run);
     slot->sandbox->pump_again = true; /* it may be the pump that found out */
     disconnect(slot);
     if (booting && !slot->sandbox->launcher_dead) {
@@ -65,7 +70,8 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     }
     if (slot->run) {
         struct sandbox_run *run = STEAL(slot->run);
-        log_warning("slot %u went away under its task: %s", slot->index, why);
+        if (run->limit != TW_REASON_OOM) /* then it went with its task, as it should */
+            log_warning("slot %u went away under its task: %s", slot->index, why);
         run->slot = NULL;
         run_lost(run, why);
     }
@@ -76,6 +82,7 @@ static struct sandbox_run *release(struct pool_slot *slot)
 {
     struct sandbox_run *run = STEAL(slot->run);
     stop_deadline(slot);
+    run_limits_end(slot, run);
     slot->state = SLOT_IS_IDLE;
     slot->idle_us = clock_monotonic_us();
     run->slot = NULL;
@@ -88,6 +95,7 @@ static int on_ready(struct pool_slot *slot, const struct slot_reply *reply, stru
     if (run->state != RUN_IS_PREPARING || reply->serial != run->serial)
         return -EPROTO;
     run->pidfd = fd_steal(&fds->fd[0]);
+    run->layers = reply->layers;
     run_move(run, RUN_IS_READY);
     if (run->killed)
         return 0; /* its end is on the way */
@@ -227,6 +235,7 @@ void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run)
     assert(slot->state == SLOT_IS_IDLE && !slot->run);
     int r = open_pipes(read_ends, write_ends);
     bool piped = r == 0;
+    run_limits_begin(slot, run);
     if (piped)
         r = channel_send(slot->fd, &request, sizeof request, fds, SLOT_START_FDS);
     for (size_t i = 0; i < RUN_PIPES; i++)

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "exec/run_limits.h"
 
 /* Where the spec sets no limit: what a plan can hold. */
 static const uint64_t no_limit = UINT64_C(1) << 49;
@@ -65,12 +66,14 @@ static struct slot_shape shape_of(const struct sandbox_run *run, const struct ru
     };
 }
 
-static struct plan_limits plan_limits_of(const struct tw_limits *limits)
+static struct plan_limits plan_limits_of(const struct sandbox_run *run, const struct tw_limits *limits)
 {
+    /* Where the group counts processes it is to be the one that says no, since it also tells of it. */
+    bool counted = launcher_group_layers(run->sandbox->launcher) & UINT64_C(1) << TW_LAYER_CGROUP_PIDS;
     return (struct plan_limits){
         .open_files = limit_or_none(limits->open_files, 1024 * 1024),
         .file_bytes = limit_or_none(limits->file_bytes, no_limit),
-        .processes = limit_or_none(limits->processes, 4 * 1024 * 1024),
+        .processes = limit_or_none(limits->processes + (counted && limits->processes ? 8 : 0), 4 * 1024 * 1024),
         /* A second more, which is for who counts all processes together to find out first. */
         .cpu_seconds = limits->cpu_time_us ? limits->cpu_time_us / 1000000 + 2 : 0,
     };
@@ -87,7 +90,7 @@ static int make_files(struct sandbox_run *run, const struct run_spec *spec, stru
         env[i] = (struct plan_env){.name = spec->env[i].name, .value = spec->env[i].value};
     struct plan plan = {
         .kind = run->kind,
-        .limits = plan_limits_of(&spec->limits),
+        .limits = plan_limits_of(run, &spec->limits),
         .task_id = spec->task_id,
         .args = spec->args,
         .n_args = spec->n_args,
@@ -137,10 +140,10 @@ struct sandbox_run *run_new(
         .events = *events,
         .ctx = ctx,
         .serial = s->next_serial++,
-        .limits = spec->limits,
         .plan_fd = -1,
         .source_fd = -1,
         .pidfd = -1,
+        .limits = spec->limits,
         .max_tail = MIN(spec->max_result, (size_t)RUN_TAIL_MAX),
     };
     list_init(&run->in_queue);
@@ -306,15 +309,17 @@ static struct tw_limits limits_in_force(const struct sandbox_run *run, uint64_t 
     return l;
 }
 
-static struct tw_receipt receipt_of(const struct sandbox_run *run, uint64_t layers)
+static void fill_receipt(struct sandbox_run *run)
 {
-    return (struct tw_receipt){
-        .runtime = (enum tw_runtime)run->shape.runtime,
-        .network = (enum tw_network)run->shape.network,
-        .layers = layers,
-        .missing = all_layers(run) & ~layers,
-        .limits = limits_in_force(run, layers),
-    };
+    struct tw_receipt *r = &run->outcome.receipt;
+    uint64_t layers = run->layers | run->group_layers;
+    if (!run->layers)
+        return; /* it never came to that */
+    r->runtime = (enum tw_runtime)run->shape.runtime;
+    r->network = (enum tw_network)run->shape.network;
+    r->layers = layers;
+    r->missing = all_layers(run) & ~layers;
+    r->limits = limits_in_force(run, layers);
 }
 
 void run_exited(struct sandbox_run *run, const struct slot_reply *reply)
@@ -324,7 +329,6 @@ void run_exited(struct sandbox_run *run, const struct slot_reply *reply)
         .exit_code = WIFEXITED(reply->status) ? WEXITSTATUS(reply->status) : 0,
         .signal = WIFSIGNALED(reply->status) ? WTERMSIG(reply->status) : 0,
         .usage = usage_of(&reply->usage),
-        .receipt = receipt_of(run, reply->layers),
     };
     struct run_outcome *o = &run->outcome;
     o->receipt.denied = reply->denied;
@@ -419,6 +423,8 @@ void run_deliver(struct sandbox_run *run)
     else
         settle_shell(run);
     run->outcome.error = error;
+    run_limits_settle(run);
+    fill_receipt(run);
     list_remove(&run->in_all);
     list_remove(&run->in_queue);
     run->events.ended(run->ctx, &run->outcome);

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "exec/run_limits.h"
 
 enum { ASKED_MAX = 16, ANSWER_MS = 15000, REST_FIRST_MS = 100, REST_MAX_MS = 5000, DEMAND_TURN_MS = 30000 };
 
@@ -126,7 +127,7 @@ static void create_failed(struct sandbox *s, const struct launcher_reply *reply)
         log_warning("%s", s->problem.message);
 }
 
-static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *reply, int *fd)
+static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *reply, struct channel_fds *fds)
 {
     struct pool_slot *slot = &s->slots[reply->index];
     bool create = reply->header.type == LAUNCHER_CREATE;
@@ -135,7 +136,8 @@ static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *rep
     s->asked--;
     await_answer(s);
     if (create && !reply->error) {
-        pool_slot_connect(slot, fd_steal(fd));
+        run_limits_attach(slot, reply, fds->fd + 1, fds->n - 1);
+        pool_slot_connect(slot, fd_steal(&fds->fd[0]));
         return 0;
     }
     slot->state = SLOT_IS_EMPTY;
@@ -152,12 +154,12 @@ static void on_launcher(uv_poll_t *poll, int status, int events)
         launcher_died(s);
     while (!s->launcher_dead) {
         struct launcher_reply reply;
-        CLEANUP_FD int fd = -1;
-        int r = launcher_receive(s->launcher, &reply, &fd);
+        CLEANUP_FDS struct channel_fds fds;
+        int r = launcher_receive(s->launcher, &reply, &fds);
         if (r == -EAGAIN)
             break;
         if (r == 0)
-            r = on_launcher_reply(s, &reply, &fd);
+            r = on_launcher_reply(s, &reply, &fds);
         if (r < 0) {
             launcher_died(s);
             break;
@@ -425,6 +427,7 @@ static void op_go(struct run *base)
         return;
     struct pool_slot *slot = run->slot;
     run_move(run, RUN_IS_RUNNING);
+    run_limits_go(run);
     int r = pool_slot_send(slot, SLOT_GO);
     if (r < 0) {
         pool_slot_break(slot, strerror(-r));
@@ -435,6 +438,11 @@ static void op_go(struct run *base)
 static void op_kill(struct run *run)
 {
     run_kill(run_of(run));
+}
+
+static bool op_usage(struct run *run, struct tw_usage *ret)
+{
+    return run_limits_usage(run_of(run), ret);
 }
 
 static void op_resize(struct runtime *rt, unsigned slots)
@@ -512,6 +520,7 @@ static const struct runtime_ops sandbox_ops = {
     .start = op_start,
     .go = op_go,
     .kill = op_kill,
+    .usage = op_usage,
     .close = op_close,
     .resize = op_resize,
 };
@@ -537,6 +546,7 @@ int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, unsi
     list_init(&s->ended);
     for (uint32_t i = 0; i < launcher->slots; i++)
         all[i] = (struct pool_slot){.sandbox = s, .index = i, .fd = -1};
+    s->processors = uv_available_parallelism();
     s->retry = sandbox_timer_new(s, s);
     s->deliver = sandbox_timer_new(s, s);
     s->answer = sandbox_timer_new(s, s);

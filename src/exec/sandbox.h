@@ -36,6 +36,11 @@ bool launcher_privileged(const struct launcher *launcher);
 /* What this launcher cannot do, in one sentence for a person, or NULL. */
 const char *launcher_warning(const struct launcher *launcher);
 
+/* What control groups can limit here for each task: bits 1 << TW_LAYER_CGROUP_*; 0: there are none. */
+uint64_t launcher_group_layers(const struct launcher *launcher);
+/* Which of memory, CPU and processes of a task is not limited, why, and what helps, in one sentence, or NULL. */
+const char *launcher_group_warning(const struct launcher *launcher);
+
 /*
  * Takes the launcher over. At most `slots` of them run tasks at once; what is needed and `spare` more are made, in the
  * background.

@@ -270,21 +270,18 @@ static void fill_engine_options(
     ret->max_log_size = or_default(o->max_log_size, DEFAULT_MAX_LOG);
 }
 
-/* What of a task's limits cannot be kept on this machine, or NULL. */
-static const char *warning_of_limits(const struct launcher *launcher UNUSED)
+/* Copied: the launcher goes before the worker does. Without memory it is said in the log alone. */
+static void add_warning(struct tw_worker *w, const char *text)
 {
-    return "memory and CPU of a task are not limited: it can use all that this machine has";
+    char *copy = text ? strdup(text) : NULL;
+    if (copy)
+        w->warnings[w->n_warnings++] = copy;
 }
 
 static void collect_warnings(struct tw_worker *w, const struct launcher *launcher)
 {
-    const char *of_launcher = launcher_warning(launcher);
-    w->launcher_warning = of_launcher ? strdup(of_launcher) : NULL;
-    if (w->launcher_warning)
-        w->warnings[w->n_warnings++] = w->launcher_warning;
-    const char *of_limits = warning_of_limits(launcher);
-    if (of_limits)
-        w->warnings[w->n_warnings++] = of_limits;
+    add_warning(w, launcher_warning(launcher));
+    add_warning(w, launcher_group_warning(launcher));
 }
 
 /* Takes the launcher over, whatever comes of it. */
@@ -390,7 +387,8 @@ void tw_worker_free(struct tw_worker *worker)
         uv_loop_close(worker->loop);
     pthread_mutex_destroy(&worker->lock);
     free(worker->node_id);
-    free(worker->launcher_warning);
+    for (size_t i = 0; i < worker->n_warnings; i++)
+        free(worker->warnings[i]);
     free(worker);
 }
 
@@ -438,7 +436,7 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .store = worker->store,
         .node_id = worker->node_id,
         .started_us = clock_wall_us(),
-        .warnings = worker->warnings,
+        .warnings = (const char *const *)worker->warnings,
         .n_warnings = worker->n_warnings,
     };
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||

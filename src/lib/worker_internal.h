@@ -25,8 +25,7 @@ struct tw_worker {
     uv_loop_t *loop;
     uv_loop_t own_loop;
     char *node_id;
-    char *launcher_warning; /* or NULL */
-    const char *warnings[2];
+    char *warnings[2];
     size_t n_warnings;
     struct store *store;
     struct runtime *runtime;

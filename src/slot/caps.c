@@ -18,10 +18,16 @@ uint64_t caps_effective(void)
 
 int caps_set(uint64_t keep)
 {
+    return caps_set_latent(keep, 0);
+}
+
+int caps_set_latent(uint64_t keep, uint64_t latent)
+{
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    uint64_t permitted = keep | latent;
     struct __user_cap_data_struct data[2] = {
-        {.effective = (uint32_t)keep, .permitted = (uint32_t)keep},
-        {.effective = (uint32_t)(keep >> 32), .permitted = (uint32_t)(keep >> 32)},
+        {.effective = (uint32_t)keep, .permitted = (uint32_t)permitted},
+        {.effective = (uint32_t)(keep >> 32), .permitted = (uint32_t)(permitted >> 32)},
     };
     if (syscall(SYS_capset, &header, data) < 0)
         return -errno;

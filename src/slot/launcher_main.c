@@ -5,7 +5,8 @@
  * destroy slot N. It is single-threaded, opens no socket to anywhere, and never sees a task: the connection of a new slot
  * goes to the daemon, and from then on the two talk past it. Its loop waits for requests, for the deaths of its children,
  * and for the death of the daemon, after which it kills every slot, reaps them and ends. Slots are its children and have
- * it as the one whose death kills them; since it also is their subreaper, nothing that they leave goes unreaped.
+ * it as the one whose death kills them; since it also is their subreaper, nothing that they leave goes unreaped. Each has a
+ * control group where there are any (launcher_group.c).
  *
  * The death of the daemon is seen by the end of the connection and by a pidfd: a child that the daemon forked without
  * exec may hold the connection open. A parent-death signal would not do here: it fires when the thread dies that started
@@ -31,7 +32,7 @@
 #include "slot/channel.h"
 #include "slot/launcher.h"
 
-enum { END_DEADLINE_US = 5 * 1000 * 1000 };
+enum { END_DEADLINE_US = 5 * 1000 * 1000, TIDY_MS = 20 };
 
 /* A slot's index is taken from CREATE until its DESTROY is answered, also when the slot died before. */
 enum entry_state { ENTRY_FREE, ENTRY_ALIVE, ENTRY_DEAD, ENTRY_DESTROYING };
@@ -43,24 +44,27 @@ struct entry {
 
 struct launcher_process {
     struct launcher_setup setup;
-    char warning[PROTOCOL_DETAIL_MAX];
+    struct launcher_groups groups;
+    char warning[PROTOCOL_DETAIL_MAX], group_warning[PROTOCOL_DETAIL_MAX];
     struct entry *entries;
     uint32_t slots;
     int control, signals, parent;
 };
 
-static int reply(struct launcher_process *l, const struct launcher_request *request, struct launcher_reply *r, int fd)
+static int reply(struct launcher_process *l, const struct launcher_request *request, struct launcher_reply *r,
+    const int *fds, size_t n_fds)
 {
     r->header = (struct protocol_header){LAUNCHER_MAGIC, PROTOCOL_VERSION, request->header.type};
     r->index = request->index;
-    return channel_send(l->control, r, sizeof *r, &fd, fd >= 0 ? 1 : 0);
+    return channel_send(l->control, r, sizeof *r, fds, n_fds);
 }
 
 static int serve_hello(struct launcher_process *l, const struct launcher_request *request)
 {
-    struct launcher_reply r = {.flags = l->setup.privileged ? LAUNCHER_PRIVILEGED : 0};
+    struct launcher_reply r = {.flags = (l->setup.privileged ? LAUNCHER_PRIVILEGED : 0u) | l->groups.limits};
     memcpy(r.detail, l->warning, sizeof r.detail);
-    return reply(l, request, &r, -1);
+    memcpy(r.group_detail, l->group_warning, sizeof r.group_detail);
+    return reply(l, request, &r, NULL, 0);
 }
 
 static int serve_create(struct launcher_process *l, const struct launcher_request *request)
@@ -70,16 +74,21 @@ static int serve_create(struct launcher_process *l, const struct launcher_reques
     CLEANUP_FD int control = -1;
     if (e->state != ENTRY_FREE) {
         r.error = EBUSY;
-        return reply(l, request, &r, -1);
+        return reply(l, request, &r, NULL, 0);
     }
     int failed = slot_process_create(&l->setup, request, &e->process, &control, r.detail);
     if (failed < 0) {
         r.error = -failed;
-        return reply(l, request, &r, -1);
+        return reply(l, request, &r, NULL, 0);
     }
     e->state = ENTRY_ALIVE;
     r.pid = e->process.pid;
-    return reply(l, request, &r, control);
+    int fds[1 + GROUP_FILE_MAX] = {control};
+    size_t n = 1 + launcher_group_files(&e->process.group, fds + 1, &r.group_files);
+    r.group_version = r.group_files ? (uint32_t)l->groups.version : 0;
+    failed = reply(l, request, &r, fds, n);
+    launcher_group_close(&e->process.group);
+    return failed;
 }
 
 static int destroyed(struct launcher_process *l, struct entry *e)
@@ -87,7 +96,10 @@ static int destroyed(struct launcher_process *l, struct entry *e)
     struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
     struct launcher_reply r = {0};
     e->state = ENTRY_FREE;
-    return reply(l, &request, &r, -1);
+    /* Not before: the daemon may want to know from its files how a slot died. */
+    launcher_group_remove(&l->groups, e->process.group.serial);
+    e->process.group.serial = 0;
+    return reply(l, &request, &r, NULL, 0);
 }
 
 static int serve_destroy(struct launcher_process *l, const struct launcher_request *request)
@@ -162,7 +174,8 @@ static void loop(struct launcher_process *l)
         {.fd = l->parent, .events = POLLIN},
     };
     for (;;) {
-        if (poll(polls, ARRAY_LEN(polls), -1) < 0 && errno != EINTR)
+        /* A dead slot's tasks die a moment after it. */
+        if (poll(polls, ARRAY_LEN(polls), launcher_groups_tidy(&l->groups) ? TIDY_MS : -1) < 0 && errno != EINTR)
             return;
         if (polls[2].revents)
             return;
@@ -242,6 +255,8 @@ static int setup(struct launcher_process *l, int argc, char **argv)
         return -errno;
     umask(077);
     launcher_find_privileges(&l->setup, l->slots, l->warning);
+    l->setup.groups = &l->groups;
+    launcher_groups_open(&l->groups, (pid_t)parent, l->slots, l->group_warning);
     int r = set_signals(l);
     return r < 0 ? r : launcher_drop_privileges(&l->setup);
 }
@@ -254,6 +269,7 @@ int main(int argc, char **argv)
         _exit(1);
     loop(&l);
     end(&l);
+    launcher_groups_close(&l.groups);
     /* No leak checker and no atexit: an undumpable process cannot be looked into, not even by its own tools. */
     _exit(0);
 }

@@ -60,6 +60,8 @@ static _Noreturn void child_run(const struct launcher_setup *setup, bool host_ne
         (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     if (write(sync, &byte, 1) != 1 || read(sync, &byte, 1) != 1)
         _exit(126); /* the launcher could not write the maps, and says so itself */
+    /* Here, and not by the clone: its root is to be the slot's own group. Kernels without these do without. */
+    (void)unshare(CLONE_NEWCGROUP);
 
     if (setresgid(0, 0, 0) < 0 || (setup->privileged && setgroups(0, NULL) < 0) || setresuid(0, 0, 0) < 0)
         child_fail(control);
@@ -120,10 +122,10 @@ static int write_maps(const struct launcher_setup *setup, pid_t pid, uint32_t in
     return 0;
 }
 
-static pid_t clone_slot(bool host_network, int *ret_pidfd)
+/* `group_dir`: to be born into, or -1; *ret_in_group: it was. */
+static pid_t clone_slot(bool host_network, int group_dir, int *ret_pidfd, bool *ret_in_group)
 {
-    uint64_t flags =
-        CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    uint64_t flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
     if (host_network)
         flags &= ~(uint64_t)CLONE_NEWNET;
     struct clone_args args = {
@@ -131,12 +133,17 @@ static pid_t clone_slot(bool host_network, int *ret_pidfd)
         .pidfd = (uintptr_t)ret_pidfd,
         .exit_signal = SIGCHLD,
     };
-    pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
-    if (pid < 0 && errno == EINVAL) { /* a kernel without cgroup namespaces */
-        args.flags &= ~(uint64_t)CLONE_NEWCGROUP;
-        pid = (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    *ret_in_group = false;
+    if (group_dir >= 0) {
+        struct clone_args into = args;
+        into.flags |= CLONE_INTO_CGROUP;
+        into.cgroup = (uint64_t)group_dir;
+        pid_t pid = (pid_t)syscall(SYS_clone3, &into, sizeof into);
+        *ret_in_group = pid >= 0;
+        if (pid >= 0)
+            return pid; /* else without: older kernels know no such flag, and what else is wrong is wrong again */
     }
-    return pid;
+    return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
 static int explain_clone(char detail[PROTOCOL_DETAIL_MAX])
@@ -170,6 +177,12 @@ static int release_child(
     return send(sync, &byte, 1, MSG_NOSIGNAL) == 1 ? 0 : explain(detail, "the slot died at its start");
 }
 
+static void drop_group(const struct launcher_setup *setup, struct slot_group *group)
+{
+    launcher_group_close(group);
+    launcher_group_remove(setup->groups, group->serial);
+}
+
 int slot_process_create(const struct launcher_setup *setup, const struct launcher_request *request,
     struct slot_process *ret, int *ret_control, char detail[PROTOCOL_DETAIL_MAX])
 {
@@ -185,22 +198,30 @@ int slot_process_create(const struct launcher_setup *setup, const struct launche
     CLEANUP_FD int child_sync = sync[1];
     CLEANUP_FD int pidfd = -1;
     int new_pidfd = -1;
-    pid_t pid = clone_slot(host_network, &new_pidfd);
-    if (pid < 0)
-        return explain_clone(detail);
+    struct slot_group group;
+    bool in_group;
+    launcher_group_make(setup->groups, &group);
+    pid_t pid = clone_slot(host_network, launcher_group_clone_dir(setup->groups, &group), &new_pidfd, &in_group);
+    if (pid < 0) {
+        int r = explain_clone(detail);
+        drop_group(setup, &group);
+        return r;
+    }
     if (pid == 0) {
         close(our_sync);
         child_run(setup, host_network, slot_end, child_sync);
     }
     pidfd = new_pidfd;
     fd_close(&child_sync);
+    launcher_group_join(setup->groups, &group, pid, in_group);
     int r = release_child(setup, pid, request->index, our_sync, detail);
     if (r < 0) {
         (void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
         (void)waitpid(pid, NULL, 0);
+        drop_group(setup, &group);
         return r;
     }
-    *ret = (struct slot_process){.pid = pid, .pidfd = fd_steal(&pidfd)};
+    *ret = (struct slot_process){.pid = pid, .pidfd = fd_steal(&pidfd), .group = group};
     *ret_control = fd_steal(&daemon_end);
     return 0;
 }
@@ -244,10 +265,11 @@ int launcher_drop_privileges(const struct launcher_setup *setup)
     else if (geteuid() == 0) /* root of a container that has no ids to give: mapping its own id 0 takes this one */
         keep = have & (CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) | CAP_BIT(CAP_SETFCAP));
     int r = 0;
+    uint64_t latent = setup->groups->override ? have & CAP_BIT(CAP_DAC_OVERRIDE) : 0;
     if (have & CAP_BIT(CAP_SETPCAP))
         r = caps_bound(keep);
     if (r == 0)
-        r = caps_set(keep);
+        r = caps_set_latent(keep, latent);
     if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         r = -errno;
     if (r == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)

@@ -78,6 +78,15 @@ enum message_error launcher_request_check(
     return MESSAGE_OK;
 }
 
+/* A slot has a group of a known version with some files of it, or none of all that. */
+static bool group_ok(const struct launcher_reply *m, bool created)
+{
+    const uint32_t all = (UINT32_C(1) << GROUP_FILE_MAX) - 1;
+    if (m->group_files & ~all || m->group_version > 2 || (m->group_version != 0) != (m->group_files != 0))
+        return false;
+    return created || m->group_files == 0;
+}
+
 enum message_error launcher_reply_check(
     const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_reply *ret)
 {
@@ -87,10 +96,11 @@ enum message_error launcher_reply_check(
     struct launcher_reply m;
     memcpy(&m, data, sizeof m);
     bool created = m.header.type == LAUNCHER_CREATE && m.error == 0;
-    if (!errno_ok(m.error) || !detail_ok(m.detail) || m.flags & ~(uint32_t)LAUNCHER_PRIVILEGED ||
+    if (!errno_ok(m.error) || !detail_ok(m.detail) || !detail_ok(m.group_detail) || !group_ok(&m, created) ||
+        m.flags & (m.header.type == LAUNCHER_HELLO ? ~(uint32_t)LAUNCHER_FLAGS : ~0u) ||
         (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots) || (created ? m.pid <= 1 : m.pid != 0))
         return MESSAGE_BAD_FIELD;
-    if (n_fds != (created ? 1 : 0))
+    if (n_fds != (created ? 1 + (size_t)__builtin_popcount(m.group_files) : 0))
         return MESSAGE_BAD_FDS;
     *ret = m;
     return MESSAGE_OK;
@@ -132,7 +142,9 @@ enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, 
     if (m.folder_full > 1 || !serial_ok || !errno_ok(m.error) || !detail_ok(m.detail) || m.stage >= SLOT_STAGE_MAX ||
         failed != (m.stage != STAGE_NONE))
         return MESSAGE_BAD_FIELD;
-    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status) : m.status || m.folder_full || m.layers || m.denied)
+    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status) : m.status || m.folder_full || m.denied)
+        return MESSAGE_BAD_FIELD;
+    if ((m.header.type == SLOT_READY) != (m.layers != 0))
         return MESSAGE_BAD_FIELD;
     if (n_fds != (m.header.type == SLOT_READY ? 1 : 0))
         return MESSAGE_BAD_FDS;

@@ -44,7 +44,33 @@ struct launcher_request {
 };
 enum { LAUNCHER_HOST_NETWORK = 1 }; /* the slot gets no network namespace of its own */
 
-enum { LAUNCHER_PRIVILEGED = 1 }; /* flags of the HELLO reply */
+/* Flags of the HELLO reply. The last three: slots get control groups in which this can be limited. */
+enum {
+    LAUNCHER_PRIVILEGED = 1,
+    LAUNCHER_GROUP_MEMORY = 2,
+    LAUNCHER_GROUP_CPU = 4,
+    LAUNCHER_GROUP_PIDS = 8,
+    LAUNCHER_FLAGS = 15
+};
+
+/*
+ * Files of a slot's control group, as the daemon needs them for each task. Version 1 and 2 of the interface have different
+ * names for them, and most have the same meaning.
+ */
+enum group_file {
+    GROUP_MEMORY_CURRENT, /* r */
+    GROUP_MEMORY_PEAK,    /* rw: a write begins anew */
+    GROUP_MEMORY_MAX,     /* rw */
+    GROUP_MEMORY_SWAP,    /* rw; version 1: memory and swap together */
+    GROUP_MEMORY_EVENTS,  /* r; version 2: POLLPRI tells of a change */
+    GROUP_MEMORY_NOTIFY,  /* an eventfd; version 1 only */
+    GROUP_CPU_MAX,        /* rw */
+    GROUP_CPU_USAGE,      /* r */
+    GROUP_CPU_STAT,       /* r; version 1 only: the other has all in one */
+    GROUP_PIDS_MAX,       /* rw */
+    GROUP_PIDS_EVENTS,    /* r */
+    GROUP_FILE_MAX
+};
 
 struct launcher_reply {
     struct protocol_header header;
@@ -52,9 +78,15 @@ struct launcher_reply {
     int32_t error; /* 0 or a positive errno */
     int32_t pid;   /* CREATE: of the slot */
     uint32_t flags;
+    uint32_t group_version;           /* CREATE: of the control group interface, 1 or 2; 0: the slot has no group */
+    uint32_t group_files;             /* CREATE: bits 1 << enum group_file; 0 with version 0 only */
     char detail[PROTOCOL_DETAIL_MAX]; /* HELLO: the warning; else what failed. NUL-terminated */
+    char group_detail[PROTOCOL_DETAIL_MAX]; /* HELLO: what cannot be limited, and how to change that; "": all can */
 };
-/* A CREATE reply without error carries one fd: the daemon's end of the slot's connection. */
+/*
+ * A CREATE reply without error carries the daemon's end of the slot's connection, and behind it the files of the slot's
+ * control group that group_files names, in the order of enum group_file.
+ */
 
 /* --- daemon <-> slot --- */
 
@@ -131,7 +163,7 @@ struct slot_reply {
     int32_t error;        /* FAILED: a positive errno */
     int32_t status;       /* EXITED: as wait() gives it */
     uint32_t folder_full; /* EXITED: 1 when one of the task's folders had no room left at its end */
-    uint64_t layers;      /* EXITED: bits 1 << enum tw_layer, what the slot knows to be in force */
+    uint64_t layers;      /* READY: bits 1 << enum tw_layer, what the slot knows to be in force */
     uint64_t denied;      /* EXITED: system calls that the filter refused, as far as they are watched */
     struct slot_usage {   /* EXITED: of the whole process tree, from GO */
         uint64_t wall_us, user_us, system_us, max_rss_bytes, minor_faults, major_faults, read_bytes, written_bytes,

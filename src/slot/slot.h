@@ -101,8 +101,9 @@ struct init {
 struct init_report {
     uint64_t user_us, system_us, max_rss_bytes, minor_faults, major_faults, waits, preemptions;
     uint64_t reaped;
-    uint64_t started; /* processes and threads in the whole namespace, itself not counted; 0: unknown */
-    bool folder_full; /* no room left in one of the task's folders */
+    uint64_t started;      /* processes and threads in the whole namespace, itself not counted; 0: unknown */
+    bool folder_full;      /* no room left in one of the task's folders */
+    uint64_t folder_bytes; /* in all of them */
 };
 enum init_order { INIT_KILL = 'k', INIT_END = 'e' };
 /* Starts one in fresh pid and mount namespaces. */

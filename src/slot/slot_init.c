@@ -38,6 +38,7 @@ struct init_block {
     uint64_t reaped;
     struct rusage usage;
     bool folder_full;
+    uint64_t folder_bytes;
     char loadavg[LOADAVG_MAX]; /* as read from its /proc; its last word is the pid that was given out last */
 };
 
@@ -86,16 +87,21 @@ NO_LIBRARY static inline void kill_all(void)
     (void)raw(SYS_kill, -1, SIGKILL, 0, 0, 0);
 }
 
-NO_LIBRARY static inline bool is_full(const char *path)
+NO_LIBRARY static inline void look_into(const char *path, struct init_block *block)
 {
     struct statfs st;
-    return raw(SYS_statfs, (long)path, (long)&st, 0, 0, 0) == 0 && (st.f_bfree == 0 || st.f_ffree == 0);
+    if (raw(SYS_statfs, (long)path, (long)&st, 0, 0, 0) != 0)
+        return;
+    block->folder_full |= st.f_bfree == 0 || st.f_ffree == 0;
+    block->folder_bytes += (st.f_blocks - st.f_bfree) * (uint64_t)st.f_bsize;
 }
 
 NO_LIBRARY static inline void report(struct init_block *block)
 {
     static const char path[] = "/proc/loadavg";
-    block->folder_full = is_full("/workspace") || is_full("/tmp") || is_full("/dev/shm");
+    look_into("/workspace", block);
+    look_into("/tmp", block);
+    look_into("/dev/shm", block);
     (void)raw(SYS_getrusage, RUSAGE_CHILDREN, (long)&block->usage, 0, 0, 0);
     long fd = raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0);
     if (fd >= 0)
@@ -204,6 +210,7 @@ void init_take_report(const struct init *init, struct init_report *ret)
         .preemptions = (uint64_t)u->ru_nivcsw,
         .reaped = block->reaped,
         .folder_full = block->folder_full,
+        .folder_bytes = block->folder_bytes,
         .started = last_pid > 1 ? (uint64_t)last_pid - 1 : 0,
     };
 }

@@ -42,8 +42,9 @@
 
 enum {
     STOP_DEADLINE_MS = 1000,
-    IDLE_MS = 1,     /* a seat is made ahead when no START has come for so long */
-    LEAVING_MAX = 4, /* seats that are being taken down */
+    IDLE_MS = 1,            /* a seat is made ahead when no START has come for so long */
+    LEAVING_MAX = 4,        /* seats that are being taken down */
+    FOLDERS_MAX = 16 << 20, /* bytes that may be left in the folders of one */
 };
 
 #define RUN_STATES(X)                        \
@@ -193,6 +194,12 @@ static int start_run(struct place *p, const struct slot_request *request, const 
     return 0;
 }
 
+static uint64_t layers_of(const struct place *p)
+{
+    uint64_t watched = UINT64_C(1) << TW_LAYER_SECCOMP_WATCHED, landlock = UINT64_C(1) << TW_LAYER_LANDLOCK;
+    return p->slot.layers | (p->seat.watched ? watched : 0) | (p->seat.landlock ? landlock : 0);
+}
+
 static void take_message(struct place *p)
 {
     struct seat_message m;
@@ -211,7 +218,7 @@ static void take_message(struct place *p)
     } else if (m.type == SEAT_TASK_READY && run->state == RUN_PREPARING) {
         run->state = RUN_READY;
         run->before = m.usage;
-        struct slot_reply r = {.serial = run->serial};
+        struct slot_reply r = {.serial = run->serial, .layers = layers_of(p)};
         (void)reply(&p->slot, SLOT_READY, &r, seat->init.pidfd); /* a daemon that is gone is seen in the loop */
     } else if (m.type == SEAT_FAILED) {
         run->error = m.error; /* it exits by itself */
@@ -280,7 +287,7 @@ static int finish_run(struct place *p, bool by_report)
     struct run_in_slot run = p->run;
     struct slot_usage *used = &run.used;
     struct init_report report = {0};
-    struct slot_reply r = {.serial = run.serial, .status = run.status, .layers = p->slot.layers};
+    struct slot_reply r = {.serial = run.serial, .status = run.status};
     if (by_report)
         init_take_report(&p->seat.init, &report);
     used->user_us += report.user_us;
@@ -297,12 +304,10 @@ static int finish_run(struct place *p, bool by_report)
     r.folder_full = report.folder_full;
     r.denied = p->seat.watch.denied;
     watch_describe(&p->seat.watch, r.detail, sizeof r.detail);
-    if (p->seat.watched)
-        r.layers |= UINT64_C(1) << TW_LAYER_SECCOMP_WATCHED;
-    if (p->seat.landlock)
-        r.layers |= UINT64_C(1) << TW_LAYER_LANDLOCK;
     p->run = (struct run_in_slot){0};
     leave_seat(p);
+    if (report.folder_bytes > FOLDERS_MAX) /* this much is to be free again before the next task has its share */
+        reap_leaving(p, p->n_leaving - 1);
     return run.error.stage ? reply_failed(&p->slot, run.serial, &run.error) : reply(&p->slot, SLOT_EXITED, &r, -1);
 }
 

@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (launcher_request_check(data, size, fds, slots, &launcher_request) == MESSAGE_OK)
         assert(launcher_request.index < slots && fds == 0);
     if (launcher_reply_check(data, size, fds, slots, &launcher_reply) == MESSAGE_OK)
-        assert(launcher_reply.index < slots && fds <= 1 &&
+        assert(launcher_reply.index < slots && fds <= 1 + GROUP_FILE_MAX &&
+            fds <= 1 + (size_t)__builtin_popcount(launcher_reply.group_files) &&
             strnlen(launcher_reply.detail, sizeof launcher_reply.detail) < sizeof launcher_reply.detail);
     if (slot_request_check(data, size, fds, &slot_request) == MESSAGE_OK)
         assert(slot_request.serial != 0 && (fds == SLOT_START_FDS || fds == 0));

@@ -183,8 +183,9 @@ def test_the_launcher_dies(make_node, pb):
     assert launcher
     subprocess.run(["kill", "-KILL", str(launcher[0])], check=True)
     assert node.wait_for_end() != 0
-    node._after_end()
+    node._after_end(killed_launcher=launcher[0])
     node.start()
+    assert not any(f"/hivemind-{launcher[0]}-" in group for group in processes.cgroups())
     task = node.get("running")
     assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.LOST)
     for i in range(5):

@@ -314,8 +314,11 @@ class Node:
             channel.close()
         self.channels, self._channel = [], None
 
-    def _after_end(self):
-        """The daemon has ended: nothing of it may be left, and no sanitizer may have spoken."""
+    def _after_end(self, killed_launcher=None):
+        """
+        The daemon has ended: nothing of it may be left, and no sanitizer may have spoken. A launcher that was killed itself
+        leaves its control groups, empty, to the next one.
+        """
         log = self.log()
         self.process = None
         self.notify.close()
@@ -323,7 +326,11 @@ class Node:
         left = self.orphans.check()
         assert not left, f"processes are left: {left}"
         assert processes.mounts() <= self.mounts_before, "mounts are left"
-        assert processes.cgroups() <= self.cgroups_before, "cgroups are left"
+        groups = processes.cgroups() - self.cgroups_before
+        of_killed = {g for g in groups if killed_launcher and f"/hivemind-{killed_launcher}-" in g}
+        assert not groups - of_killed, f"cgroups are left: {groups - of_killed}"
+        for group in of_killed:
+            assert not processes.in_cgroup(group), f"processes are left in {group}"
         assert not list(self.tmp.iterdir()), f"temporary files are left: {list(self.tmp.iterdir())}"
         spoken = SANITIZER_WORDS.search(log)
         assert not spoken, f"a sanitizer reported:\n{log[max(0, spoken.start() - 2000):][:8000]}"

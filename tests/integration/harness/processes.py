@@ -98,6 +98,11 @@ def mounts():
             for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()}
 
 
+def in_cgroup(folder):
+    """The processes in there and in the groups below."""
+    return [pid for path in pathlib.Path(folder).rglob("cgroup.procs") for pid in path.read_text().split()]
+
+
 def cgroups():
     found = set()
     for folder, names, _ in os.walk("/sys/fs/cgroup"):

@@ -91,6 +91,39 @@ static void test_launcher_reply(void **state)
     m.flags = 2;
     assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
     m = launcher_reply_ok();
+    m.group_version = 1; /* a group without files, files without a group, a version or a file that is none */
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
+    m.group_files = 1u << GROUP_MEMORY_MAX | 1u << GROUP_PIDS_MAX;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 3, 4, &out), MESSAGE_OK);
+    for (size_t fds = 0; fds <= CHANNEL_FDS_MAX; fds++)
+        assert_int_equal(launcher_reply_check(&m, sizeof m, fds, 4, &out), fds == 3 ? MESSAGE_OK : MESSAGE_BAD_FDS);
+    m.group_version = 0;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 3, 4, &out), MESSAGE_BAD_FIELD);
+    m.group_version = 3;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 3, 4, &out), MESSAGE_BAD_FIELD);
+    m.group_version = 2;
+    m.group_files = (1u << GROUP_FILE_MAX) - 1;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1 + GROUP_FILE_MAX, 4, &out), MESSAGE_OK);
+    assert_true(1 + GROUP_FILE_MAX <= CHANNEL_FDS_MAX);
+    m.group_files |= 1u << GROUP_FILE_MAX;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 2 + GROUP_FILE_MAX, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_reply_ok();
+    m.header.type = LAUNCHER_DESTROY; /* nothing comes with the end of a slot */
+    m.pid = 0;
+    m.group_version = m.group_files = 1;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_reply_ok();
+    m.header.type = LAUNCHER_HELLO;
+    m.index = 0;
+    m.pid = 0;
+    m.flags = LAUNCHER_FLAGS;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+    m.flags = LAUNCHER_FLAGS + 1;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    m.flags = 0;
+    memset(m.group_detail, 'x', sizeof m.group_detail); /* no NUL */
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    m = launcher_reply_ok();
     memset(m.detail, 'x', sizeof m.detail); /* no NUL */
     assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FIELD);
 }
@@ -139,8 +172,11 @@ static void test_slot_reply(void **state)
     m = slot_reply_ok();
     m.header.type = SLOT_READY;
     m.status = 0;
+    assert_int_equal(slot_reply_check(&m, sizeof m, 1, &out), MESSAGE_BAD_FIELD); /* no layers */
+    m.layers = 1;
     assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FDS);
     assert_int_equal(slot_reply_check(&m, sizeof m, 1, &out), MESSAGE_OK);
+    m.layers = 0;
     m.header.type = SLOT_HELLO;
     assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD); /* a serial */
     m.serial = 0;
