@@ -305,6 +305,9 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
         return slot_error_set(error, STAGE_FORK, "a session");
     if (drop_privileges(slot, proc, error) < 0)
         return -1;
+    /* What the slot is not to be, and what left its mark here, an ordinary process is: or it could not see its own children. */
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        return slot_error_set(error, STAGE_PRIVILEGES, "dumpable");
     fd_close(&proc);
     if (arrange_own_fds(*socket, error) < 0)
         return -1;
