@@ -268,12 +268,12 @@ static bool write_memory(struct group *g, uint64_t value)
     if (value == g->memory)
         return true;
     /* Memory with swap may never be less than memory: so the one that gives way goes first. */
-    bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, grows = g->memory == UNKNOWN || value > g->memory;
+    bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, unknown = g->memory == UNKNOWN, grows = value > g->memory;
     bool ok = true;
-    if (has_swap && grows)
-        ok = write_limit(g, GROUP_MEMORY_SWAP, value);
+    if (has_swap && (unknown || grows))
+        ok = write_limit(g, GROUP_MEMORY_SWAP, value) || unknown; /* too early where there was no limit: again below */
     ok = write_limit(g, GROUP_MEMORY_MAX, value) && ok;
-    if (has_swap && !grows)
+    if (has_swap && (unknown || !grows))
         ok = write_limit(g, GROUP_MEMORY_SWAP, value) && ok;
     g->memory = ok ? value : UNKNOWN;
     return ok;

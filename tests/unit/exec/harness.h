@@ -42,6 +42,7 @@ struct job {
     size_t result_len;
     bool result_too_large;
     struct tw_usage usage;
+    struct tw_receipt receipt;
     enum tw_reason limit;
 };
 

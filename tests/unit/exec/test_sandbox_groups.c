@@ -81,6 +81,8 @@ static void test_memory(void **state)
         run_limited(&w, &job, "python", bomb, (struct tw_limits){.memory_bytes = 64 * MIB});
         assert_int_equal(job.limit, TW_REASON_OOM);
         assert_null(job.result);
+        assert_true(job.receipt.layers & UINT64_C(1) << TW_LAYER_CGROUP_MEMORY); /* the first of a slot's tasks, too */
+        assert_int_equal(job.receipt.limits.memory_bytes, 64 * MIB);
         assert_in_range(job.usage.peak_memory_bytes, 32 * MIB, 64 * MIB + 8 * MIB);
         job_done(&job);
         /* The next one has its memory, and an honest peak of its own. */
