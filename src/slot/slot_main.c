@@ -37,6 +37,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "slot/caps.h"
 #include "slot/channel.h"
 #include "slot/warm.h"
 
@@ -480,6 +481,7 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
     if (fd_set_cloexec(slot->control, true) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return slot_error_set(error, STAGE_SETUP, "process attributes");
+    slot_reset_signals(); /* the launcher ignores some; tasks inherit them as they are here */
     if (sethostname("sandbox", 7) < 0)
         return slot_error_set(error, STAGE_SETUP, "host name");
     if (!slot->host_network)
@@ -491,6 +493,9 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
     if (slot->pid_namespace < 0)
         return slot_error_set(error, STAGE_SETUP, "its pid namespace");
     slot->layers = known_layers(slot);
+    /* What we have ourselves stays with us; nothing that we start can come by more than that. */
+    if (caps_bound(0) < 0)
+        return slot_error_set(error, STAGE_SETUP, "its bounding set");
     return slot->profile.warm ? warm_init(slot->profile.preload, error) : 0;
 }
 
