@@ -326,7 +326,7 @@ class Node:
         left = self.orphans.check()
         assert not left, f"processes are left: {left}"
         assert processes.mounts() <= self.mounts_before, "mounts are left"
-        groups = processes.cgroups() - self.cgroups_before
+        groups = processes.without_those_of_others(processes.cgroups() - self.cgroups_before)
         of_killed = {g for g in groups if killed_launcher and f"/hivemind-{killed_launcher}-" in g}
         assert not groups - of_killed, f"cgroups are left: {groups - of_killed}"
         for group in of_killed:

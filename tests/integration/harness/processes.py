@@ -7,6 +7,7 @@ whichever way its parent died, and can be found and waited for without a race ov
 import ctypes
 import os
 import pathlib
+import re
 import select
 import signal
 import time
@@ -108,3 +109,14 @@ def cgroups():
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         found.update(os.path.join(folder, n) for n in names if "hivemind" in n)
     return found
+
+
+def without_those_of_others(groups):
+    """
+    Of control groups that appeared, those that nobody uses: not what a launcher that still lives has made (its pid is in
+    the name), which belongs to another node on this machine, and not what has gone meanwhile.
+    """
+    def has_launcher(group):
+        found = re.search(r"/hivemind-(\d+)-", group + "/")
+        return found is not None and program_of(found.group(1)) == "hivemind-launcher"
+    return {g for g in groups if not has_launcher(g) and os.path.isdir(g)}
