@@ -3,7 +3,7 @@
  * Tasks through gRPC, as a client that costs next to nothing: each is handed in (ExecuteTask), waited for with its result
  * (WaitTask), and how it ended is compared with how it should have.
  *
- *   grpc_bench HOST:PORT WHAT COUNT IN_FLIGHT
+ *   grpc_bench HOST:PORT WHAT COUNT IN_FLIGHT [PAUSE_MS]
  *
  * WHAT is python (`result = 42`), shell (`true`), status (GetStatus alone, which is what the client itself takes) or mixed
  * (all kinds of tasks, well behaved and otherwise, in a fixed order). Prints one line: the rate, and how long one took in
@@ -122,7 +122,8 @@ struct bench {
     struct rpc_client *client;
     const struct kind *only; /* NULL: mixed, or no task at all */
     bool status;
-    unsigned count, started, running, wrong;
+    uint64_t pause_ms; /* before each but the first */
+    unsigned count, started, running, pausing, wrong;
     uint32_t *times_us; /* of those that have ended */
     unsigned ended;
 };
@@ -130,6 +131,7 @@ struct bench {
 struct flight {
     struct bench *bench;
     const struct kind *kind;
+    uv_timer_t pause;
     uint64_t begun_us;
     char id[ID_MAX];
     bool answered, waiting;
@@ -216,6 +218,13 @@ static void start_call(
         die("no memory");
 }
 
+static void on_pause_over(uv_timer_t *timer)
+{
+    struct flight *f = CONTAINER_OF(timer, struct flight, pause);
+    f->bench->pausing--;
+    next(f);
+}
+
 static void on_done(struct rpc_client_call *call UNUSED, const struct tw_error *status, void *ctx)
 {
     static const struct rpc_client_callbacks callbacks = {.on_message = on_waited, .on_done = on_done};
@@ -235,7 +244,11 @@ static void on_done(struct rpc_client_call *call UNUSED, const struct tw_error *
     }
     b->times_us[b->ended++] = (uint32_t)MIN(clock_monotonic_us() - f->begun_us, (uint64_t)UINT32_MAX);
     b->running--;
-    next(f);
+    if (b->pause_ms > 0 && b->started < b->count) {
+        b->pausing++;
+        uv_timer_start(&f->pause, on_pause_over, b->pause_ms, 0);
+    } else
+        next(f);
 }
 
 static void next(struct flight *f)
@@ -281,15 +294,19 @@ static void run(struct bench *b, uv_loop_t *loop, unsigned in_flight)
     const uint64_t begun_us = clock_monotonic_us();
     for (unsigned i = 0; i < in_flight; i++) {
         flights[i].bench = b;
+        uv_timer_init(loop, &flights[i].pause);
         next(&flights[i]);
     }
-    while (b->running > 0)
+    while (b->running > 0 || b->pausing > 0)
         uv_run(loop, UV_RUN_ONCE);
     const double seconds = (double)(clock_monotonic_us() - begun_us) / 1e6;
     qsort(b->times_us, b->ended, sizeof *b->times_us, by_number);
     printf("rate %.1f p50 %u p99 %u\n", b->ended / seconds, b->times_us[b->ended / 2],
         b->times_us[(size_t)b->ended * 99 / 100]);
     free(b->times_us);
+    for (unsigned i = 0; i < in_flight; i++)
+        uv_close((uv_handle_t *)&flights[i].pause, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
     free(flights);
 }
 
@@ -299,8 +316,9 @@ int main(int argc, char **argv)
     struct tw_error error;
     uv_loop_t loop;
     uint64_t count, in_flight;
-    if (argc != 5 || parse_u64(argv[3], 1, COUNT_MAX, &count) < 0 ||
-        parse_u64(argv[4], 1, IN_FLIGHT_MAX, &in_flight) < 0)
+    if (argc < 5 || argc > 6 || parse_u64(argv[3], 1, COUNT_MAX, &count) < 0 ||
+        parse_u64(argv[4], 1, IN_FLIGHT_MAX, &in_flight) < 0 ||
+        (argc > 5 && parse_u64(argv[5], 0, 60000, &b.pause_ms) < 0))
         die("see the head of bench/grpc_bench.c");
     b.count = (unsigned)count;
     b.status = !strcmp(argv[2], "status");
