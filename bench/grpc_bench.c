@@ -6,8 +6,9 @@
  *   grpc_bench HOST:PORT WHAT COUNT IN_FLIGHT [PAUSE_MS]
  *
  * WHAT is python (`result = 42`), shell (`true`), status (GetStatus alone, which is what the client itself takes) or mixed
- * (all kinds of tasks, well behaved and otherwise, in a fixed order). Prints one line: the rate, and how long one took in
- * microseconds, p50 and p99. Exits with 1 when a call failed or a task ended otherwise than it should.
+ * (all kinds of tasks, well behaved and otherwise, in a fixed order). With a pause each of those in flight leaves the node
+ * alone for that long between two tasks. Prints one line: the rate, and how long one took in microseconds, p50 and p99.
+ * Exits with 1 when a call failed or a task ended otherwise than it should.
  */
 #include <stdio.h>
 #include <string.h>
