@@ -176,8 +176,10 @@ static bool ended_well(const struct kind *k, const Taskworker__WaitTaskResponse 
         return false;
     if (k->any_end)
         return t->state == STATE(COMPLETED) || t->state == STATE(FAILED);
-    return t->state == state && t->reason == k->reason &&
-        (!k->result || (r->result.len == strlen(k->result) && !memcmp(r->result.data, k->result, r->result.len)));
+    if (t->state != state || t->reason != k->reason)
+        return false;
+    const size_t len = k->result ? strlen(k->result) : 0;
+    return !k->result || (r->result.len == len && (len == 0 || !memcmp(r->result.data, k->result, len)));
 }
 
 static void on_waited(struct rpc_client_call *call UNUSED, const uint8_t *msg, size_t len, void *ctx)

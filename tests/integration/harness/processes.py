@@ -22,10 +22,15 @@ def become_subreaper():
 
 
 def children(pid="self"):
+    """None, where the process itself has gone."""
     found = set()
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    for thread in threads:
         try:
-            found.update(int(p) for p in (task / "children").read_text().split())
+            found.update(int(p) for p in pathlib.Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
         except OSError:
             pass
     return found
