@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin door: everything is in scripts/ and meson. `make help` lists the targets.
-.PHONY: help setup build run test bench lint fuzz install
+COUNT ?= 100000
+.PHONY: help setup build run test bench soak lint fuzz install
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -19,6 +20,9 @@ test: ## everything that must hold: units, integration, fuzzing, lint
 
 bench: ## the measured numbers
 	@scripts/bench
+
+soak: ## COUNT tasks (default 100000) through one node: nothing may be left behind
+	@scripts/soak --count $(COUNT)
 
 lint: ## format, static analysis, the project's own rules
 	@scripts/lint

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import sqlite3
 import statistics
 import struct
@@ -17,13 +18,16 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
-
-from harness.node import Node, Programs, free_port  # noqa: E402
-from harness.stubs import Stubs  # noqa: E402
+from machine import ROOT, cpu_seconds, memory_mb, rollup_mb, slots_of, what_else_runs
+from harness import processes
+from harness.node import Node, Programs, free_port
+from harness.stubs import Stubs
 
 BENCHES = {}
+IN_FLIGHT = 16
+PYTHON = ["/usr/bin/python3", "-I", "-c", "result = 42"]
+BWRAP = ["bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib",
+         "--symlink", "usr/lib64", "/lib64", "--symlink", "usr/bin", "/bin", "--proc", "/proc", "--dev", "/dev"]
 
 
 def bench(f):
@@ -40,17 +44,34 @@ def percentile(values, share):
 
 
 class Report:
+    """Values are single ones, or a list with one for each run. Peers that were measured run by run are compared so."""
+
     def __init__(self):
-        self.rows = []
+        self.rows, self.beside = [], ""
+
+    def begin(self, name):
+        self.beside = what_else_runs()
+        print(f"\n{name} ({self.beside})", flush=True)
 
     def add(self, name, value, unit, target="", peer="", peer_value=None):
-        row = {"name": name, "value": value, "unit": unit, "target": target}
-        text = f"{name:<44} {value:>12,.2f} {unit:<10} {target:<18}"
+        row = {"name": name, "unit": unit, "target": target, "beside": self.beside}
+        if isinstance(value, list):
+            row["runs"] = value
         if peer_value:
-            row |= {"peer": peer, "peer_value": peer_value, "ratio": value / peer_value}
-            text += f" {peer}: {peer_value:,.2f} (ratio {value / peer_value:.2f})"
+            pairs = zip(value, peer_value) if isinstance(value, list) and isinstance(peer_value, list) else None
+            peer_value = median(peer_value) if isinstance(peer_value, list) else peer_value
+            ratio = median([a / b for a, b in pairs]) if pairs else self.single(value) / peer_value
+            row |= {"peer": peer, "peer_value": peer_value, "ratio": ratio}
+        row["value"] = self.single(value)
+        text = f"{name:<52} {row['value']:>12,.2f} {unit:<6} {target:<20}"
+        if "peer" in row:
+            text += f" {peer}: {peer_value:,.2f} (ratio {row['ratio']:.2f})"
         self.rows.append(row)
-        print(text, flush=True)
+        print(text.rstrip(), flush=True)
+
+    @staticmethod
+    def single(value):
+        return median(value) if isinstance(value, list) else value
 
 
 class Context:
@@ -62,16 +83,24 @@ class Context:
         self.count += 1
         return Node(self.programs, self.stubs, self.folder / f"node{self.count}", **settings)
 
+    def program(self, name, *arguments):
+        """What a program of bench/ prints."""
+        command = [self.programs.build / "bench" / name, *arguments]
+        return subprocess.run([str(a) for a in command], stdout=subprocess.PIPE, text=True, check=True).stdout
 
-def memory_mb(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) / 1024
+    def slot_rate(self, *arguments):
+        """Tasks per second as slot_bench prints them."""
+        out = self.program("slot_bench", self.programs.libexec, *arguments)
+        return float(re.match(r"\w+ ([\d.]+) /s", out).group(1))
 
+    def grpc_client(self, node, what, count, in_flight=1, pause_ms=0):
+        """Calls per second, p50 and p99 in ms, as grpc_bench prints them; it has compared what came back."""
+        out = self.program("grpc_bench", node.address, what, count, in_flight, pause_ms)
+        rate, p50, p99 = re.fullmatch(r"rate ([\d.]+) p50 (\d+) p99 (\d+)\n", out).groups()
+        return float(rate), int(p50) / 1000, int(p99) / 1000
 
-def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def bwrap_rate(self, count):
+        return self.slot_rate("spawn", count, IN_FLIGHT, *BWRAP, *PYTHON)
 
 
 def grpc_frame(message):
@@ -95,7 +124,7 @@ def start(c):
         node = c.node().start()
         times.append(node.ready_after * 1000)
         node.stop()
-    c.report.add("start to ready", median(times), "ms", "at most 100")
+    c.report.add("start to ready", times, "ms", "at most 100")
 
 
 @bench
@@ -131,7 +160,7 @@ def status(c):
         peer.terminate()
         peer.wait()
         node.stop()
-    c.report.add("unary GetStatus", median(ours), "/s", "at least 100,000", "nghttpd, small file", median(theirs))
+    c.report.add("unary GetStatus", ours, "/s", "at least 100,000", "nghttpd, small file", theirs)
 
 
 @bench
@@ -155,7 +184,7 @@ def submit(c):
             db.execute("INSERT INTO t VALUES(?, ?)", (f"task{i}", b"true"))
         theirs.append(3000 / (time.monotonic() - begun))
         db.close()
-    c.report.add("durable submissions", median(ours), "/s", "at least 10,000", "SQLite, a commit each", median(theirs))
+    c.report.add("durable submissions", ours, "/s", "at least 10,000", "SQLite, a commit each", theirs)
 
 
 @bench
@@ -184,24 +213,130 @@ def time_each(count, f):
 
 
 @bench
+def rate(c):
+    """Isolated tasks straight at the slot layer, 16 in flight, with the peers in between."""
+    ours, shell, forks, spawns = [], [], [], []
+    for _ in range(c.runs):
+        ours.append(c.slot_rate("sandbox", "python", 4000, IN_FLIGHT))
+        spawns.append(c.bwrap_rate(400))
+        forks.append(c.slot_rate("fork", 4000, IN_FLIGHT))
+        shell.append(c.slot_rate("sandbox", "shell", 2000, IN_FLIGHT))
+    c.report.add("isolated python tasks, 16 in flight", ours, "/s", "ratio at least 8", "bwrap + python3", spawns)
+    c.report.add("isolated python tasks, 16 in flight", ours, "/s", "ratio at least 0.4",
+                 "the same warm fork, not isolated", forks)
+    c.report.add("isolated shell tasks, 16 in flight", shell, "/s")
+
+
+@bench
+def grpc_rate(c):
+    """The same from outside: durable, through gRPC, the result fetched and compared."""
+    ours, shell, alone, spawns = [], [], [], []
+    for _ in range(c.runs):
+        node = c.node(max_concurrent_tasks=IN_FLIGHT).start()
+        c.grpc_client(node, "python", 200, IN_FLIGHT)  # until there are as many slots as it takes
+        ours.append(c.grpc_client(node, "python", 3000, IN_FLIGHT)[0])
+        spawns.append(c.bwrap_rate(400))
+        shell.append(c.grpc_client(node, "shell", 2000, IN_FLIGHT)[0])
+        alone.append(c.grpc_client(node, "status", 100000, IN_FLIGHT)[0])
+        node.stop()
+    c.report.add("python tasks through gRPC, 16 in flight", ours, "/s", "ratio at least 5", "bwrap + python3", spawns)
+    c.report.add("shell tasks through gRPC, 16 in flight", shell, "/s")
+    c.report.add("that client with GetStatus alone", alone, "/s")
+
+
+@bench
 def latency(c):
-    """One task at a time on an idle node, through gRPC with WaitTask."""
-    node = c.node().start()
-    bwrap = ["bwrap", "--unshare-all", "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib",
-             "--symlink", "usr/lib64", "/lib64", "--symlink", "usr/bin", "/bin", "--proc", "/proc", "--dev", "/dev"]
-
+    """
+    One task at a time through gRPC with WaitTask, by a client in C: on a node that has been idle for 20 ms, and one right
+    after the other, when what is left to do after a task falls into the next one's time; the latter by grpcio too.
+    """
     def peer(command):
-        return time_each(50, lambda: subprocess.run(command, check=True))
+        return median(time_each(50, lambda: subprocess.run(command, check=True)))
 
-    for name, kind, source, command in (
-            ("python task, result = 42", "python", "result = 42", ["/usr/bin/python3", "-I", "-c", "result = 42"]),
-            ("shell task, true", "shell", "true", ["/bin/sh", "-c", "true"])):
-        node.run(source, task_type=kind)
-        times = time_each(200, lambda k=kind, s=source: node.run(s, task_type=k))
-        bare = median(peer(command))
-        c.report.add(f"{name}: p50", median(times), "ms", "", "the bare process", bare)
-        c.report.add(f"{name}: p99", percentile(times, 0.99), "ms", "", "bwrap, p50", median(peer(bwrap + command)))
+    for name, kind, source, command, p99_target in (
+            ("python task, result = 42", "python", "result = 42", PYTHON, "at most 10"),
+            ("shell task, true", "shell", "true", ["/bin/sh", "-c", "true"], "")):
+        idle, by_c, by_grpcio, bare, bwrap = [], [], [], [], []
+        for _ in range(c.runs):
+            node = c.node().start()
+            node.run(source, task_type=kind)
+            idle.append(c.grpc_client(node, kind, 200, pause_ms=20))
+            by_c.append(c.grpc_client(node, kind, 300))
+            times = time_each(200, lambda n=node, k=kind, s=source: n.run(s, task_type=k))
+            by_grpcio.append((median(times), percentile(times, 0.99)))
+            bare.append(peer(command))
+            bwrap.append(peer(BWRAP + command))
+            node.stop()
+        c.report.add(f"{name}: p50", [p50 for _, p50, _ in idle], "ms", "at most 3", "the bare process", bare)
+        c.report.add(f"{name}: p99", [p99 for _, _, p99 in idle], "ms", p99_target, "bwrap, p50", bwrap)
+        c.report.add(f"{name}, without a pause: p50", [p50 for _, p50, _ in by_c], "ms")
+        c.report.add(f"{name}, without a pause: p99", [p99 for _, _, p99 in by_c], "ms")
+        c.report.add(f"{name}, by grpcio: p50", [p50 for p50, _ in by_grpcio], "ms")
+        c.report.add(f"{name}, by grpcio: p99", [p99 for _, p99 in by_grpcio], "ms")
+    node = c.node().start()
+    node.status()
+    calls = [median(time_each(500, node.status)) for _ in range(c.runs)]
+    c.report.add("the client alone, GetStatus, by grpcio: p50", calls, "ms")
+    calls = [c.grpc_client(node, "status", 2000)[1] for _ in range(c.runs)]
+    c.report.add("the client alone, GetStatus: p50", calls, "ms")
     node.stop()
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s: {condition.__name__}")
+        time.sleep(0.05)
+
+
+def idle_slots(c):
+    """Memory of one slot that waits, with a seat prepared: RSS of its largest process, PSS and private of all."""
+    node = c.node(max_concurrent_tasks=4, spare_sandboxes=4).start()
+    for task in [node.submit("import time; time.sleep(0.5)") for _ in range(4)]:  # a slot makes a seat after its first
+        node.wait(task)
+
+    def all_wait():
+        """four slots, each with the pid 1 and the process of a seat"""
+        return [len(p) for p in slots_of(node.process.pid).values()] == [3] * 4
+
+    wait_until(all_wait)
+    slots = slots_of(node.process.pid)
+    _, pss, private = rollup_mb(set().union(*slots.values()))
+    rss = [rollup_mb([slot])[0] for slot in slots]
+    node.stop()
+    return median(rss), pss / len(slots), private / len(slots)
+
+
+def running_tasks(c, count):
+    """What each of many running tasks takes in the daemon, and in all processes of the node together."""
+    node = c.node(max_concurrent_tasks=count).start()
+    node.run("result = 42")
+    pid = node.process.pid
+    daemon, everything = memory_mb(pid), rollup_mb(processes.descendants(pid) | {pid})[1]
+    for _ in range(count):
+        node.submit("import time; time.sleep(3600)")
+
+    def all_run():
+        """as many tasks run as were handed in"""
+        return node.status().running_tasks == count
+
+    wait_until(all_run)
+    daemon = (memory_mb(pid) - daemon) / count
+    everything = (rollup_mb(processes.descendants(pid) | {pid})[1] - everything) / count
+    node.kill()
+    return daemon, everything
+
+
+@bench
+def memory(c):
+    slots = [idle_slots(c) for _ in range(c.runs)]
+    c.report.add("a warm slot that waits: PSS of its processes", [pss for _, pss, _ in slots], "MB", "at most 25")
+    c.report.add("a warm slot that waits: its private part", [private for _, _, private in slots], "MB")
+    c.report.add("a warm slot that waits: RSS of the interpreter", [rss for rss, _, _ in slots], "MB", "at most 25")
+    tasks = [running_tasks(c, 200) for _ in range(c.runs)]
+    c.report.add("a running task, of 200: in the daemon", [daemon * 1024 for daemon, _ in tasks], "KB", "at most 1,024")
+    c.report.add("a running task, of 200: PSS of the whole node", [node for _, node in tasks], "MB")
 
 
 def main():
@@ -221,9 +356,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="hivemind-bench-") as folder:
         folder = pathlib.Path(folder)
         folder.chmod(0o755)
+        processes.become_subreaper()
         context = Context(programs, Stubs(folder / "stubs"), folder, options.runs, report)
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}; medians of {options.runs} runs\n")
+        print(f"medians of {options.runs} runs; ratios are medians of each run's own")
         for name in options.names or BENCHES:
+            report.begin(name)
             BENCHES[name](context)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(report.rows, indent=1) + "\n", encoding="utf-8")

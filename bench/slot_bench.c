@@ -3,16 +3,12 @@
  * Tasks per second straight at the slot layer: launcher, slots and runs, without gRPC and without a disk.
  *
  *   slot_bench LIBEXEC sandbox TYPE COUNT IN_FLIGHT [fresh]   isolated tasks: `result = 42`, or `true` for a shell
- *   slot_bench LIBEXEC fork COUNT IN_FLIGHT             the peer: the same from a warm interpreter, not isolated at all
+ *   slot_bench LIBEXEC fork COUNT IN_FLIGHT             the peer: the same in forks of one warm interpreter, not isolated
  *   slot_bench LIBEXEC spawn COUNT IN_FLIGHT CMD...     the peer: a program from its start, bwrap for one
  *
  * Prints the rate, and what one task took of processor time on the whole machine.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <errno.h>
-#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +20,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "exec/sandbox.h"
+#include "warm_fork.h"
 
 static _Noreturn void die(const char *what)
 {
@@ -184,33 +181,13 @@ static void run_children(unsigned count, unsigned in_flight, pid_t (*start)(void
     }
 }
 
-static pid_t start_fork(void *ctx)
-{
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid;
-    PyOS_AfterFork_Child();
-    PyObject *globals = ctx, *value = NULL;
-    PyObject *code = Py_CompileString("result = 42\n", "task.py", Py_file_input);
-    if (code && (value = PyEval_EvalCode(code, globals, globals))) {
-        PyObject *text = PyObject_Repr(PyDict_GetItemString(globals, "result"));
-        const char *s = text ? PyUnicode_AsUTF8(text) : NULL;
-        int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        if (s && write(fd, s, strlen(s)) == 2)
-            _exit(0);
-    }
-    _exit(1);
-}
-
 static void bench_fork(unsigned count, unsigned in_flight)
 {
-    Py_InitializeEx(0);
-    PyRun_SimpleString(
-        "import atexit, collections, datetime, functools, io, itertools, json, linecache, math, os,"
-        " random, re, signal, string, time, tokenize, traceback, types, gc\ngc.collect(); gc.freeze()\n");
-    PyObject *globals = PyDict_New();
-    PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins());
-    run_children(count, in_flight, start_fork, globals);
+    if (warm_fork_init() < 0 || warm_fork_run(2 * in_flight, in_flight) < 0)
+        die("the warm interpreter");
+    begin();
+    if (warm_fork_run(count, in_flight) < 0)
+        die("the warm interpreter");
     print_rate("fork", count);
 }
 

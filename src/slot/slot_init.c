@@ -16,7 +16,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/parse.h"
 #include "slot/caps.h"
 #include "slot/channel.h"
 
@@ -208,7 +209,10 @@ void init_take_report(const struct init *init, struct init_report *ret)
     const struct init_block *block = init->block;
     const struct rusage *u = &block->usage;
     const char *last = strrchr(block->loadavg, ' ');
-    long last_pid = last ? strtol(last + 1, NULL, 10) : 0;
+    char number[24];
+    uint64_t last_pid = 0;
+    snprintf(number, sizeof number, "%.*s", last ? (int)strcspn(last + 1, "\n") : 0, last ? last + 1 : "");
+    (void)parse_u64(number, 0, UINT64_MAX, &last_pid);
     *ret = (struct init_report){
         .user_us = timeval_us(u->ru_utime),
         .system_us = timeval_us(u->ru_stime),
@@ -220,7 +224,7 @@ void init_take_report(const struct init *init, struct init_report *ret)
         .reaped = block->reaped,
         .folder_full = block->folder_full,
         .folder_bytes = block->folder_bytes,
-        .started = last_pid > 1 ? (uint64_t)last_pid - 1 : 0,
+        .started = last_pid > 1 ? last_pid - 1 : 0,
     };
     slot_io_add(block->io, &ret->read_bytes, &ret->written_bytes);
 }

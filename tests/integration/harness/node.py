@@ -148,7 +148,7 @@ class Node:
             self._after_end()
             raise
         self.ready_after = time.monotonic() - self.started_at
-        self.launchers = processes.children_of(self.process.pid)
+        self.launchers = processes.children(self.process.pid)
         return self
 
     def wait_for_notice(self, wanted, seconds=END_SECONDS):

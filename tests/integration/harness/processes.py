@@ -21,10 +21,15 @@ def become_subreaper():
 
 
 def children(pid="self"):
+    """None, where the process itself has gone."""
     found = set()
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    for thread in threads:
         try:
-            found.update(int(p) for p in (task / "children").read_text().split())
+            found.update(int(p) for p in pathlib.Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
         except OSError:
             pass
     return found
@@ -103,13 +108,10 @@ def in_cgroup(folder):
     return [pid for path in pathlib.Path(folder).rglob("cgroup.procs") for pid in path.read_text().split()]
 
 
-def children_of(pid):
-    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def cgroups(launchers):
-    """The control groups of these launchers, by their pids; other nodes on this machine have their own."""
+    """The control groups of these launchers, whose pids are in the names; other nodes on this machine have their own."""
     found = set()
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        found.update(os.path.join(folder, n) for n in names for pid in launchers if n.startswith(f"hivemind-{pid}-"))
+        paths = [os.path.join(folder, n) + "/" for n in names]
+        found.update(path for path in paths for pid in launchers if f"/hivemind-{pid}-" in path)
     return found
