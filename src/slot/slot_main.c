@@ -157,7 +157,10 @@ static void make_seat_ahead(struct place *p)
         p->last.runtime = TW_RUNTIME_NONE;
 }
 
-/* The slot's own 127.0.0.1 is there for tasks that are to have one. */
+/*
+ * The slot's own 127.0.0.1 is there for tasks that are to have one. The address goes as well when it goes down, with the
+ * route to it: else who calls it waits for an answer, instead of being told that there is no network. It comes back by itself.
+ */
 static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
 {
     struct ifreq request = {.ifr_name = "lo", .ifr_flags = (short)(up ? IFF_UP | IFF_RUNNING : 0)};
@@ -166,6 +169,11 @@ static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
     CLEANUP_FD int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &request) < 0)
         return slot_error_set(error, STAGE_NETWORK, "lo");
+    if (!up) {
+        request.ifr_addr = (struct sockaddr){.sa_family = AF_INET}; /* 0.0.0.0: none */
+        if (ioctl(sock, SIOCSIFADDR, &request) < 0)
+            return slot_error_set(error, STAGE_NETWORK, "the address of lo");
+    }
     slot->loopback_up = up;
     return 0;
 }
@@ -276,6 +284,10 @@ static void end_process(struct place *p)
     run->used.waits = less((uint64_t)u.ru_nvcsw, run->before.waits);
     run->used.preemptions = less((uint64_t)u.ru_nivcsw, run->before.preemptions);
     fd_close(&p->seat.pidfd);
+    if (!run->go_us && !run->kill_us && !run->error.stage) { /* nothing of the task has run: that is no end of it */
+        errno = ECHILD;
+        slot_error_set(&run->error, STAGE_FORK, "it died before it was told to go");
+    }
     run->state = RUN_ENDING;
     run->kill_us = clock_monotonic_us();
     init_order(&p->seat.init, INIT_END);
