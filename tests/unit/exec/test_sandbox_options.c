@@ -113,7 +113,7 @@ static void test_the_network_of_the_host(void **state UNUSED)
                                         "result = [result, os.path.exists('/etc/resolv.conf')]";
     struct world w;
     char port[8];
-    CLEANUP_FD int server = serve_on_host(port);
+    int server = serve_on_host(port);
     const char *args[] = {port};
     struct run_spec spec = spec_of("python", connect_there);
     char expected[3][40];
@@ -138,6 +138,7 @@ static void test_the_network_of_the_host(void **state UNUSED)
         }
     }
     world_close(&w);
+    close(server);
 }
 
 static void test_an_idle_slot_of_another_owner_is_no_hindrance(void **state UNUSED)
