@@ -24,8 +24,8 @@
 enum {
     BASE_STEP = 4 << 20,
     BASE_GROWTH = 32 << 20,
-    /* The slot, pid 1 of the task, and such a pid 1 with its process that the slot may keep ready for the next task. */
-    OWN_PROCESSES = 4,
+    OWN_PROCESSES = 2,      /* the slot, and pid 1 of the task */
+    OTHER_PROCESSES = 8,    /* for a moment: those of the tasks before, which are on their way out */
     CPU_PERIOD_US = 100000, /* the kernel's default, which version 1 is left with */
     CPU_QUOTA_MIN_US = 1000,
     LOOK_MS = 2,
@@ -268,12 +268,12 @@ static bool write_memory(struct group *g, uint64_t value)
     if (value == g->memory)
         return true;
     /* Memory with swap may never be less than memory: so the one that gives way goes first. */
-    bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, grows = g->memory == UNKNOWN || value > g->memory;
+    bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, unknown = g->memory == UNKNOWN, grows = value > g->memory;
     bool ok = true;
-    if (has_swap && grows)
-        ok = write_limit(g, GROUP_MEMORY_SWAP, value);
+    if (has_swap && (unknown || grows))
+        ok = write_limit(g, GROUP_MEMORY_SWAP, value) || unknown; /* too early where there was no limit: again below */
     ok = write_limit(g, GROUP_MEMORY_MAX, value) && ok;
-    if (has_swap && !grows)
+    if (has_swap && (unknown || !grows))
         ok = write_limit(g, GROUP_MEMORY_SWAP, value) && ok;
     g->memory = ok ? value : UNKNOWN;
     return ok;
@@ -309,10 +309,10 @@ static bool set_cpu(struct group *g, uint64_t millis)
     return ok;
 }
 
-static bool set_pids(struct group *g, uint64_t processes)
+static bool set_pids(struct group *g, uint64_t processes, uint64_t others)
 {
     /* The kernel takes no more than it could ever count: PID_MAX_LIMIT. */
-    uint64_t value = processes > 0 && processes < 4000000 ? processes + OWN_PROCESSES : NO_LIMIT;
+    uint64_t value = processes > 0 && processes < 4000000 ? processes + others : NO_LIMIT;
     if (g->fd[GROUP_PIDS_MAX] < 0 || value == g->pids)
         return g->fd[GROUP_PIDS_MAX] >= 0;
     bool ok = write_limit(g, GROUP_PIDS_MAX, value);
@@ -341,9 +341,15 @@ uint64_t group_begin(struct group *g, const struct tw_limits *limits)
         layers |= UINT64_C(1) << TW_LAYER_CGROUP_MEMORY;
     if (set_cpu(g, limits->cpu_millis))
         layers |= UINT64_C(1) << TW_LAYER_CGROUP_CPU;
-    if (set_pids(g, limits->processes))
+    if (set_pids(g, limits->processes, OWN_PROCESSES + OTHER_PROCESSES))
         layers |= UINT64_C(1) << TW_LAYER_CGROUP_PIDS;
     return layers;
+}
+
+void group_go(struct group *g, const struct tw_limits *limits)
+{
+    if (g)
+        (void)set_pids(g, limits->processes, OWN_PROCESSES);
 }
 
 bool group_usage(const struct group *g, struct tw_usage *usage)

@@ -33,6 +33,9 @@ uint64_t group_layers(const struct group *group);
  */
 uint64_t group_begin(struct group *group, const struct tw_limits *limits);
 
+/* The sandbox stands, its task begins: from now on the number of its processes is exact. */
+void group_go(struct group *group, const struct tw_limits *limits);
+
 /* What the task has used since group_begin; leaves alone what is not known here. False: nothing is. */
 bool group_usage(const struct group *group, struct tw_usage *usage);
 

@@ -83,6 +83,7 @@ static void on_look(uv_timer_t *timer)
 
 void run_limits_go(struct sandbox_run *run)
 {
+    group_go(run->slot->group, &run->limits);
     if (run->limits.cpu_time_us == 0)
         return;
     run->cpu_timer = sandbox_timer_new(run->sandbox, run);

@@ -31,7 +31,7 @@
 
 enum { NAME_ATTEMPTS = 8, MOVE_ROUNDS = 16, LIST_MAX = 64 * 1024 };
 /* How long is waited for processes that are dying; what lives longer is left to the next launcher. */
-enum { SWEEP_US = 500 * 1000, CLOSE_US = 2000 * 1000 };
+enum { SWEEP_US = 500 * 1000, CLOSE_US = 4000 * 1000 };
 
 static const char prefix[] = "hivemind-";
 

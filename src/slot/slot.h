@@ -111,6 +111,7 @@ struct init_report {
     uint64_t started;      /* processes and threads in the whole namespace, itself not counted; 0: unknown */
     bool folder_full;      /* no room left in one of the task's folders */
     uint64_t folder_bytes; /* in all of them */
+    uint64_t read_bytes, written_bytes;
 };
 enum init_order { INIT_KILL = 'k', INIT_END = 'e' };
 /* Starts one in fresh pid and mount namespaces. */
@@ -135,6 +136,7 @@ struct seat {
     pid_t pid; /* of the process that becomes the task */
     int pidfd;
     int socket; /* to it; -1 once it has closed its end */
+    int io;     /* its /proc/PID/io, opened while it lives: that of a zombie belongs to the host's root */
     struct slot_shape shape;
     bool landlock, watched;
     struct watch watch;
@@ -143,9 +145,9 @@ struct seat {
     {                                        \
         .pid = -1, .pidfd = -1, .socket = -1 \
     }
-#define NO_SEAT                                                                     \
-    {                                                                               \
-        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .watch = {.fd = -1 } \
+#define NO_SEAT                                                                               \
+    {                                                                                         \
+        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .io = -1, .watch = {.fd = -1 } \
     }
 int seat_make(const struct slot *slot, const struct slot_shape *shape, struct seat *ret, struct slot_error *error);
 /* Hands the START over: fds as SLOT_START_FDS. */
@@ -153,6 +155,8 @@ int seat_give(const struct seat *seat, const struct slot_shape *shape, const int
 bool seat_fits(const struct seat *seat, const struct slot_shape *shape);
 /* Closes what belongs to its second process, once that is reaped. */
 void seat_close(struct seat *seat);
+/* Adds what /proc/PID/io says: bytes by read() and write(), of the process and all that it has waited for. */
+void slot_io_add(const char *text, uint64_t *read_bytes, uint64_t *written_bytes);
 
 /* --- slot_task.c: the process that becomes the task --- */
 /* Every signal as in a fresh process. */

@@ -31,7 +31,7 @@
 #include "slot/caps.h"
 #include "slot/channel.h"
 
-enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64 };
+enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64, IO_MAX = 256 };
 
 struct init_block {
     int socket;
@@ -39,6 +39,7 @@ struct init_block {
     struct rusage usage;
     bool folder_full;
     uint64_t folder_bytes;
+    char io[IO_MAX];           /* its /proc/PID/io */
     char loadavg[LOADAVG_MAX]; /* as read from its /proc; its last word is the pid that was given out last */
 };
 
@@ -96,16 +97,24 @@ NO_LIBRARY static inline void look_into(const char *path, struct init_block *blo
     block->folder_bytes += (st.f_blocks - st.f_bfree) * (uint64_t)st.f_bsize;
 }
 
+NO_LIBRARY static inline void read_file(const char *path, char *ret, size_t size)
+{
+    long fd = raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0);
+    if (fd >= 0) {
+        (void)raw(SYS_read, fd, (long)ret, (long)size - 1, 0, 0);
+        (void)raw(SYS_close, fd, 0, 0, 0, 0);
+    }
+}
+
 NO_LIBRARY static inline void report(struct init_block *block)
 {
-    static const char path[] = "/proc/loadavg";
     look_into("/workspace", block);
     look_into("/tmp", block);
     look_into("/dev/shm", block);
     (void)raw(SYS_getrusage, RUSAGE_CHILDREN, (long)&block->usage, 0, 0, 0);
-    long fd = raw(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0);
-    if (fd >= 0)
-        (void)raw(SYS_read, fd, (long)block->loadavg, LOADAVG_MAX - 1, 0, 0);
+    read_file("/proc/loadavg", block->loadavg, LOADAVG_MAX);
+    if (block->reaped > 0)
+        read_file("/proc/self/io", block->io, IO_MAX);
     char done = INIT_END;
     (void)raw(SYS_write, block->socket, (long)&done, 1, 0, 0);
 }
@@ -213,6 +222,7 @@ void init_take_report(const struct init *init, struct init_report *ret)
         .folder_bytes = block->folder_bytes,
         .started = last_pid > 1 ? (uint64_t)last_pid - 1 : 0,
     };
+    slot_io_add(block->io, &ret->read_bytes, &ret->written_bytes);
 }
 
 void init_reap(struct init *init)

@@ -37,6 +37,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "slot/caps.h"
 #include "slot/channel.h"
 #include "slot/warm.h"
 
@@ -157,10 +158,7 @@ static void make_seat_ahead(struct place *p)
         p->last.runtime = TW_RUNTIME_NONE;
 }
 
-/*
- * The slot's own 127.0.0.1 is there for tasks that are to have one. The address goes as well when it goes down, with the
- * route to it: else who calls it waits for an answer, instead of being told that there is no network. It comes back by itself.
- */
+/* The slot's own 127.0.0.1 is there for tasks that are to have one. */
 static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
 {
     struct ifreq request = {.ifr_name = "lo", .ifr_flags = (short)(up ? IFF_UP | IFF_RUNNING : 0)};
@@ -169,11 +167,10 @@ static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
     CLEANUP_FD int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &request) < 0)
         return slot_error_set(error, STAGE_NETWORK, "lo");
-    if (!up) {
-        request.ifr_addr = (struct sockaddr){.sa_family = AF_INET}; /* 0.0.0.0: none */
-        if (ioctl(sock, SIOCSIFADDR, &request) < 0)
-            return slot_error_set(error, STAGE_NETWORK, "the address of lo");
-    }
+    /* Its address came with it and stays: packets for it would be dropped in silence, where no address is told at once. */
+    struct ifreq address = {.ifr_name = "lo", .ifr_addr = {.sa_family = AF_INET}};
+    if (!up && ioctl(sock, SIOCSIFADDR, &address) < 0)
+        return slot_error_set(error, STAGE_NETWORK, "the address of lo");
     slot->loopback_up = up;
     return 0;
 }
@@ -238,19 +235,13 @@ static uint64_t timeval_us(struct timeval t)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
 
-/* Bytes by read() and write(), of the process and all that it has waited for; while it is a zombie. */
-static void read_io(pid_t pid, struct slot_usage *usage)
+/* While it is a zombie. */
+static void read_io(int fd, struct slot_usage *usage)
 {
-    char path[40], text[512];
-    unsigned long long in, out;
-    snprintf(path, sizeof path, "/proc/%d/io", (int)pid);
-    CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-    text[MAX(n, 0)] = '\0';
-    if (sscanf(text, "rchar: %llu wchar: %llu", &in, &out) == 2) {
-        usage->read_bytes += in;
-        usage->written_bytes += out;
-    }
+    char text[256];
+    ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
+    text[MAX(n, (ssize_t)0)] = '\0';
+    slot_io_add(text, &usage->read_bytes, &usage->written_bytes);
 }
 
 static uint64_t less(uint64_t a, uint64_t b)
@@ -271,7 +262,7 @@ static void end_process(struct place *p)
         take_message(p);
     }
     run->used.wall_us = run->go_us ? clock_monotonic_us() - run->go_us : 0;
-    read_io(p->seat.pid, &run->used);
+    read_io(p->seat.io, &run->used);
     if (syscall(SYS_waitid, P_PIDFD, p->seat.pidfd, &info, WEXITED, &u) < 0 || info.si_code == 0)
         run->status = SIGKILL; /* cannot be: it is our child */
     else
@@ -310,8 +301,8 @@ static int finish_run(struct place *p, bool by_report)
     used->waits += report.waits;
     used->preemptions += report.preemptions;
     used->processes = MAX(report.started, UINT64_C(1));
-    if (report.reaped > 0)
-        read_io(p->seat.init.pid, used);
+    used->read_bytes += report.read_bytes;
+    used->written_bytes += report.written_bytes;
     r.usage = *used;
     r.folder_full = report.folder_full;
     r.denied = p->seat.watch.denied;
@@ -461,6 +452,17 @@ static int read_profile(struct slot_profile *ret, struct slot_error *error)
     return raw != MAP_FAILED && profile_decode(raw, len, ret) ? 0 : slot_error_set(error, STAGE_SETUP, "its profile");
 }
 
+/*
+ * No connection waits out its end (TIME_WAIT) where the next task could see it. Without the right to say so, as where the
+ * network is the host's, things stay as they are.
+ */
+static void forget_connections(void)
+{
+    CLEANUP_FD int fd = open("/proc/sys/net/ipv4/tcp_max_tw_buckets", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)!write(fd, "0", 1);
+}
+
 static int setup(struct slot *slot, int argc, char **argv, struct slot_error *error)
 {
     (void)prctl(PR_SET_NAME, "hivemind-slot");
@@ -483,8 +485,11 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
     if (fd_set_cloexec(slot->control, true) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return slot_error_set(error, STAGE_SETUP, "process attributes");
+    slot_reset_signals(); /* the launcher ignores some; tasks inherit them as they are here */
     if (sethostname("sandbox", 7) < 0)
         return slot_error_set(error, STAGE_SETUP, "host name");
+    if (!slot->host_network)
+        forget_connections();
     if (slot_root_build(slot, error) < 0 || slot_filter_build(true, &slot->filter, error) < 0 ||
         slot_filter_build(false, &slot->silent, error) < 0)
         return -1;
@@ -492,6 +497,9 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
     if (slot->pid_namespace < 0)
         return slot_error_set(error, STAGE_SETUP, "its pid namespace");
     slot->layers = known_layers(slot);
+    /* What we have ourselves stays with us; nothing that we start can come by more than that. */
+    if (caps_bound(0) < 0)
+        return slot_error_set(error, STAGE_SETUP, "its bounding set");
     return slot->profile.warm ? warm_init(slot->profile.preload, error) : 0;
 }
 

@@ -7,9 +7,11 @@
 #include "slot/slot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -74,6 +76,9 @@ int seat_make(const struct slot *slot, const struct slot_shape *shape, struct se
         init_reap(&seat.init);
         return -1;
     }
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/io", (int)seat.pid);
+    seat.io = open(path, O_RDONLY | O_CLOEXEC); /* -1 where the kernel counts no such thing */
     *ret = seat;
     return 0;
 }
@@ -97,6 +102,16 @@ void seat_close(struct seat *seat)
 {
     fd_close(&seat->pidfd);
     fd_close(&seat->socket);
+    fd_close(&seat->io);
     fd_close(&seat->watch.fd);
     seat->pid = -1;
+}
+
+void slot_io_add(const char *text, uint64_t *read_bytes, uint64_t *written_bytes)
+{
+    unsigned long long in, out;
+    if (sscanf(text, "rchar: %llu wchar: %llu", &in, &out) == 2) {
+        *read_bytes += in;
+        *written_bytes += out;
+    }
 }

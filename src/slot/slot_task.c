@@ -62,7 +62,8 @@ static int drop_privileges(const struct slot *slot, int proc, struct slot_error 
         SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED | SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED;
     if (slot->one_id && enter_own_user_namespace(proc, error) < 0)
         return -1;
-    if (caps_bound(0) < 0 || prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0)
+    /* A new user namespace brings a full set of what can be had; else the slot has given it up already. */
+    if ((slot->one_id && caps_bound(0) < 0) || prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0)
         return slot_error_set(error, STAGE_PRIVILEGES, "the bounding set");
     if (!slot->one_id &&
         (setgroups(0, NULL) < 0 || setresgid(SLOT_TASK_UID, SLOT_TASK_UID, SLOT_TASK_UID) < 0 ||
@@ -305,6 +306,9 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
         return slot_error_set(error, STAGE_FORK, "a session");
     if (drop_privileges(slot, proc, error) < 0)
         return -1;
+    /* What the slot is not to be, and what left its mark here, an ordinary process is: or it could not see its own children. */
+    if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+        return slot_error_set(error, STAGE_PRIVILEGES, "dumpable");
     fd_close(&proc);
     if (arrange_own_fds(*socket, error) < 0)
         return -1;
@@ -312,7 +316,6 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
     umask(022);
     if (chdir("/workspace") < 0)
         return slot_error_set(error, STAGE_FOLDERS, "entering /workspace");
-    slot_reset_signals();
     /* 1 is none, see slot_filter.c, after which it cannot be changed. */
     if (set_limit(RLIMIT_CORE, 1, "core files", error) < 0)
         return -1;

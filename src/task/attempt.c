@@ -225,6 +225,9 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         .receipt = receipt_of(outcome, a, begun),
     };
     a->run = NULL;
+    if (v.receipt.denied)
+        log_info("task %s: system calls that its filter refused: %s (%llu in all)", task->record.info.id,
+            v.receipt.denied_calls, (unsigned long long)v.receipt.denied);
     if (!v.usage.wall_us && a->begun_us)
         v.usage.wall_us = clock_monotonic_us() - a->begun_us;
     /* One that had ended well just before, has. But what printed too much did so before it ended. */

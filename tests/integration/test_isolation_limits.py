@@ -49,7 +49,7 @@ BOMBS = {
     "in a memory file": "import os\nfd = os.memfd_create('x')\nfor _ in range(96): os.write(fd, b'x' * (4 << 20))",
     "shared": "import mmap\narea = mmap.mmap(-1, 384 << 20)\nfor at in range(0, 384 << 20, 4096): area[at] = 1",
 }
-FILL = "def fill(path, mib):\n with open(path, 'wb', 0) as f:\n  for _ in range(mib): f.write(b'x' * (1 << 20))\n"
+FILL = "def fill(path, mib):\n mebibyte = b'x' * (1 << 20)\n with open(path, 'wb', 0) as f:\n  for _ in range(mib): f.write(mebibyte)\n"
 
 
 @pytest.mark.parametrize("kind", BOMBS)

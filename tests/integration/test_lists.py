@@ -51,8 +51,11 @@ def test_filters(node, pb, filled):
 
 def test_a_listed_task_is_the_task(node, pb, filled):
     page = node.stub.ListTasks(pb.ListTasksRequest(page_size=3), timeout=30)
+    assert page.tasks
     for task in page.tasks:
-        assert task == node.get(task.task_id)
+        alone = node.get(task.task_id)
+        alone.ClearField("receipt")  # which lists do not have
+        assert task == alone
 
 
 @pytest.mark.parametrize("token", ["x", "-1", "99999999999999999999999", "0x1", "\u00fc", " 1", "'"])

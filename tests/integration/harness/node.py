@@ -130,7 +130,7 @@ class Node:
         """Starts the daemon and returns when it says that it is ready. Raises StartError when it ends instead."""
         assert self.process is None
         self.orphans = processes.Orphans()
-        self.mounts_before, self.cgroups_before = processes.mounts(), processes.cgroups()
+        self.mounts_before, self.launchers = processes.mounts(), []
         notify = self.folder / "notify"
         notify.unlink(missing_ok=True)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -148,6 +148,7 @@ class Node:
             self._after_end()
             raise
         self.ready_after = time.monotonic() - self.started_at
+        self.launchers = processes.children_of(self.process.pid)
         return self
 
     def wait_for_notice(self, wanted, seconds=END_SECONDS):
@@ -326,8 +327,8 @@ class Node:
         left = self.orphans.check()
         assert not left, f"processes are left: {left}"
         assert processes.mounts() <= self.mounts_before, "mounts are left"
-        groups = processes.cgroups() - self.cgroups_before
-        of_killed = {g for g in groups if killed_launcher and f"/hivemind-{killed_launcher}-" in g}
+        groups = processes.cgroups(self.launchers)
+        of_killed = processes.cgroups([killed_launcher]) if killed_launcher else set()
         assert not groups - of_killed, f"cgroups are left: {groups - of_killed}"
         for group in of_killed:
             assert not processes.in_cgroup(group), f"processes are left in {group}"

@@ -103,8 +103,13 @@ def in_cgroup(folder):
     return [pid for path in pathlib.Path(folder).rglob("cgroup.procs") for pid in path.read_text().split()]
 
 
-def cgroups():
+def children_of(pid):
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cgroups(launchers):
+    """The control groups of these launchers, by their pids; other nodes on this machine have their own."""
     found = set()
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        found.update(os.path.join(folder, n) for n in names if "hivemind" in n)
+        found.update(os.path.join(folder, n) for n in names for pid in launchers if n.startswith(f"hivemind-{pid}-"))
     return found

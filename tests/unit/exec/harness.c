@@ -241,8 +241,8 @@ static void on_ended(void *ctx, const struct run_outcome *o)
     job->exit_code = o->exit_code;
     job->signal = o->signal;
     job->usage = o->usage;
-    job->limit = o->limit;
     job->receipt = o->receipt;
+    job->limit = o->limit;
     job->result_too_large = o->result_too_large;
     snprintf(job->message, sizeof job->message, "%s", o->message ? o->message : "");
     job->error = o->error ? strdup(o->error) : NULL;

@@ -42,8 +42,8 @@ struct job {
     size_t result_len;
     bool result_too_large;
     struct tw_usage usage;
-    enum tw_reason limit;
     struct tw_receipt receipt;
+    enum tw_reason limit;
 };
 
 /*
