@@ -163,47 +163,6 @@ bool facts_id_taken(
     return false;
 }
 
-/* mountinfo writes space, tab, newline and backslash as \ooo. In place. */
-static void unescape(char *s)
-{
-    char *to = s;
-    for (; *s; s++) {
-        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
-            *to++ = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
-            s += 3;
-        } else {
-            *to++ = *s;
-        }
-    }
-    *to = '\0';
-}
-
-bool facts_mount(char *line, struct facts_mount *ret)
-{
-    struct facts_mount m = {0};
-    const char *number[3];
-    for (size_t i = 0; i < ARRAY_LEN(number); i++)
-        number[i] = facts_word(&line);
-    m.root = facts_word(&line);
-    m.point = facts_word(&line);
-    m.options = facts_word(&line);
-    if (!number[2] || !m.options)
-        return false;
-    /* Optional fields, then a dash. */
-    const char *word;
-    while ((word = facts_word(&line)) && strcmp(word, "-") != 0)
-        ;
-    m.type = facts_word(&line);
-    const char *source = facts_word(&line);
-    m.super = facts_word(&line);
-    if (!source || !m.super)
-        return false;
-    unescape(m.root);
-    unescape(m.point);
-    *ret = m;
-    return true;
-}
-
 bool facts_list_has(const char *list, char separator, const char *word)
 {
     size_t len = strlen(word);

@@ -29,11 +29,6 @@ bool facts_maps(const char *map, uint64_t first, uint64_t count);
 bool facts_id_taken(
     const char *text, bool subordinate, uint64_t first, uint64_t count, char *ret_name, size_t size, uint64_t *ret_id);
 
-/* A line of mountinfo; all point into the line. */
-struct facts_mount {
-    char *root, *point, *options, *type, *super;
-};
-bool facts_mount(char *line, struct facts_mount *ret);
 /* Whether a list separated by `separator` has the word. */
 bool facts_list_has(const char *list, char separator, const char *word);
 

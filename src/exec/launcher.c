@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,21 +87,53 @@ static int shake_hands(struct launcher *l, struct tw_error *error)
     return 0;
 }
 
+/* What is certain to fail in every sandbox is said here, once, and at the start. */
+static int check_path(const char *path, struct tw_error *error)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return errno == EACCES /* for us; the sandboxes may be someone who can */
+            ? 0
+            : error_set_errno(error, errno, "SANDBOX_PATHS: %.200s", path);
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+        return error_set(error, TW_INVALID_ARGUMENT, "SANDBOX_PATHS: %.200s is neither a file nor a folder", path);
+    return 0;
+}
+
+static int check_root(const char *root, struct tw_error *error)
+{
+    char usr[PATH_MAX];
+    struct stat st;
+    if (!*root)
+        return 0;
+    if (root[0] != '/')
+        return error_set(error, TW_INVALID_ARGUMENT, "SANDBOX_ROOT: %.200s is no absolute path", root);
+    int n = snprintf(usr, sizeof usr, "%s/usr", root);
+    if (n < 0 || (size_t)n >= sizeof usr)
+        return error_set(error, TW_INVALID_ARGUMENT, "SANDBOX_ROOT: too long a path");
+    if (stat(usr, &st) < 0 ? errno != EACCES : !S_ISDIR(st.st_mode))
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "SANDBOX_ROOT: %.200s has no folder usr, so it is no system that tasks could run in", root);
+    return 0;
+}
+
 static int check_lists(const struct slot_profile *p, struct tw_error *error)
 {
-    char part[PATH_MAX];
+    char part[PATH_MAX], module[PROFILE_MODULE_MAX];
     const char *paths = p->paths, *modules = p->preload;
     int r;
-    while ((r = profile_next_path(&paths, part, sizeof part)) == 1)
-        ;
+    while ((r = profile_next_path(&paths, part, sizeof part)) == 1) {
+        if (check_path(part, error) < 0)
+            return -1;
+    }
     if (r < 0)
         return error_set(error, TW_INVALID_ARGUMENT,
             "SANDBOX_PATHS: %.200s cannot be shown to tasks: an absolute path, and nothing that the sandbox has of its "
             "own",
             part);
-    while ((r = profile_next_module(&modules, part, sizeof part)) == 1)
+    while ((r = profile_next_module(&modules, module, sizeof module)) == 1)
         ;
-    return r == 0 ? 0 : error_set(error, TW_INVALID_ARGUMENT, "PYTHON_PRELOAD: %.200s is no name of a module", part);
+    return r == 0 ? 0 : error_set(error, TW_INVALID_ARGUMENT, "PYTHON_PRELOAD: %s is no name of a module", module);
 }
 
 static int make_profile(const struct launcher_options *o, struct launch *launch, struct tw_error *error)
@@ -114,9 +147,9 @@ static int make_profile(const struct launcher_options *o, struct launch *launch,
     };
     /* What is embedded is the system's interpreter, and needs the system's library. */
     p.warm = launch->warm = !o->python_cold && !strcmp(p.python, SYSTEM_PYTHON) && !*p.root;
-    if (p.python[0] != '/' || (*p.root && p.root[0] != '/'))
-        return error_set(error, TW_INVALID_ARGUMENT, "the interpreter and the sandboxes' root must be absolute paths");
-    if (check_lists(&p, error) < 0)
+    if (p.python[0] != '/')
+        return error_set(error, TW_INVALID_ARGUMENT, "the interpreter must be an absolute path");
+    if (check_root(p.root, error) < 0 || check_lists(&p, error) < 0)
         return -1;
     int r = profile_encode(&p, &raw);
     if (r == 0)

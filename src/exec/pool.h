@@ -138,6 +138,8 @@ struct sandbox {
 
 /* sandbox.c */
 void sandbox_pump(struct sandbox *s);
+/* A span of time is over: what has not been needed in it or in the one before may go. */
+void sandbox_turn_demand(struct sandbox *s);
 /* A new timer, or NULL; timers and polls are freed when libuv has let go of them. */
 uv_timer_t *sandbox_timer_new(struct sandbox *s, void *data);
 void sandbox_timer_free(uv_timer_t **timer);

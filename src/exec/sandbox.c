@@ -187,6 +187,18 @@ static bool ask(struct sandbox *s, struct pool_slot *slot, enum launcher_type ty
     return true;
 }
 
+/* Whether one of those that wait could have this slot with the host's network, now or soon. */
+static bool has_use_for(const struct sandbox *s, const struct pool_slot *slot)
+{
+    if (slot->state == SLOT_IS_CREATING || slot->state == SLOT_IS_BOOTING)
+        return true;
+    list_for_each_safe (it, &s->waiting) {
+        if (pool_slot_fits(slot, CONTAINER_OF(it, struct sandbox_run, in_queue)))
+            return slot->state == SLOT_IS_IDLE;
+    }
+    return false;
+}
+
 /* What is asked for next has the host's network if more tasks wait for that than slots with it are on their way or idle. */
 static bool create(struct sandbox *s, struct pool_slot *slot)
 {
@@ -194,11 +206,8 @@ static bool create(struct sandbox *s, struct pool_slot *slot)
     list_for_each_safe (it, &s->waiting) {
         short_of += run_wants_host_network(CONTAINER_OF(it, struct sandbox_run, in_queue));
     }
-    for (uint32_t i = 0; short_of > 0 && i < s->used; i++) {
-        enum slot_state state = s->slots[i].state;
-        bool coming = state == SLOT_IS_CREATING || state == SLOT_IS_BOOTING || state == SLOT_IS_IDLE;
-        short_of -= s->slots[i].host_network && coming;
-    }
+    for (uint32_t i = 0; short_of > 0 && i < s->used; i++)
+        short_of -= s->slots[i].host_network && has_use_for(s, &s->slots[i]);
     slot->host_network = short_of > 0;
     return ask(s, slot, LAUNCHER_CREATE, SLOT_IS_CREATING);
 }
@@ -264,11 +273,15 @@ static void tend_slots(struct sandbox *s)
         s->used--;
 }
 
-static void on_demand_turn(uv_timer_t *timer)
+void sandbox_turn_demand(struct sandbox *s)
 {
-    struct sandbox *s = timer->data;
     demand_turn(&s->demand);
     sandbox_pump(s);
+}
+
+static void on_demand_turn(uv_timer_t *timer)
+{
+    sandbox_turn_demand(timer->data);
 }
 
 /* After failures: a rest, then one attempt (on_retry), until one succeeds. */

@@ -154,7 +154,7 @@ static int check_programs(const struct config *c)
         log_error("cannot start: SANDBOX_ROOT is \"%s\" (%s), which is no folder", root->text, root->where);
         return -1;
     }
-    if (access(python->text, X_OK) == 0)
+    if (root->text || access(python->text, X_OK) == 0) /* with a root of its own it lies in there */
         return 0;
     log_write(config_given(c, SETTING_PYTHON) ? LOG_ERROR : LOG_WARNING,
         "cannot run %s: %s; PYTHON is \"%s\" (%s), and python tasks need it", python->text, strerror(errno),

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
@@ -188,46 +189,53 @@ void cgroup_parse(const char *cgroup, const char *mountinfo, struct cgroup_view 
 
 /* --- the folders --- */
 
+/* A file of a folder, or with name "" the folder itself, as they are to be found from here. */
+static bool path_in(const struct cgroup_look *look, const char *folder, const char *name, char ret[PATH_MAX])
+{
+    int n = snprintf(ret, PATH_MAX, "%s%s%s%s", look->root, folder, name[0] ? "/" : "", name);
+    return n > 0 && n < PATH_MAX;
+}
+
 /* A file of a folder, NUL-terminated; free it. NULL: it cannot be read. */
-static char *read_in(const char *folder, const char *name)
+static char *read_in(const struct cgroup_look *look, const char *folder, const char *name)
 {
-    char path[CGROUP_PATH_MAX + 64], *text = NULL;
+    char path[PATH_MAX], *text = NULL;
     size_t len;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return file_read(path, FILE_MAX, &text, &len) < 0 ? NULL : text;
+    return path_in(look, folder, name, path) && file_read(path, FILE_MAX, &text, &len) == 0 ? text : NULL;
 }
 
-static bool may(const char *folder, const char *name, int how)
+static bool may(const struct cgroup_look *look, const char *folder, const char *name, int how)
 {
-    char path[CGROUP_PATH_MAX + 64];
-    snprintf(path, sizeof path, "%s%s%s", folder, name[0] ? "/" : "", name);
+    char path[PATH_MAX];
     /* By the effective ids and capabilities, and by how it is mounted. */
-    return faccessat(AT_FDCWD, path, how, AT_EACCESS) == 0;
+    return path_in(look, folder, name, path) && faccessat(AT_FDCWD, path, how, AT_EACCESS) == 0;
 }
 
-static bool has_mark(const char *folder, const char *attribute)
+static bool has_mark(const struct cgroup_look *look, const char *folder, const char *attribute)
 {
-    char value[8] = "";
-    return getxattr(folder, attribute, value, sizeof value - 1) == 1 && value[0] == '1';
+    char path[PATH_MAX], value[8] = "";
+    return path_in(look, folder, "", path) && getxattr(path, attribute, value, sizeof value - 1) == 1 &&
+        value[0] == '1';
 }
 
 /* Does anybody but us and our parent live in this very group? */
-static bool shared_with_others(const char *folder, pid_t parent)
+static bool shared_with_others(const struct cgroup_look *look, const char *folder)
 {
-    CLEANUP_FREE char *text = read_in(folder, "cgroup.procs");
+    CLEANUP_FREE char *text = read_in(look, folder, "cgroup.procs");
     char line[LINE_MAX_BYTES];
     for (const char *p = text ? text : ""; next_line(&p, line);) {
         uint64_t pid;
         /* 0 is a process that our pid namespace does not show. */
-        if (parse_u64(line, 0, INT32_MAX, &pid) < 0 || ((pid_t)pid != getpid() && (pid == 0 || (pid_t)pid != parent)))
+        if (parse_u64(line, 0, INT32_MAX, &pid) < 0 ||
+            ((pid_t)pid != getpid() && (pid == 0 || (pid_t)pid != look->parent)))
             return true;
     }
     return !text;
 }
 
-static bool has_controller(const char *folder, enum cgroup_controller controller)
+static bool has_controller(const struct cgroup_look *look, const char *folder, enum cgroup_controller controller)
 {
-    CLEANUP_FREE char *have = read_in(folder, "cgroup.controllers");
+    CLEANUP_FREE char *have = read_in(look, folder, "cgroup.controllers");
     for (char *p = have; p && *p; p++)
         *p = *p == ' ' || *p == '\n' ? ',' : *p;
     return have && in_list(have, cgroup_controller_to_string(controller));
@@ -239,38 +247,51 @@ static bool has_controller(const char *folder, enum cgroup_controller controller
  * of a user does not mark what it delegates before systemd 254, but gives the cpu controller to hardly any other unit. The
  * top of all that we see without being the machine's is a container's, where no service manager looks.
  */
-static bool divisible(const struct cgroup_view *view, const char *own)
+static bool divisible(const struct cgroup_look *look, const struct cgroup_view *view, const char *own)
 {
-    if (!may(own, "", W_OK | X_OK) || !may(own, "cgroup.procs", W_OK) || !may(own, "cgroup.subtree_control", W_OK))
+    if (!may(look, own, "", W_OK | X_OK) || !may(look, own, "cgroup.procs", W_OK) ||
+        !may(look, own, "cgroup.subtree_control", W_OK))
         return false;
     if (view->delegated || view->in_leaf)
         return true;
     bool container = !strcmp(own, view->mount) && !view->real_root;
-    return !view->shared && (container || (geteuid() != 0 && has_controller(own, CGROUP_CPU)));
+    return !view->shared && (container || (!look->as_root && has_controller(look, own, CGROUP_CPU)));
 }
 
-static void look_v2(struct cgroup_view *view, pid_t parent)
+static void look_v2(const struct cgroup_look *look, struct cgroup_view *view)
 {
     const char *own = view->controller[0].own;
     /* Only the root of the machine's groups has no type. */
-    view->real_root = may(view->mount, "cgroup.procs", F_OK) && !may(view->mount, "cgroup.type", F_OK);
-    view->delegated = has_mark(own, "user.delegate") || (geteuid() == 0 && has_mark(own, "trusted.delegate"));
-    view->shared = shared_with_others(own, parent);
-    const char *top = divisible(view, own) ? own : NULL;
-    if (!top && geteuid() == 0 && view->real_root && may(view->mount, "cgroup.subtree_control", W_OK) &&
-        may(view->mount, "", W_OK | X_OK))
+    view->real_root = may(look, view->mount, "cgroup.procs", F_OK) && !may(look, view->mount, "cgroup.type", F_OK);
+    view->delegated =
+        has_mark(look, own, "user.delegate") || (look->as_root && has_mark(look, own, "trusted.delegate"));
+    view->shared = shared_with_others(look, own);
+    const char *top = divisible(look, view, own) ? own : NULL;
+    if (!top && look->as_root && view->real_root && may(look, view->mount, "cgroup.subtree_control", W_OK) &&
+        may(look, view->mount, "", W_OK | X_OK))
         top = view->mount;
     for (enum cgroup_controller c = 0; c < CGROUP_CONTROLLER_MAX; c++) {
         struct cgroup_place *place_of = &view->controller[c];
-        place_of->present = c == CGROUP_CPUACCT || has_controller(top ? top : own, c);
+        place_of->present = c == CGROUP_CPUACCT || has_controller(look, top ? top : own, c);
         place_of->writable = top && place_of->present;
         if (top && top != own)
             snprintf(place_of->own, sizeof place_of->own, "%s", top);
     }
 }
 
+void cgroup_look(const struct cgroup_look *look, struct cgroup_view *view)
+{
+    for (size_t c = 0; view->version == 1 && c < CGROUP_CONTROLLER_MAX; c++) {
+        struct cgroup_place *p = &view->controller[c];
+        p->writable = p->present && may(look, p->own, "", W_OK | X_OK);
+    }
+    if (view->version == 2)
+        look_v2(look, view);
+}
+
 int cgroup_find(pid_t parent, struct cgroup_view *ret)
 {
+    const struct cgroup_look look = {.root = "", .as_root = geteuid() == 0, .parent = parent};
     CLEANUP_FREE char *cgroup = NULL;
     CLEANUP_FREE char *mountinfo = NULL;
     size_t len;
@@ -281,12 +302,7 @@ int cgroup_find(pid_t parent, struct cgroup_view *ret)
     if (r < 0 || !cgroup || !mountinfo)
         return r;
     cgroup_parse(cgroup, mountinfo, ret);
-    for (size_t c = 0; ret->version == 1 && c < CGROUP_CONTROLLER_MAX; c++) {
-        struct cgroup_place *p = &ret->controller[c];
-        p->writable = p->present && may(p->own, "", W_OK | X_OK);
-    }
-    if (ret->version == 2)
-        look_v2(ret, parent);
+    cgroup_look(&look, ret);
     return 0;
 }
 

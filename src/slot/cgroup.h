@@ -55,6 +55,15 @@ const char *cgroup_controller_to_string(enum cgroup_controller controller);
  */
 void cgroup_parse(const char *cgroup, const char *mountinfo, struct cgroup_view *ret);
 
+/* How the folders are looked at. */
+struct cgroup_look {
+    const char *root; /* what stands before every path; "" */
+    bool as_root;     /* for a node that root starts */
+    pid_t parent;     /* whose presence in our group does not count as shared; 0: nobody's */
+};
+/* Fills in the rest of a view that was parsed: what is there and may be written. */
+void cgroup_look(const struct cgroup_look *look, struct cgroup_view *view);
+
 /*
  * The same of this process, together with a look at the folders. `parent`: whose presence in our group does not count as
  * shared; 0: nobody's. 0 or -errno where /proc cannot be read; *ret is filled in any case.

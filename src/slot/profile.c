@@ -41,23 +41,20 @@ bool profile_decode(const void *data, size_t len, struct slot_profile *ret)
     return ret->python[0] == '/' && (!*ret->root || ret->root[0] == '/');
 }
 
-/* The next part of a list, without white space around it; empty parts are passed over. */
-static int next_part(const char **list, const char *separator, char *ret, size_t size)
+/* The next part of a list, without spaces around it; empty parts are passed over. */
+static int next_part(const char **list, char separator, char *ret, size_t size)
 {
-    const char *at = *list;
-    at += strspn(at, separator);
-    at += strspn(at, " ");
-    size_t len = strcspn(at, separator);
+    const char around[] = {separator, ' ', '\0'}, between[] = {separator, '\0'};
+    const char *at = *list + strspn(*list, around);
+    size_t len = strcspn(at, between);
     *list = at + len;
     while (len > 0 && at[len - 1] == ' ')
         len--;
-    if (len == 0)
-        return **list ? next_part(list, separator, ret, size) : 0;
     bool fits = len < size;
     len = MIN(len, size - 1);
     memcpy(ret, at, len);
     ret[len] = '\0';
-    return fits ? 1 : -EINVAL;
+    return !fits ? -EINVAL : len > 0;
 }
 
 static bool is_below(const char *path, const char *folder)
@@ -85,7 +82,9 @@ static bool path_ok(const char *path)
 
 int profile_next_path(const char **list, char *ret, size_t size)
 {
-    int r = next_part(list, ":", ret, size);
+    int r = next_part(list, ':', ret, size);
+    for (size_t len = strlen(ret); r == 1 && len > 1 && ret[len - 1] == '/'; len--)
+        ret[len - 1] = '\0';
     return r == 1 && !path_ok(ret) ? -EINVAL : r;
 }
 
@@ -104,6 +103,6 @@ static bool module_ok(const char *name)
 
 int profile_next_module(const char **list, char *ret, size_t size)
 {
-    int r = next_part(list, ",", ret, size);
+    int r = next_part(list, ',', ret, size);
     return r == 1 && !module_ok(ret) ? -EINVAL : r;
 }

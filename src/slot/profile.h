@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 
-enum { PROFILE_BYTES_MAX = 64 * 1024, PROFILE_PATHS_MAX = 256 };
+enum { PROFILE_BYTES_MAX = 64 * 1024, PROFILE_MODULE_MAX = 128 /* with its end */ };
 
 struct slot_profile {
     bool warm;           /* Python tasks are forks of the slot's interpreter */
@@ -27,7 +27,8 @@ bool profile_decode(const void *data, size_t len, struct slot_profile *ret);
 
 /*
  * Takes the next path off *list: absolute, without ".", ".." and empty parts, not the root and nothing that the sandbox has
- * for itself. 1 and a copy in ret; 0: there is none; -EINVAL with the culprit in ret.
+ * for itself. 1 and a copy in ret, without a slash at its end; 0: there is none; -EINVAL with the culprit in ret, cut to
+ * fit.
  */
 int profile_next_path(const char **list, char *ret, size_t size);
 /* Takes the next module name ("os.path") off *list; as above. */

@@ -6,7 +6,8 @@
  *   slot_seat.c    a seat: a sandbox with everything in it but the task; made on demand, or ahead while nothing runs
  *   slot_init.c    its pid 1
  *   slot_task.c    its other process, which becomes the task
- *   slot_root.c    the root folder that all seats have in common; slot_folders.c: what each has for itself
+ *   slot_root.c    the root folder that all seats have in common, slot_extra.c: what the operator adds to it;
+ *                  slot_folders.c: what each has for itself
  *   slot_filter.c, slot_landlock.c, slot_watch.c   what the task may ask of the kernel, and what it asked beyond
  */
 #ifndef SLOT_SLOT_H
@@ -53,6 +54,12 @@ struct slot {
 int slot_root_build(const struct slot *slot, struct slot_error *error);
 /* Makes the mount at path, and with recursive all below it, read-only, nosuid and what `more` (MS_NODEV, ...) says. */
 int slot_mount_lock(const char *path, bool recursive, unsigned long more);
+
+/* --- slot_extra.c: paths that the operator named --- */
+/* While the new root is the current folder, and not entered yet; it has its /proc. */
+int slot_extra_bring_in(const struct slot *slot, struct slot_error *error);
+/* Read-only, once it is entered. */
+int slot_extra_lock(const struct slot *slot, struct slot_error *error);
 
 /* --- slot_folders.c --- */
 /*

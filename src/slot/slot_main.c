@@ -275,6 +275,10 @@ static void end_process(struct place *p)
     run->used.waits = less((uint64_t)u.ru_nvcsw, run->before.waits);
     run->used.preemptions = less((uint64_t)u.ru_nivcsw, run->before.preemptions);
     fd_close(&p->seat.pidfd);
+    if (!run->go_us && !run->kill_us && !run->error.stage) { /* nothing of the task has run: that is no end of it */
+        errno = ECHILD;
+        slot_error_set(&run->error, STAGE_FORK, "it died before it was told to go");
+    }
     run->state = RUN_ENDING;
     run->kill_us = clock_monotonic_us();
     init_order(&p->seat.init, INIT_END);

@@ -42,9 +42,6 @@ static const char *const host_paths[] = {"bin", "sbin", "lib", "lib32", "lib64",
     "etc/ld.so.cache", "etc/ld.so.conf", "etc/ld.so.conf.d", "etc/localtime", "etc/timezone", "etc/mime.types",
     "etc/protocols", "etc/services"};
 
-/* What it takes beside a network to reach others by name, and to know them. */
-static const char *const network_paths[] = {"/etc/resolv.conf", "/etc/ssl/certs"};
-
 static const char *const devices[] = {"null", "zero", "full", "random", "urandom"};
 
 static const struct {
@@ -100,63 +97,9 @@ static int enter_new_root(struct slot_error *error)
     return fail(error, "no folder to mount on");
 }
 
-/* The folders above it that are not there yet. */
-static int make_parents(const char *path)
+/* `system`: what stands before the paths of the system that tasks see. */
+static int fill(const struct slot *slot, const char *system, struct slot_error *error)
 {
-    char parent[PATH_MAX];
-    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-        snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-        if (mkdir(parent, 0755) < 0 && errno != EEXIST)
-            return -1;
-    }
-    return 0;
-}
-
-/* One of the host's that has to be there. What is in sight already, below another one, is left at that. */
-static int bring_in_extra(const char *path)
-{
-    struct stat st, there;
-    const char *target = path + 1;
-    if (stat(path, &st) < 0)
-        return -1;
-    if (stat(target, &there) == 0 && there.st_dev == st.st_dev && there.st_ino == st.st_ino)
-        return 0;
-    if (make_parents(target) < 0)
-        return -1;
-    if ((S_ISDIR(st.st_mode) ? mkdir(target, 0755) : make_file(target, "")) < 0 && errno != EEXIST)
-        return -1;
-    return mount(path, target, NULL, MS_BIND | MS_REC, NULL);
-}
-
-/* What is no mount of its own lies below one that is locked already. */
-static int lock_extra(const char *path)
-{
-    return slot_mount_lock(path, true, MS_NODEV) < 0 && errno != EINVAL && errno != ENOENT ? -1 : 0;
-}
-
-/* Calls `each` with all of the host's paths that this slot shows beside the usual ones. */
-static int for_extra(const struct slot *slot, int (*each)(const char *path), struct slot_error *error)
-{
-    const char *list = slot->profile.paths;
-    char path[PATH_MAX];
-    int r;
-    while ((r = profile_next_path(&list, path, sizeof path)) == 1) {
-        if (each(path) < 0)
-            return slot_error_set(error, STAGE_ROOT, "SANDBOX_PATHS: %.120s", path);
-    }
-    errno = EINVAL;
-    if (r < 0)
-        return slot_error_set(error, STAGE_ROOT, "SANDBOX_PATHS: %.120s", path);
-    for (size_t i = 0; slot->host_network && i < ARRAY_LEN(network_paths); i++) {
-        if (each(network_paths[i]) < 0 && errno != ENOENT)
-            return fail(error, network_paths[i]);
-    }
-    return 0;
-}
-
-static int fill(const struct slot *slot, struct slot_error *error)
-{
-    const char *system = slot->profile.root;
     char usr[PATH_MAX];
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
         if (mkdir(folders[i], 0755) < 0)
@@ -172,7 +115,7 @@ static int fill(const struct slot *slot, struct slot_error *error)
     }
     snprintf(usr, sizeof usr, "%s/usr", system);
     if (mount(usr, "usr", NULL, MS_BIND | MS_REC, NULL) < 0)
-        return fail(error, usr);
+        return slot_error_set(error, STAGE_ROOT, "%.120s/usr", slot->profile.root);
     /* The slot's own. A fresh procfs may be mounted only where another one is in full view; tasks get theirs over this one. */
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return fail(error,
@@ -181,7 +124,7 @@ static int fill(const struct slot *slot, struct slot_error *error)
         if (bring_in(system, host_paths[i]) < 0)
             return fail(error, host_paths[i]);
     }
-    return for_extra(slot, bring_in_extra, error);
+    return slot_extra_bring_in(slot, error);
 }
 
 /*
@@ -218,16 +161,24 @@ static int lock_all(const struct slot *slot, struct slot_error *error)
         if (slot_mount_lock(path, false, MS_NOEXEC) < 0)
             return fail(error, path);
     }
-    return for_extra(slot, lock_extra, error);
+    return slot_extra_lock(slot, error);
 }
 
 int slot_root_build(const struct slot *slot, struct slot_error *error)
 {
+    char system[40] = "";
+    CLEANUP_FD int root = -1;
     umask(022);
+    if (*slot->profile.root) { /* now: what it is built on may hide it */
+        root = open(slot->profile.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root < 0)
+            return slot_error_set(error, STAGE_ROOT, "SANDBOX_ROOT: %.120s", slot->profile.root);
+        snprintf(system, sizeof system, "/proc/self/fd/%d", root);
+    }
     /* Without this a later mount on the host would appear, writable, below /usr. */
     if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return fail(error, "making the mounts private");
-    if (enter_new_root(error) < 0 || fill(slot, error) < 0 || bind_devices(error) < 0)
+    if (enter_new_root(error) < 0 || fill(slot, system, error) < 0 || bind_devices(error) < 0)
         return -1;
     /* Puts the old root on top of the new one, and away. */
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)

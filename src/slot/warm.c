@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -87,18 +88,37 @@ static void set_signals_aside(void)
         (void)sigaction(python_signals[i], &standard, &warm.signals[i]);
 }
 
+/* What a module's import raised, in short: it is the only word of it that anybody will see. */
+static void take_exception(char *ret, size_t size)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *text = value ? PyObject_Str(value) : NULL;
+    const char *s = text ? PyUnicode_AsUTF8(text) : NULL;
+    snprintf(ret, size, "%s%s%s", type ? ((PyTypeObject *)type)->tp_name : "?", s && *s ? ": " : "", s ? s : "");
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
 static int load_modules(const char *list, struct slot_error *error)
 {
-    char name[128];
+    char name[PROFILE_MODULE_MAX], why[200];
     int r;
     while ((r = profile_next_module(&list, name, sizeof name)) == 1) {
         PyObject *module = PyImport_ImportModule(name);
-        if (!module)
-            break;
+        if (!module) {
+            take_exception(why, sizeof why);
+            errno = ECANCELED;
+            return slot_error_set(error, STAGE_PYTHON, "PYTHON_PRELOAD: cannot import %.50s (%.70s)", name, why);
+        }
         Py_DECREF(module);
     }
     errno = EINVAL;
-    return r == 0 ? 0 : slot_error_set(error, STAGE_PYTHON, "PYTHON_PRELOAD: cannot import %s", name);
+    return r == 0 ? 0 : slot_error_set(error, STAGE_PYTHON, "PYTHON_PRELOAD: %.100s is no name of a module", name);
 }
 
 int warm_init(const char *modules, struct slot_error *error)

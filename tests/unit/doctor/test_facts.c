@@ -81,28 +81,9 @@ static void owners(void **state)
     assert_false(facts_id_taken("u:100000:0\nu:1\n", true, 100000, 10, name, sizeof name, &id));
 }
 
-static bool parse_mount(const char *text, struct facts_mount *ret)
-{
-    static char line[256];
-    snprintf(line, sizeof line, "%s", text);
-    return facts_mount(line, ret);
-}
-
-static void mounts(void **state)
+static void lists(void **state)
 {
     (void)state;
-    struct facts_mount m;
-    assert_true(parse_mount("31 23 0:28 / /sys/fs/c\\040g rw,relatime shared:1 master:2 - cgroup2 none rw,x", &m));
-    assert_string_equal(m.point, "/sys/fs/c g");
-    assert_string_equal(m.type, "cgroup2");
-    assert_string_equal(m.super, "rw,x");
-    assert_true(parse_mount("1 2 0:1 /\\04 /a\\777\\134 rw - t s o", &m)); /* broken ones stay */
-    assert_string_equal(m.root, "/\\04");
-    assert_string_equal(m.point, "/a\\777\\");
-    assert_false(parse_mount("31 23 0:28 / /sys rw shared:1", &m));
-    assert_false(parse_mount("31 23 0:28 / /sys rw - cgroup", &m));
-    assert_false(parse_mount("31 23", &m));
-    assert_false(parse_mount("", &m));
     assert_true(facts_list_has("cpuset cpu io\n", ' ', "io"));
     assert_true(facts_list_has("rw,cpu,cpuacct", ',', "cpu"));
     assert_false(facts_list_has("cpuset cpuacct", ' ', "cpu"));
@@ -150,7 +131,7 @@ int main(void)
         cmocka_unit_test(versions_and_choices),
         cmocka_unit_test(maps),
         cmocka_unit_test(owners),
-        cmocka_unit_test(mounts),
+        cmocka_unit_test(lists),
         cmocka_unit_test(http),
         cmocka_unit_test(listeners),
     };

@@ -17,21 +17,42 @@ static void none_at_all(void **state)
     ASSERT_FOUND(m, MISSING, "none of");
 }
 
+/* A group of version 2 in which others could be made, with these controllers. */
+static void make_group(struct machine *m, const char *path, const char *controllers)
+{
+    static const char *const empty[] = {"cgroup.procs", "cgroup.subtree_control"};
+    char file[200];
+    for (size_t i = 0; i < ARRAY_LEN(empty); i++) {
+        snprintf(file, sizeof file, "%s/%s", path, empty[i]);
+        machine_file(m, file, "");
+    }
+    snprintf(file, sizeof file, "%s/cgroup.controllers", path);
+    machine_file(m, file, controllers);
+}
+
 static void version_2(void **state)
 {
     struct machine *m = *state;
     machine_file(m, "/proc/self/mountinfo", V2);
     machine_file(m, "/proc/self/cgroup", "0::/user.slice/a\n");
-    machine_file(m, "/sys/fs/cgroup/user.slice/a/cgroup.controllers", "cpuset cpu io memory pids\n");
+    make_group(m, "/sys/fs/cgroup/user.slice/a", "memory\n");
+    make_group(m, "/sys/fs/cgroup", "cpuset cpu io memory pids\n");
     LOOK(m, cgroup_version);
     ASSERT_FOUND(m, OK, "version 2");
     LOOK(m, cgroup_delegation);
-    ASSERT_FOUND(m, OK, "/sys/fs/cgroup/user.slice/a");
+    ASSERT_FOUND(m, OK, "may be made in /sys/fs/cgroup"); /* at the top: our own group is systemd's */
+    assert_null(strstr(m->check.found, "user.slice"));
     LOOK(m, cgroup_controllers);
     ASSERT_FOUND(m, OK, "memory, cpu, pids");
-    machine_file(m, "/sys/fs/cgroup/user.slice/a/cgroup.controllers", "memory pids\n");
+    machine_file(m, "/sys/fs/cgroup/cgroup.controllers", "memory pids\n");
     LOOK(m, cgroup_controllers);
     ASSERT_FOUND(m, DEGRADED, "memory, pids, nothing for processor time");
+    machine_file(
+        m, "/proc/self/cgroup", "0::/user.slice/a/hivemind-node\n"); /* a node's, which divides what is above */
+    LOOK(m, cgroup_delegation);
+    ASSERT_FOUND(m, OK, "may be made in /sys/fs/cgroup/user.slice/a");
+    LOOK(m, cgroup_controllers);
+    ASSERT_FOUND(m, DEGRADED, "memory, nothing for processor time");
 }
 
 static void version_2_of_a_container(void **state)
@@ -39,12 +60,16 @@ static void version_2_of_a_container(void **state)
     struct machine *m = *state;
     machine_file(m, "/proc/self/mountinfo", "31 23 0:28 /docker/1 /sys/fs/cgroup ro - cgroup2 cgroup2 ro\n");
     machine_file(m, "/proc/self/cgroup", "0::/docker/1\n");
-    machine_file(m, "/sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
+    make_group(m, "/sys/fs/cgroup", "cpu memory pids\n");
+    machine_file(m, "/sys/fs/cgroup/cgroup.type", "domain\n");
     LOOK(m, cgroup_delegation);
     ASSERT_FOUND(m, OK, "/sys/fs/cgroup"); /* the mount shows our own group, not the path above it */
+    machine_file(m, "/sys/fs/cgroup/cgroup.procs", "1\n0\n");
+    LOOK(m, cgroup_delegation);
+    ASSERT_FOUND(m, MISSING, "version 2: memory, CPU and number of processes of a task are not limited");
     machine_file(m, "/proc/self/cgroup", "0::/../../outside\n");
     LOOK(m, cgroup_delegation);
-    ASSERT_FOUND(m, MISSING, "");
+    ASSERT_FOUND(m, MISSING, "no control groups");
 }
 
 static void version_1(void **state)
@@ -105,10 +130,17 @@ static void version_2_of_a_user(void **state)
     m->doctor.root = false;
     machine_file(m, "/proc/self/mountinfo", V2);
     machine_file(m, "/proc/self/cgroup", "0::/user.slice/a\n");
-    machine_file(m, "/sys/fs/cgroup/user.slice/a/cgroup.controllers", "cpu memory pids\n");
+    make_group(m, "/sys/fs/cgroup", "cpu memory pids\n"); /* is root's to divide */
+    make_group(m, "/sys/fs/cgroup/user.slice/a", "cpu memory pids\n");
     LOOK(m, cgroup_delegation);
-    ASSERT_FOUND(m, DEGRADED, "alone in there"); /* nobody has marked it as left to us */
+    ASSERT_FOUND(
+        m, OK, "/sys/fs/cgroup/user.slice/a"); /* so alone with a cpu controller one is in what was left to one */
+    machine_file(m, "/sys/fs/cgroup/user.slice/a/cgroup.procs", "1\n");
+    LOOK(m, cgroup_delegation);
+    ASSERT_FOUND(m, MISSING, "Delegate=yes in the unit, and nothing else in it");
     assert_non_null(strstr(m->check.fix, "Delegate=yes"));
+    LOOK(m, cgroup_controllers);
+    ASSERT_FOUND(m, MISSING, "none of");
 }
 
 #define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, machine_make, machine_remove)

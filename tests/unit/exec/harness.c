@@ -149,6 +149,11 @@ void world_open(struct world *w, unsigned slots)
 
 void world_open_with(struct world *w, unsigned slots, struct launcher_options *options)
 {
+    world_open_sparing(w, slots, slots, options);
+}
+
+void world_open_sparing(struct world *w, unsigned slots, unsigned spare, struct launcher_options *options)
+{
     struct tw_error error = {0};
     struct launcher *launcher;
     options->libexec_dir = options->libexec_dir ? options->libexec_dir : libexec_dir();
@@ -160,7 +165,7 @@ void world_open_with(struct world *w, unsigned slots, struct launcher_options *o
     if (launcher_start(options, &launcher, &error) < 0)
         fail_msg("%s", error.message);
     w->privileged = launcher_privileged(launcher);
-    if (sandbox_new(&w->loop, launcher, slots, slots, &w->rt, &error) < 0)
+    if (sandbox_new(&w->loop, launcher, slots, spare, &w->rt, &error) < 0)
         fail_msg("%s", error.message);
     pid_t children[64]; /* in order of age */
     size_t n = children_of(getpid(), children, ARRAY_LEN(children));

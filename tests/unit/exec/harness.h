@@ -55,6 +55,8 @@ int run_as_both(char **argv, int (*tests)(void));
 void world_open(struct world *w, unsigned slots);
 /* With other options; options->libexec_dir NULL: the usual. */
 void world_open_with(struct world *w, unsigned slots, struct launcher_options *options);
+/* With as many slots ahead of need as `spare`; the others have all. */
+void world_open_sparing(struct world *w, unsigned slots, unsigned spare, struct launcher_options *options);
 const char *libexec_dir(void);
 void world_close(struct world *w);
 /* Runs the loop until *flag is true; fails the test after seconds. */
