@@ -91,7 +91,7 @@ NO_LIBRARY static inline void kill_all(void)
 
 NO_LIBRARY static inline void look_into(const char *path, struct init_block *block)
 {
-    struct statfs st;
+    struct statfs st = {0};
     if (raw(SYS_statfs, (long)path, (long)&st, 0, 0, 0) != 0)
         return;
     block->folder_full |= st.f_bfree == 0 || st.f_ffree == 0;
@@ -141,7 +141,7 @@ NO_LIBRARY static int init_main(void *arg)
     long signals = raw(SYS_signalfd4, -1, (long)&child, sizeof child, SFD_CLOEXEC | SFD_NONBLOCK, 0);
     if (!drop_privileges() || signals < 0)
         return 1; /* the end of its namespace, which is seen by all */
-    struct pollfd polls[2];
+    struct pollfd polls[2] = {0};
     polls[0].fd = sock;
     polls[1].fd = (int)signals;
     polls[0].events = polls[1].events = POLLIN;

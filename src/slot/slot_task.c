@@ -192,7 +192,8 @@ static char **make_arguments(const struct slot *slot, const struct plan *plan)
     char **argv = calloc(n + plan->n_args + 1, sizeof *argv);
     if (argv) {
         memcpy(argv, head, n * sizeof *argv);
-        memcpy(argv + n, plan->args, plan->n_args * sizeof *argv);
+        for (size_t i = 0; i < plan->n_args; i++)
+            argv[n + i] = (char *)plan->args[i];
     }
     return argv;
 }
@@ -214,7 +215,7 @@ static int check_sealed(int fd, off_t max, struct stat *ret, struct slot_error *
 
 static int read_plan(int fd, struct plan *ret, struct slot_error *error)
 {
-    struct stat st;
+    struct stat st = {0};
     if (check_sealed(fd, PLAN_BYTES_MAX, &st, error) < 0)
         return -1;
     size_t len = (size_t)st.st_size;
@@ -246,7 +247,7 @@ static int check_outputs(const int *fds, struct slot_error *error)
 static int take_start(struct plan *ret, struct slot_error *error)
 {
     uint8_t start;
-    struct stat st;
+    struct stat st = {0};
     CLEANUP_FDS struct channel_fds fds;
     if (channel_recv(TASK_FD_SOCKET, &start, 1, &fds) != 1)
         _exit(0); /* no task comes */
