@@ -15,7 +15,8 @@
 #include "base/fd.h"
 #include "base/parse.h"
 
-enum { TREE_MAX = 1024, THREADS_MAX = 64, STAT_MAX = 1024, CHILDREN_MAX = 16 * 1024 };
+/* More than a task has under any sensible limit of processes, threads among them. */
+enum { TREE_MAX = 32 * 1024, THREADS_MAX = 64 * 1024, STAT_MAX = 1024, CHILDREN_MAX = 256 * 1024 };
 
 /* The fields of /proc/PID/stat, counted from the state, which is the first behind the name. */
 enum { STAT_UTIME = 11, STAT_STIME, STAT_CUTIME, STAT_CSTIME, STAT_RSS = 21 };
@@ -23,6 +24,8 @@ enum { STAT_UTIME = 11, STAT_STIME, STAT_CUTIME, STAT_CSTIME, STAT_RSS = 21 };
 struct walk {
     pid_t pids[TREE_MAX];
     size_t n;
+    size_t threads; /* of all of them, that were looked at */
+    char text[CHILDREN_MAX];
 };
 
 static ssize_t read_proc(const char *path, char *text, size_t cap)
@@ -35,10 +38,10 @@ static ssize_t read_proc(const char *path, char *text, size_t cap)
 
 static void add_children(struct walk *w, const char *path)
 {
-    char text[CHILDREN_MAX], *save = NULL;
-    if (read_proc(path, text, sizeof text) <= 0)
+    char *save = NULL;
+    if (read_proc(path, w->text, sizeof w->text) <= 0)
         return;
-    for (char *word = strtok_r(text, " ", &save); word && w->n < TREE_MAX; word = strtok_r(NULL, " ", &save)) {
+    for (char *word = strtok_r(w->text, " ", &save); word && w->n < TREE_MAX; word = strtok_r(NULL, " ", &save)) {
         uint64_t pid;
         if (parse_u64(word, 2, INT32_MAX, &pid) == 0)
             w->pids[w->n++] = (pid_t)pid;
@@ -51,13 +54,13 @@ static void add_all_children(struct walk *w, pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     DIR *d = opendir(path);
     struct dirent *e;
-    for (unsigned n = 0; d && n < THREADS_MAX && (e = readdir(d));) {
+    while (d && w->threads < THREADS_MAX && (e = readdir(d))) {
         uint64_t tid;
         if (parse_u64(e->d_name, 1, INT32_MAX, &tid) < 0)
             continue;
         snprintf(file, sizeof file, "%s/%u/children", path, (unsigned)tid);
         add_children(w, file);
-        n++;
+        w->threads++;
     }
     if (d)
         closedir(d);
@@ -82,13 +85,14 @@ static bool add_stat(pid_t pid, uint64_t tick_us, uint64_t page, struct tw_usage
 
 bool tree_usage(pid_t root, struct tw_usage *usage)
 {
-    struct walk *w = calloc(1, sizeof *w);
+    struct walk *w = malloc(sizeof *w); /* of which little is touched */
     struct tw_usage sum = {0};
     uint64_t tick_us = 1000000 / (uint64_t)MAX(sysconf(_SC_CLK_TCK), 1L),
              page = (uint64_t)MAX(sysconf(_SC_PAGESIZE), 1L);
     bool any = false;
     if (!w)
         return false;
+    w->n = w->threads = 0;
     add_all_children(w, root);
     for (size_t i = 0; i < w->n; i++) {
         any |= add_stat(w->pids[i], tick_us, page, &sum);

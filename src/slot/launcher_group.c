@@ -57,6 +57,8 @@ static const struct file_kind kinds[GROUP_FILE_MAX] = {
     [GROUP_PIDS_EVENTS] = {{"pids.events", "pids.events"}, CGROUP_PIDS, O_RDONLY},
 };
 
+static const char SOCKET_BYTES[] = "33554432";
+
 /* --- folders and files --- */
 
 static int write_in(int dir, const char *name, const char *text)
@@ -317,6 +319,9 @@ void launcher_group_make(struct launcher_groups *g, struct slot_group *ret)
     for (size_t i = 0; i < g->n_trees; i++) {
         if (mkdirat(g->tree[i].base, name, 0755) == 0)
             ret->dir[i] = open_folder(g->tree[i].base, name);
+        /* Version 1 counts what lies in sockets apart, version 2 with the rest. Where there is no such file, so be it. */
+        if (ret->dir[i] >= 0 && g->version == 1)
+            (void)write_in(ret->dir[i], "memory.kmem.tcp.limit_in_bytes", SOCKET_BYTES);
     }
 }
 

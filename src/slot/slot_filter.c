@@ -73,6 +73,10 @@ static const char *const refused[] = {"acct", "add_key", "bpf", "chroot", "delet
     "setns", "settimeofday", "shmget", "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd", "vhangup",
     "clock_settime", "clock_adjtime", "adjtimex"};
 
+/* New namespaces; and a sibling instead of a child: one of the task's process would be a child of the slot. */
+static const uint64_t refused_clone_flags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_PARENT;
+
 static int add_all(scmp_filter_ctx ctx, uint32_t action, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -102,12 +106,10 @@ int slot_filter_errno(int nr)
 /* What fails, fails by itself or, watched, is left to the default, which hands it to the listener. */
 static int add_refused(scmp_filter_ctx ctx)
 {
-    const uint64_t namespaces =
-        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     int r = add_all(ctx, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_LEN(refused));
     for (int bit = 0; bit < 32; bit++) {
         uint64_t flag = UINT64_C(1) << bit;
-        if (namespaces & flag)
+        if (refused_clone_flags & flag)
             r |= seccomp_rule_add(
                 ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
     }
@@ -127,8 +129,6 @@ static int add_refused(scmp_filter_ctx ctx)
 
 static int add_conditional(scmp_filter_ctx ctx, bool watched)
 {
-    const uint64_t namespaces =
-        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
     static const unsigned personalities[] = {0, 0xffffffff};
     /* 0 to 15 but for RLIMIT_CORE, which is 4; all bits count, since the kernel looks at the lower half only. */
@@ -139,7 +139,7 @@ static int add_conditional(scmp_filter_ctx ctx, bool watched)
     /* clone3 has its flags in memory, out of a filter's reach; without it libraries use clone. Not worth a remark. */
     if (watched)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
+    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, refused_clone_flags, 0));
     for (size_t i = 0; i < ARRAY_LEN(families); i++)
         r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
     /*

@@ -47,10 +47,8 @@ static pid_t fork_into(const struct slot *slot, const struct init *init, int *re
         return 0;
     if (pid < 0)
         slot_error_set(error, STAGE_FORK, "%s", "");
-    if (setns(slot->pid_namespace, CLONE_NEWPID) < 0 && pid > 0) {
-        slot_error_set(error, STAGE_NAMESPACES, "leaving its pid namespace");
-        (void)syscall(SYS_pidfd_send_signal, *ret_pidfd, SIGKILL, NULL, 0);
-    }
+    if (setns(slot->pid_namespace, CLONE_NEWPID) < 0)
+        _exit(1); /* cannot be; whatever we made from here on would be in the wrong place */
     return pid;
 }
 

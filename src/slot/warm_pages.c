@@ -23,7 +23,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { AREAS_MAX = 256, PAGES_MAX = 16384, GAP_MAX = 2 };
+enum { AREAS_MAX = 256, PAGES_MAX = 16384 };
 
 /* Bits of an entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
 #define PAGE_PRESENT (UINT64_C(1) << 63)
@@ -74,7 +74,7 @@ static void take_snapshot(struct snapshot *s, int pagemap, size_t page)
         s->areas[i].entries = read_entries(pagemap, &s->areas[i], page);
 }
 
-/* What was shared before and is ours alone now has been written. Near ones become one range. */
+/* What was shared before and is ours alone now has been written. Neighbours become one range. */
 static size_t find_written(const struct snapshot *before, int pagemap, size_t page, struct warm_range *ret)
 {
     size_t found = 0;
@@ -86,7 +86,7 @@ static size_t find_written(const struct snapshot *before, int pagemap, size_t pa
             struct warm_range *last = found ? &ret[found - 1] : NULL;
             if (!(area->entries[k] & PAGE_PRESENT) || area->entries[k] & PAGE_EXCLUSIVE || !(now[k] & PAGE_EXCLUSIVE))
                 continue;
-            if (last && last->begin >= area->begin && at <= last->begin + last->size + GAP_MAX * page)
+            if (last && last->begin >= area->begin && at == last->begin + last->size)
                 last->size = at + page - last->begin;
             else if (found < WARM_RANGES_MAX)
                 ret[found++] = (struct warm_range){.begin = at, .size = page};
