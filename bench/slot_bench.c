@@ -144,8 +144,8 @@ static void bench_sandbox(const char *libexec, const char *type, unsigned count,
             .fresh_interpreter = fresh,
             .data = python ? source : script,
             .data_len = python ? sizeof source - 1 : sizeof script - 1},
-        .warming = 2 * in_flight,
-        .left = count + 2 * in_flight,
+        .warming = 32 * in_flight, /* until all slots are up and have had their first tasks */
+        .left = count + 32 * in_flight,
         .expected = python ? "42" : "",
     };
     if (launcher_start(&options, &launcher, &error) < 0 || uv_loop_init(&loop) < 0 ||

@@ -140,6 +140,11 @@ int warm_init(const char *modules, struct slot_error *error)
         return fail(error, "loading the usual modules");
     if (load_modules(modules, error) < 0)
         return -1;
+    PyObject *rehearse = PyDict_GetItemString(globals, "_rehearse");
+    PyObject *done = rehearse ? PyObject_CallNoArgs(rehearse) : NULL;
+    if (!done)
+        return fail(error, "the rehearsal");
+    Py_DECREF(done);
     if (!run_text(freeze, "<freeze>", globals))
         return fail(error, "freezing the usual modules");
     warm_pages_learn(&warm.pages);
