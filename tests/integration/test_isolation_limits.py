@@ -81,6 +81,37 @@ def test_memory_of_the_one_before_is_not_counted(cgroups, pb):
         assert task.state == pb.Task.COMPLETED, task.message
 
 
+def test_memory_in_sockets(cgroups, pb):
+    """What was sent to a socket and not yet received is memory, too."""
+    source = """
+import socket
+sender, receivers = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), []
+for _ in range(350):
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    receiver.bind(("127.0.0.1", 0))
+    receivers.append(receiver)
+    for _ in range(30):
+        try:
+            sender.sendto(bytes(60000), socket.MSG_DONTWAIT, receiver.getsockname())
+        except OSError:
+            break
+result = 0
+for receiver in receivers:
+    receiver.setblocking(False)
+    try:
+        while True:
+            result += len(receiver.recv(65536))
+    except OSError:
+        pass
+"""
+    task, result = cgroups.run(source, timeout_ms=60_000, network=pb.NETWORK_LOOPBACK, limits=pb.Limits(memory_bytes=MEMORY))
+    if task.state != pb.Task.COMPLETED:
+        assert task.reason == pb.Task.OOM, task.message
+    else:
+        assert 0 < int(result) <= MEMORY
+
+
 # --- processes ---
 
 COUNT = """
