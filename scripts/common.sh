@@ -56,8 +56,11 @@ configure() {
     meson setup "$@" "$configure_dir" "$ROOT"
 }
 
+# compile DIR [TARGET]...
 compile() {
-    ninja -C "$ROOT/$1" -j "$JOBS"
+    compile_dir=$ROOT/$1
+    shift
+    ninja -C "$compile_dir" -j "$JOBS" "$@"
 }
 
 # port_is_free HOST PORT
