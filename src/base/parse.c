@@ -70,20 +70,28 @@ int parse_size(const char *s, uint64_t *ret)
     return 0;
 }
 
+/* "12", "12.5": what is behind the point in units of 10 to the -max, which is how many digits it may have. */
+static int take_decimal(const char **s, int max, uint64_t *ret_whole, uint64_t *ret_fraction)
+{
+    *ret_fraction = 0;
+    int r = take_digits(s, ret_whole);
+    if (r < 0 || **s != '.')
+        return r;
+    const char *digits = ++*s;
+    r = take_digits(s, ret_fraction);
+    if (r < 0 || *s - digits > max)
+        return -EINVAL;
+    for (ptrdiff_t n = *s - digits; n < max; n++)
+        *ret_fraction *= 10;
+    return 0;
+}
+
 int parse_millis(const char *s, uint64_t *ret)
 {
-    uint64_t whole, fraction = 0;
-    int r = take_digits(&s, &whole);
+    uint64_t whole, fraction;
+    int r = take_decimal(&s, 3, &whole, &fraction);
     if (r < 0)
         return r;
-    if (*s == '.') {
-        const char *digits = ++s;
-        r = take_digits(&s, &fraction);
-        if (r < 0 || s - digits > 3)
-            return -EINVAL;
-        for (ptrdiff_t n = s - digits; n < 3; n++)
-            fraction *= 10;
-    }
     if (*s)
         return -EINVAL;
     if (__builtin_mul_overflow(whole, (uint64_t)1000, &whole) || __builtin_add_overflow(whole, fraction, &whole))
@@ -100,24 +108,16 @@ int parse_duration(const char *s, uint64_t *ret_us)
     } units[] = {{"", 1000000}, {"us", 1}, {"ms", 1000}, {"s", 1000000}, {"m", 60000000ull}, {"min", 60000000ull},
         {"h", 3600000000ull}, {"d", 86400000000ull}};
     static const uint64_t max_us = 10ull * 366 * 86400 * 1000000;
-    uint64_t whole, fraction = 0, scale = 1;
-    int r = take_digits(&s, &whole);
+    uint64_t whole, fraction;
+    int r = take_decimal(&s, 6, &whole, &fraction);
     if (r < 0)
         return r;
-    if (*s == '.') {
-        const char *digits = ++s;
-        r = take_digits(&s, &fraction);
-        if (r < 0 || s - digits > 6)
-            return -EINVAL;
-        for (; digits < s; digits++)
-            scale *= 10;
-    }
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         if (strcmp(s, units[i].name) != 0)
             continue;
         if (whole > max_us / units[i].us)
             return -ERANGE;
-        uint64_t us = whole * units[i].us + fraction * units[i].us / scale;
+        uint64_t us = whole * units[i].us + fraction * units[i].us / 1000000;
         if (us > max_us)
             return -ERANGE;
         *ret_us = us;
