@@ -295,7 +295,7 @@ static void tend_after_failure(struct sandbox *s)
     uv_timer_start(s->retry, on_retry, MIN((unsigned)REST_FIRST_MS << shift, (unsigned)REST_MAX_MS), 0);
 }
 
-/* Whether more slots are on their way than runs wait in front of those that nobody has. */
+/* Whether for each run that waits a slot is on its way already. */
 static bool one_is_coming(const struct sandbox *s)
 {
     unsigned coming = 0, waiting = 0;
