@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "base/util.h"
@@ -96,6 +97,14 @@ void watch_serve(struct watch *watch);
 /* "bpf 1, ptrace 3" */
 void watch_describe(const struct watch *watch, char *ret, size_t size);
 
+/* --- slot_usage.c --- */
+struct slot_usage slot_usage_of(const struct rusage *u);
+/* Takes off what was used before; the largest size stays. */
+void slot_usage_subtract(struct slot_usage *usage, const struct slot_usage *before);
+void slot_usage_add(struct slot_usage *usage, const struct slot_usage *more);
+/* From /proc/PID/io: bytes by read() and write(), of the process and all that it has waited for. */
+void slot_usage_set_io(struct slot_usage *usage, const char *text);
+
 /* --- slot_init.c: pid 1 of a seat --- */
 struct init_block; /* its memory, shared with us, and its stack */
 struct init {
@@ -106,12 +115,9 @@ struct init {
 };
 /* What it says of the processes that it was left to reap. */
 struct init_report {
-    uint64_t user_us, system_us, max_rss_bytes, minor_faults, major_faults, waits, preemptions;
-    uint64_t reaped;
-    uint64_t started;      /* processes and threads in the whole namespace, itself not counted; 0: unknown */
-    bool folder_full;      /* no room left in one of the task's folders */
-    uint64_t folder_bytes; /* in all of them */
-    uint64_t read_bytes, written_bytes;
+    struct slot_usage usage; /* `processes` are all that were started in the namespace but pid 1; 0: unknown */
+    bool folder_full;        /* no room left in one of the task's folders */
+    uint64_t folder_bytes;   /* in all of them */
 };
 enum init_order { INIT_KILL = 'k', INIT_END = 'e' };
 /* Starts one in fresh pid and mount namespaces. */
@@ -155,9 +161,6 @@ int seat_give(const struct seat *seat, const struct slot_shape *shape, const int
 bool seat_fits(const struct seat *seat, const struct slot_shape *shape);
 /* Closes what belongs to its second process, once that is reaped. */
 void seat_close(struct seat *seat);
-/* Adds what /proc/PID/io says: bytes by read() and write(), of the process and all that it has waited for. */
-void slot_io_add(const char *text, uint64_t *read_bytes, uint64_t *written_bytes);
-
 /* --- slot_task.c: the process that becomes the task --- */
 /* Every signal as in a fresh process. */
 void slot_reset_signals(void);

@@ -199,34 +199,21 @@ void init_order(const struct init *init, enum init_order order)
     (void)send(init->socket, &byte, 1, MSG_NOSIGNAL);
 }
 
-static uint64_t timeval_us(struct timeval t)
-{
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
-}
-
 void init_take_report(const struct init *init, struct init_report *ret)
 {
     const struct init_block *block = init->block;
-    const struct rusage *u = &block->usage;
     const char *last = strrchr(block->loadavg, ' ');
     char number[24];
     uint64_t last_pid = 0;
     snprintf(number, sizeof number, "%.*s", last ? (int)strcspn(last + 1, "\n") : 0, last ? last + 1 : "");
     (void)parse_u64(number, 0, UINT64_MAX, &last_pid);
     *ret = (struct init_report){
-        .user_us = timeval_us(u->ru_utime),
-        .system_us = timeval_us(u->ru_stime),
-        .max_rss_bytes = (uint64_t)u->ru_maxrss * 1024,
-        .minor_faults = (uint64_t)u->ru_minflt,
-        .major_faults = (uint64_t)u->ru_majflt,
-        .waits = (uint64_t)u->ru_nvcsw,
-        .preemptions = (uint64_t)u->ru_nivcsw,
-        .reaped = block->reaped,
+        .usage = slot_usage_of(&block->usage),
         .folder_full = block->folder_full,
         .folder_bytes = block->folder_bytes,
-        .started = last_pid > 1 ? last_pid - 1 : 0,
     };
-    slot_io_add(block->io, &ret->read_bytes, &ret->written_bytes);
+    ret->usage.processes = last_pid > 1 ? last_pid - 1 : 0;
+    slot_usage_set_io(&ret->usage, block->io);
 }
 
 void init_reap(struct init *init)

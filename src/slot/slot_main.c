@@ -140,14 +140,6 @@ static void drop_seat(struct place *p)
     leave_seat(p);
 }
 
-/* One that has lost a process while it waited for a task would only fail. */
-static void check_seat(struct place *p)
-{
-    struct pollfd polls[] = {{.fd = p->seat.pidfd, .events = POLLIN}, {.fd = p->seat.init.pidfd, .events = POLLIN}};
-    if (p->seat.pid > 0 && poll(polls, ARRAY_LEN(polls), 0) > 0)
-        drop_seat(p);
-}
-
 /* Nobody can be told of a failure here: the same will happen again when there is a task. */
 static void make_seat_ahead(struct place *p)
 {
@@ -186,7 +178,6 @@ static int start_run(struct place *p, const struct slot_request *request, const 
         slot_error_set(&error, STAGE_NETWORK, "this slot is for another one");
         return reply_failed(&p->slot, request->serial, &error);
     }
-    check_seat(p);
     if (p->seat.pid > 0 && !seat_fits(&p->seat, &request->shape))
         drop_seat(p);
     if (set_loopback(&p->slot, request->shape.network == TW_NETWORK_LOOPBACK, &error) < 0 ||
@@ -230,23 +221,13 @@ static void take_message(struct place *p)
     }
 }
 
-static uint64_t timeval_us(struct timeval t)
-{
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
-}
-
 /* While it is a zombie. */
 static void read_io(int fd, struct slot_usage *usage)
 {
     char text[256];
     ssize_t n = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
     text[MAX(n, (ssize_t)0)] = '\0';
-    slot_io_add(text, &usage->read_bytes, &usage->written_bytes);
-}
-
-static uint64_t less(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
+    slot_usage_set_io(usage, text);
 }
 
 /* The task's process has ended: takes its status and usage, and has the rest cleared away. */
@@ -254,6 +235,7 @@ static void end_process(struct place *p)
 {
     struct run_in_slot *run = &p->run;
     struct rusage u = {0};
+    struct slot_usage io = {0};
     siginfo_t info = {0};
     while (p->seat.socket >= 0) { /* what it said last */
         struct pollfd poll_last = {.fd = p->seat.socket, .events = POLLIN};
@@ -261,19 +243,16 @@ static void end_process(struct place *p)
             break;
         take_message(p);
     }
-    run->used.wall_us = run->go_us ? clock_monotonic_us() - run->go_us : 0;
-    read_io(p->seat.io, &run->used);
+    uint64_t end_us = clock_monotonic_us();
+    read_io(p->seat.io, &io);
     if (syscall(SYS_waitid, P_PIDFD, p->seat.pidfd, &info, WEXITED, &u) < 0 || info.si_code == 0)
         run->status = SIGKILL; /* cannot be: it is our child */
     else
         run->status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status & 0x7f;
-    run->used.user_us = less(timeval_us(u.ru_utime), run->before.user_us);
-    run->used.system_us = less(timeval_us(u.ru_stime), run->before.system_us);
-    run->used.max_rss_bytes = (uint64_t)u.ru_maxrss * 1024;
-    run->used.minor_faults = less((uint64_t)u.ru_minflt, run->before.minor_faults);
-    run->used.major_faults = less((uint64_t)u.ru_majflt, run->before.major_faults);
-    run->used.waits = less((uint64_t)u.ru_nvcsw, run->before.waits);
-    run->used.preemptions = less((uint64_t)u.ru_nivcsw, run->before.preemptions);
+    run->used = slot_usage_of(&u);
+    slot_usage_subtract(&run->used, &run->before);
+    slot_usage_add(&run->used, &io);
+    run->used.wall_us = run->go_us ? end_us - run->go_us : 0;
     fd_close(&p->seat.pidfd);
     if (!run->go_us && !run->kill_us && !run->error.stage) { /* nothing of the task has run: that is no end of it */
         errno = ECHILD;
@@ -293,16 +272,8 @@ static int finish_run(struct place *p, bool by_report)
     struct slot_reply r = {.serial = run.serial, .status = run.status};
     if (by_report)
         init_take_report(&p->seat.init, &report);
-    used->user_us += report.user_us;
-    used->system_us += report.system_us;
-    used->max_rss_bytes = MAX(used->max_rss_bytes, report.max_rss_bytes);
-    used->minor_faults += report.minor_faults;
-    used->major_faults += report.major_faults;
-    used->waits += report.waits;
-    used->preemptions += report.preemptions;
-    used->processes = MAX(report.started, UINT64_C(1));
-    used->read_bytes += report.read_bytes;
-    used->written_bytes += report.written_bytes;
+    slot_usage_add(used, &report.usage);
+    used->processes = MAX(used->processes, UINT64_C(1));
     r.usage = *used;
     r.folder_full = report.folder_full;
     r.denied = p->seat.watch.denied;

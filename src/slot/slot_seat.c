@@ -12,14 +12,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/parse.h"
 #include "slot/channel.h"
 
 /*
@@ -105,23 +103,4 @@ void seat_close(struct seat *seat)
     fd_close(&seat->io);
     fd_close(&seat->watch.fd);
     seat->pid = -1;
-}
-
-/* The number behind "key: " at the start of a line. */
-static uint64_t number_of(const char *text, const char *key)
-{
-    char number[24];
-    uint64_t value = 0;
-    const char *at = strstr(text, key);
-    if (!at)
-        return 0;
-    at += strlen(key);
-    snprintf(number, sizeof number, "%.*s", (int)strcspn(at, "\n"), at);
-    return parse_u64(number, 0, UINT64_MAX, &value) == 0 ? value : 0;
-}
-
-void slot_io_add(const char *text, uint64_t *read_bytes, uint64_t *written_bytes)
-{
-    *read_bytes += number_of(text, "rchar: ");
-    *written_bytes += number_of(text, "wchar: ");
 }

@@ -265,24 +265,11 @@ static int take_start(struct plan *ret, struct slot_error *error)
 
 /* --- from first to last --- */
 
-static uint64_t timeval_us(struct timeval t)
-{
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
-}
-
 static void tell(int socket, struct seat_message *m, int fd)
 {
     struct rusage u;
-    if (m->type == SEAT_TASK_READY && getrusage(RUSAGE_SELF, &u) == 0) {
-        m->usage = (struct slot_usage){
-            .user_us = timeval_us(u.ru_utime),
-            .system_us = timeval_us(u.ru_stime),
-            .minor_faults = (uint64_t)u.ru_minflt,
-            .major_faults = (uint64_t)u.ru_majflt,
-            .waits = (uint64_t)u.ru_nvcsw,
-            .preemptions = (uint64_t)u.ru_nivcsw,
-        };
-    }
+    if (m->type == SEAT_TASK_READY && getrusage(RUSAGE_SELF, &u) == 0)
+        m->usage = slot_usage_of(&u);
     if (channel_send(socket, m, sizeof *m, &fd, fd >= 0 ? 1 : 0) < 0)
         _exit(127); /* the slot is gone, and this namespace with it */
 }
