@@ -21,6 +21,21 @@ void fd_close(int *fd)
     *fd = -1;
 }
 
+int fd_occupy_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        /* Inherited by programs started from here, for which the same holds. */
+        int got = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* the lowest that is free */
+        if (got < 0)
+            return -errno;
+        if (got > STDERR_FILENO)
+            close(got); /* another thread was faster */
+    }
+    return 0;
+}
+
 int fd_write_all(int fd, const void *data, size_t len)
 {
     const uint8_t *p = data;

@@ -21,6 +21,12 @@ static inline int fd_steal(int *fd)
     return taken;
 }
 
+/*
+ * Occupies those of the descriptors 0 to 2 that are closed, so that nothing opened later takes their places and is written to
+ * as if it were one of them. They are open the wrong way round: to use one fails as it did (EBADF).
+ */
+int fd_occupy_standard(void);
+
 int fd_write_all(int fd, const void *data, size_t len);
 /* Reads until len bytes or the end of the file; returns how many. */
 ssize_t fd_read_all(int fd, void *data, size_t len);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/suggest.h"
 #include "cli/cli.h"
 #include "cli/options.h"
@@ -95,6 +96,7 @@ static int dispatch(struct cli *cli, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct cli cli;
+    (void)fd_occupy_standard();
     /* A reader that leaves is an error like any other, not a silent death. */
     (void)signal(SIGPIPE, SIG_IGN);
     cli_init(&cli);

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
 
@@ -70,6 +71,7 @@ int tw_launcher_start(const struct tw_launcher_options *given, struct tw_launche
     struct tw_launcher_options none = {.size = sizeof none}, copy, *options = &copy;
     if (options_take(&copy, sizeof copy, given ? given : &none, "tw_launcher_options", error) < 0)
         return -1;
+    (void)fd_occupy_standard();
     struct tw_launcher *l = calloc(1, sizeof *l);
     if (!l)
         return error_oom(error);
@@ -332,7 +334,8 @@ int tw_worker_new(const struct tw_worker_options *given, struct tw_worker **ret,
 {
     struct tw_worker_options copy, *options = &copy;
     if (options_take(&copy, sizeof copy, given, "tw_worker_options", error) < 0)
-        return -1; /* not even the launcher can be taken over: nobody knows whether there is one */
+        return -1;              /* not even the launcher can be taken over: nobody knows whether there is one */
+    (void)fd_occupy_standard(); /* libuv ends the program when it gets to close one of these */
     struct tw_worker *w = calloc(1, sizeof *w);
     if (!w) {
         tw_launcher_free(options->launcher);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "node/config.h"
 #include "node/daemon.h"
@@ -63,6 +64,7 @@ static int act(struct config *config, const struct config_input *input)
 
 int main(int argc, char **argv)
 {
+    (void)fd_occupy_standard();
     char exe_dir[PATH_MAX];
     const struct config_input input = {
         .argc = argc,

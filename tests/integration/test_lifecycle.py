@@ -29,6 +29,14 @@ def test_idle_node_leaves_nothing(make_node):
     node.stop()
 
 
+def test_starts_without_standard_descriptors(make_node):
+    node = make_node()
+    node.prefix = ["sh", "-c", 'exec "$@" <&- >&-', "sh"]
+    node.start()
+    assert node.run("result = 6 * 7")[1] == b"42"
+    node.stop()
+
+
 def test_says_that_it_stops(make_node):
     node = make_node().start()
     node.signal(signal.SIGTERM)

@@ -89,6 +89,7 @@ class Node:
         self.tmp.mkdir(exist_ok=True)
         self.log_path = self.folder / "worker.log"
         self.extra_environment = {}
+        self.prefix = []  # what starts the daemon and becomes it
         self.process = None
         self.orphans = None
         self.channels = []
@@ -140,7 +141,7 @@ class Node:
         self.started_at = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.log_offset = log.tell()
-            self.process = self.popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = self.popen([*self.prefix, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                       start_new_session=True)
         try:
             self.wait_for_notice("READY=1", seconds)

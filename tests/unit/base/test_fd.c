@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -48,6 +49,40 @@ static void close_forgets_and_keeps_errno(void **state)
     fd = 5;
     assert_int_equal(fd_steal(&fd), 5);
     assert_int_equal(fd, -1);
+}
+
+/* In a child, since cmocka speaks through the descriptors in question. Ends with the number of the check that failed. */
+static int closed_standard_in_child(void)
+{
+    for (int fd = 0; fd <= 2; fd += 2) /* not the one between them */
+        close(fd);
+    if (fd_occupy_standard() < 0)
+        return 1;
+    int next = open("/dev/null", O_RDWR | O_CLOEXEC);
+    char byte;
+    if (next <= STDERR_FILENO)
+        return 2;
+    if (read(STDIN_FILENO, &byte, 1) != -1 || errno != EBADF)
+        return 3;
+    if (write(STDERR_FILENO, "x", 1) != -1 || errno != EBADF)
+        return 4;
+    close(next);
+    if (fd_occupy_standard() < 0 || open("/dev/null", O_RDWR | O_CLOEXEC) != next)
+        return 5; /* took one where none was missing */
+    return 0;
+}
+
+static void closed_standard_descriptors_are_occupied(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(closed_standard_in_child());
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 static void pipes_carry_all(void **state)
@@ -187,6 +222,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(close_forgets_and_keeps_errno),
+        cmocka_unit_test(closed_standard_descriptors_are_occupied),
         cmocka_unit_test(pipes_carry_all),
         cmocka_unit_test(flags_go_on_and_off),
         cmocka_unit_test(sealed_memfd_cannot_change),
