@@ -9,18 +9,19 @@
 #include "slot/slot.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <linux/audit.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <sys/mman.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/fd.h"
+#include "base/util.h"
+#include "slot/filter_program.h"
 
 static const char *const allowed[] = {
     /* files */
@@ -74,145 +75,200 @@ static const char *const refused[] = {"acct", "add_key", "bpf", "chroot", "delet
     "clock_settime", "clock_adjtime", "adjtimex"};
 
 /* New namespaces; and a sibling instead of a child: one of the task's process would be a child of the slot. */
-static const uint64_t refused_clone_flags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
+static const uint32_t refused_clone_flags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC |
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_PARENT;
 
-static int add_all(scmp_filter_ctx ctx, uint32_t action, const char *const *names, size_t n)
+/* Where a call leads. What is refused otherwise than a missing call is told by slot_filter_errno() where it is watched. */
+enum place {
+    PLACE_ALLOW = 1,
+    PLACE_MISSING,
+    PLACE_REFUSED,
+    PLACE_NO_FAMILY,
+    PLACE_ABSENT, /* missing, and not worth a remark */
+    PLACE_CLONE,
+    PLACE_SOCKET,
+    PLACE_SOCKETPAIR,
+    PLACE_PERSONALITY,
+    PLACE_SETRLIMIT,
+    PLACE_PRLIMIT,
+    PLACE_KILL,
+};
+
+enum { NUMBERS = 512 }; /* beyond it no call is known yet */
+
+/* The place of each call; of the slot's only thread, found with the first program. */
+static uint8_t places[NUMBERS];
+
+static const struct {
+    int nr;
+    enum place place;
+} conditional[] = {
+    /* clone3 has its flags in memory, out of a filter's reach; without it libraries use clone. */
+    {SCMP_SYS(clone3), PLACE_ABSENT},
+    {SCMP_SYS(clone), PLACE_CLONE},
+    {SCMP_SYS(socket), PLACE_SOCKET},
+    /* It makes its sockets before it asks the family whether it knows pairs, and may load the family's module for that. */
+    {SCMP_SYS(socketpair), PLACE_SOCKETPAIR},
+    {SCMP_SYS(personality), PLACE_PERSONALITY},
+    {SCMP_SYS(setrlimit), PLACE_SETRLIMIT},
+    {SCMP_SYS(prlimit64), PLACE_PRLIMIT},
+};
+
+static void place_all(const char *const *names, size_t n, enum place place)
 {
     for (size_t i = 0; i < n; i++) {
         int nr = seccomp_syscall_resolve_name(names[i]);
-        if (nr == __NR_SCMP_ERROR)
-            continue; /* newer than the library, or of another architecture */
-        int r = seccomp_rule_add(ctx, action, nr, 0);
-        if (r < 0)
-            return r;
+        if (nr >= 0 && nr < NUMBERS) /* not newer than the library, nor of another architecture */
+            places[nr] = (uint8_t)place;
     }
-    return 0;
+}
+
+static void find_places(void)
+{
+    memset(places, PLACE_MISSING, NUMBERS);
+    place_all(allowed, ARRAY_LEN(allowed), PLACE_ALLOW);
+    place_all(refused, ARRAY_LEN(refused), PLACE_REFUSED);
+    for (size_t i = 0; i < ARRAY_LEN(conditional); i++) {
+        if (conditional[i].nr >= 0 && conditional[i].nr < NUMBERS)
+            places[conditional[i].nr] = (uint8_t)conditional[i].place;
+    }
 }
 
 int slot_filter_errno(int nr)
 {
-    if (nr == SCMP_SYS(socket) || nr == SCMP_SYS(socketpair))
+    switch (nr >= 0 && nr < NUMBERS ? places[nr] : PLACE_MISSING) {
+    case PLACE_SOCKET:
+    case PLACE_SOCKETPAIR:
         return EAFNOSUPPORT;
-    if (nr == SCMP_SYS(clone) || nr == SCMP_SYS(prlimit64) || nr == SCMP_SYS(setrlimit))
+    case PLACE_REFUSED:
+    case PLACE_CLONE:
+    case PLACE_SETRLIMIT:
+    case PLACE_PRLIMIT:
         return EPERM;
-    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-        if (seccomp_syscall_resolve_name(refused[i]) == nr)
-            return EPERM;
+    default:
+        return ENOSYS;
     }
-    return ENOSYS;
 }
 
-/* What fails, fails by itself or, watched, is left to the default, which hands it to the listener. */
-static int add_refused(scmp_filter_ctx ctx)
+/* --- the program --- */
+
+/* The lower half of an argument is all that the kernel looks at where it takes an int. */
+static size_t lower_half(int arg)
 {
-    int r = add_all(ctx, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_LEN(refused));
-    for (int bit = 0; bit < 32; bit++) {
-        uint64_t flag = UINT64_C(1) << bit;
-        if (refused_clone_flags & flag)
-            r |= seccomp_rule_add(
-                ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
-    }
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_GT, AF_INET6));
-    for (int family = 0; family < AF_INET6; family++) {
-        if (family != AF_UNIX && family != AF_INET)
-            r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
-    }
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, SCMP_A0(SCMP_CMP_GT, 0));
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 3, SCMP_A0(SCMP_CMP_EQ, 0),
-        SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE), SCMP_A2(SCMP_CMP_NE, 0));
-    r |= seccomp_rule_add(
-        ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setrlimit), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, UINT32_MAX, RLIMIT_CORE));
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_NE, AF_UNIX));
-    return r < 0 ? -EINVAL : 0;
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the lower half comes first");
+    return offsetof(struct seccomp_data, args) + (size_t)arg * sizeof(uint64_t);
 }
 
-static int add_conditional(scmp_filter_ctx ctx, bool watched)
+static void check_number(struct filter_program *p, const uint8_t label_of[NUMBERS])
 {
-    static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
-    static const unsigned personalities[] = {0, 0xffffffff};
-    /* 0 to 15 but for RLIMIT_CORE, which is 4; all bits count, since the kernel looks at the lower half only. */
-    static const struct {
-        uint64_t mask, value;
-    } resources[] = {{~UINT64_C(3), 0}, {UINT64_MAX, 5}, {~UINT64_C(1), 6}, {~UINT64_C(7), 8}};
-    int r = 0;
-    /* clone3 has its flags in memory, out of a filter's reach; without it libraries use clone. Not worth a remark. */
-    if (watched)
-        r |= seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, refused_clone_flags, 0));
-    for (size_t i = 0; i < ARRAY_LEN(families); i++)
-        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, families[i]));
+#if defined(__x86_64__)
+    enum { ARCHITECTURE = AUDIT_ARCH_X86_64, X32 = 0x40000000 };
+#elif defined(__aarch64__)
+    enum { ARCHITECTURE = AUDIT_ARCH_AARCH64, X32 = 0 };
+#else
+#error "the numbers of this architecture are missing"
+#endif
+    filter_load(p, offsetof(struct seccomp_data, arch));
+    filter_jump(p, BPF_JEQ, (uint32_t)ARCHITECTURE, FILTER_NEXT, PLACE_KILL);
+    filter_load(p, offsetof(struct seccomp_data, nr));
+    if (X32) { /* all but -1, which a tracer sets to skip a call */
+        filter_jump(p, BPF_JEQ, UINT32_MAX, PLACE_MISSING, FILTER_NEXT);
+        filter_jump(p, BPF_JGE, X32, PLACE_KILL, FILTER_NEXT);
+    }
+    filter_dispatch(p, label_of, NUMBERS, PLACE_MISSING);
+}
+
+/* Whatever leads here is decided by the arguments. */
+static void check_arguments(struct filter_program *p)
+{
+    filter_label(p, PLACE_CLONE);
+    filter_load(p, lower_half(0));
+    filter_jump(p, BPF_JSET, refused_clone_flags, PLACE_REFUSED, PLACE_ALLOW);
+
+    filter_label(p, PLACE_SOCKET);
+    filter_load(p, lower_half(0));
+    filter_jump(p, BPF_JEQ, AF_INET, PLACE_ALLOW, FILTER_NEXT);
+    filter_jump(p, BPF_JEQ, AF_INET6, PLACE_ALLOW, FILTER_NEXT);
+    filter_jump(p, BPF_JEQ, AF_UNIX, PLACE_ALLOW, PLACE_NO_FAMILY);
+
+    filter_label(p, PLACE_SOCKETPAIR);
+    filter_load(p, lower_half(0));
+    filter_jump(p, BPF_JEQ, AF_UNIX, PLACE_ALLOW, PLACE_NO_FAMILY);
+
+    filter_label(p, PLACE_PERSONALITY); /* the usual one, or which it is */
+    filter_load(p, lower_half(0));
+    filter_jump(p, BPF_JEQ, 0, PLACE_ALLOW, FILTER_NEXT);
+    filter_jump(p, BPF_JEQ, UINT32_MAX, PLACE_ALLOW, PLACE_MISSING);
+
     /*
-     * Only its own limits: where all share one id, pid 1 would let the task set its. And not that of core files, which is 1
-     * on purpose: where the host pipes core files to a program of its own, 0 would have it started (core(5)).
+     * Not the limit of core files, which is 1 on purpose: where the host pipes core files to a program of its own, 0 would have
+     * it started (core(5)). And only a process's own limits: where all share one id, pid 1 would let the task set its.
      */
-    for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
-        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setrlimit), 1,
-            SCMP_A0(SCMP_CMP_MASKED_EQ, resources[i].mask, resources[i].value));
-        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 2, SCMP_A0(SCMP_CMP_EQ, 0),
-            SCMP_A1(SCMP_CMP_MASKED_EQ, resources[i].mask, resources[i].value));
-    }
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prlimit64), 3, SCMP_A0(SCMP_CMP_EQ, 0),
-        SCMP_A1(SCMP_CMP_EQ, RLIMIT_CORE), SCMP_A2(SCMP_CMP_EQ, 0));
-    /* It makes its sockets before it asks the family whether it knows pairs, and may load the family's module for that. */
-    r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-    for (size_t i = 0; i < ARRAY_LEN(personalities); i++)
-        r |= seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0(SCMP_CMP_EQ, personalities[i]));
-    return r < 0 ? -EINVAL : 0;
+    filter_label(p, PLACE_SETRLIMIT);
+    filter_load(p, lower_half(0));
+    filter_jump(p, BPF_JEQ, RLIMIT_CORE, PLACE_REFUSED, PLACE_ALLOW);
+
+    filter_label(p, PLACE_PRLIMIT);
+    filter_load(p, lower_half(0));
+    filter_jump(p, BPF_JEQ, 0, FILTER_NEXT, PLACE_REFUSED);
+    filter_load(p, lower_half(1));
+    filter_jump(p, BPF_JEQ, RLIMIT_CORE, FILTER_NEXT, PLACE_ALLOW);
+    filter_load(p, lower_half(2)); /* the address of a new one */
+    filter_jump(p, BPF_JEQ, 0, FILTER_NEXT, PLACE_REFUSED);
+    filter_load(p, lower_half(2) + sizeof(uint32_t));
+    filter_jump(p, BPF_JEQ, 0, PLACE_ALLOW, PLACE_REFUSED);
 }
 
-/* The program out of the library, by way of a file. */
-static int export(scmp_filter_ctx ctx, struct sock_fprog *ret)
+/* What fails, fails by itself or, watched, is handed to the listener. */
+static void decide(struct filter_program *p, bool watched)
 {
-    CLEANUP_FD int fd = memfd_create("filter", MFD_CLOEXEC);
-    struct stat st;
-    if (fd < 0)
-        return -errno;
-    int r = seccomp_export_bpf(ctx, fd);
-    if (r < 0)
-        return r;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    size_t size = (size_t)st.st_size;
-    if (size == 0 || size % sizeof(struct sock_filter) || size / sizeof(struct sock_filter) > BPF_MAXINSNS)
-        return -EFBIG;
-    struct sock_filter *program = malloc(size);
-    if (!program)
-        return -ENOMEM;
-    if (lseek(fd, 0, SEEK_SET) < 0 || fd_read_all(fd, program, size) != (ssize_t)size) {
-        free(program);
-        return -EIO;
+    if (watched) {
+        filter_label(p, PLACE_MISSING);
+        filter_label(p, PLACE_REFUSED);
+        filter_label(p, PLACE_NO_FAMILY);
+        filter_return(p, SECCOMP_RET_USER_NOTIF);
+        filter_label(p, PLACE_ABSENT);
+        filter_return(p, SECCOMP_RET_ERRNO | ENOSYS);
+    } else {
+        filter_label(p, PLACE_REFUSED);
+        filter_return(p, SECCOMP_RET_ERRNO | EPERM);
+        filter_label(p, PLACE_NO_FAMILY);
+        filter_return(p, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+        filter_label(p, PLACE_MISSING);
+        filter_label(p, PLACE_ABSENT);
+        filter_return(p, SECCOMP_RET_ERRNO | ENOSYS);
     }
-    *ret = (struct sock_fprog){.len = (unsigned short)(size / sizeof *program), .filter = program};
-    return 0;
+    filter_label(p, PLACE_ALLOW);
+    filter_return(p, SECCOMP_RET_ALLOW);
+    filter_label(p, PLACE_KILL);
+    filter_return(p, SECCOMP_RET_KILL_PROCESS);
+}
+
+/* Calls that lead to the same instruction are one range to the tree. */
+static void find_labels(bool watched, uint8_t label_of[NUMBERS])
+{
+    for (size_t i = 0; i < NUMBERS; i++) {
+        bool joined = places[i] == (watched ? PLACE_REFUSED : PLACE_ABSENT);
+        label_of[i] = joined ? (uint8_t)PLACE_MISSING : places[i];
+    }
 }
 
 int slot_filter_build(bool watched, struct sock_fprog *ret, struct slot_error *error)
 {
-    scmp_filter_ctx ctx = seccomp_init(watched ? SCMP_ACT_NOTIFY : SCMP_ACT_ERRNO(ENOSYS));
-    if (!ctx) {
-        errno = ENOMEM;
-        return slot_error_set(error, STAGE_FILTER, "starting it");
+    uint8_t label_of[NUMBERS];
+    struct filter_program *p = calloc(1, sizeof *p);
+    int r = p ? 0 : -ENOMEM;
+    if (p) {
+        find_places();
+        find_labels(watched, label_of);
+        check_number(p, label_of);
+        check_arguments(p);
+        decide(p, watched);
+        r = filter_finish(p, ret);
+        free(p);
     }
-    const char *what = "its attributes";
-    int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-    if (r == 0)
-        r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    if (r == 0) {
-        what = "a rule";
-        r = add_all(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_LEN(allowed));
-    }
-    if (r == 0 && !watched)
-        r = add_refused(ctx);
-    if (r == 0)
-        r = add_conditional(ctx, watched);
-    if (r == 0) {
-        what = "the program";
-        r = export(ctx, ret);
-    }
-    seccomp_release(ctx);
     errno = -r;
-    return r < 0 ? slot_error_set(error, STAGE_FILTER, "%s", what) : 0;
+    return r < 0 ? slot_error_set(error, STAGE_FILTER, "the program") : 0;
 }
 
 int slot_filter_load(const struct slot *slot, int *ret_listener, struct slot_error *error)
