@@ -78,15 +78,14 @@ static int drop_privileges(const struct slot *slot, int proc, struct slot_error 
 
 static int set_limit(int resource, uint64_t value, const char *name, struct slot_error *error)
 {
-    struct rlimit old, limit = {.rlim_cur = value, .rlim_max = value};
-    if (getrlimit(resource, &old) < 0)
-        return slot_error_set(error, STAGE_LIMITS, "%s", name);
+    struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+    if (setrlimit(resource, &limit) == 0)
+        return 0;
     /* A lower limit that is there already stays. */
-    limit.rlim_max = MIN(limit.rlim_max, old.rlim_max);
-    limit.rlim_cur = MIN(limit.rlim_cur, limit.rlim_max);
-    if (setrlimit(resource, &limit) < 0)
+    if (errno != EPERM || getrlimit(resource, &limit) < 0)
         return slot_error_set(error, STAGE_LIMITS, "%s", name);
-    return 0;
+    limit.rlim_cur = limit.rlim_max;
+    return setrlimit(resource, &limit) == 0 ? 0 : slot_error_set(error, STAGE_LIMITS, "%s", name);
 }
 
 static int set_limits(const struct plan_limits *limits, struct slot_error *error)
@@ -319,13 +318,13 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     struct plan plan = {0};
     bool landlock = false, forked = slot->profile.warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
     int listener = -1;
+    if (forked) /* the task to come will be of the kind of the last one, mostly */
+        warm_after_fork();
     if (settle(slot, shape, init_pidfd, &socket, &landlock, &listener, &error) < 0)
         fail(socket, &error);
     m.landlock = landlock;
     tell(socket, &m, listener);
     fd_close(&listener);
-    if (forked) /* the task to come will be of the kind of the last one, mostly */
-        warm_after_fork();
 
     int runtime = take_start(&plan, &error);
     if (runtime < 0 || set_limits(&plan.limits, &error) < 0)
