@@ -150,6 +150,7 @@ int warm_init(const char *modules, struct slot_error *error)
     Py_DECREF(done);
     if (!run_text(freeze, "<freeze>", globals))
         return fail(error, "freezing the usual modules");
+    warm_pages_move_code("/libpython");
     warm_pages_learn(&warm.pages);
     return 0;
 }

@@ -7,8 +7,8 @@
 #include "slot/slot.h"
 
 /*
- * Starts the interpreter and loads what tasks usually need, and the modules of `preload` (profile.h). Once per process, after the root folder stands (it reads its
- * library from there) and before anything is forked.
+ * Starts the interpreter and loads what tasks usually need, and the modules of `preload` (profile.h). Once per process, after
+ * the root folder stands (it reads its library from there) and before anything is forked.
  */
 int warm_init(const char *preload, struct slot_error *error);
 
@@ -23,6 +23,8 @@ struct warm_pages {
 };
 void warm_pages_learn(struct warm_pages *pages);
 void warm_pages_copy(const struct warm_pages *pages);
+/* Moves the code of the library with this in its path onto huge pages. While nothing of it runs. */
+void warm_pages_move_code(const char *library);
 /* A task like any other, in this process. 0, or -1 where it went wrong. */
 int warm_rehearse(void);
 
