@@ -17,7 +17,6 @@
 #include "base/parse.h"
 #include "base/text.h"
 
-#define DB_NAME "taskworker.db"
 #define LOCK_NAME "lock"
 #define FILES_NAME "files"
 #define LOGS_NAME "logs"

@@ -15,6 +15,8 @@
 
 #include <taskworker/error.h>
 
+#define DB_NAME "taskworker.db"
+
 struct folder {
     char *path;                             /* without slashes at its end */
     char *db_path;                          /* path/taskworker.db */

@@ -116,6 +116,17 @@ enum store_statement {
 int schema_open_writer(struct db *db, const struct folder *folder, struct tw_error *error);
 int schema_open_reader(struct db *db, const struct folder *folder, struct tw_error *error);
 
+/* --- journal.c: the write-ahead log --- */
+
+/* What it is made to hold, and what stays of it after a burst; a little more than what is carried over at once. */
+#define STORE_JOURNAL_BYTES 16777216
+#define STORE_JOURNAL_PAGES 4000
+
+/*
+ * Makes it longer by a piece, on the pool's thread while nothing else writes. True if there is more to do.
+ */
+bool journal_make_room(const struct folder *f);
+
 /* --- row.c: tasks to and from rows --- */
 
 /* Fills *ret from the current row of a statement that selects STORE_INFO_COLUMNS, and
@@ -182,6 +193,7 @@ struct store {
     struct list writes; /* waiting */
     struct list batch;  /* in the job */
     bool writing, calling;
+    bool wants_room; /* in the journal */
 
     struct reader readers[STORE_READERS];
     struct list reads;

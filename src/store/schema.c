@@ -204,8 +204,11 @@ static int set_up_writer(struct db *db, const struct folder *f, struct tw_error 
     /* The journal's limit is what stays of the -wal file after a checkpoint, whatever a burst made
      * of it. */
     if (db_exec(db,
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000;"
-            "PRAGMA journal_size_limit=16777216; PRAGMA cell_size_check=ON;",
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+            "PRAGMA wal_autocheckpoint=" STRINGIFY(
+                STORE_JOURNAL_PAGES) "; "
+                                     "PRAGMA journal_size_limit=" STRINGIFY(
+                                         STORE_JOURNAL_BYTES) "; PRAGMA cell_size_check=ON;",
             error) < 0)
         return -1;
     if (version < VERSION && bring_up_to_date(db, version, error) < 0)

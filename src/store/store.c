@@ -45,6 +45,7 @@ int store_open(uv_loop_t *loop, const struct store_options *options, struct stor
     if (!store)
         return error_oom(error);
     store->loop = loop;
+    store->wants_room = true;
     store->folder = (struct folder){.dir_fd = -1, .files_fd = -1, .logs_fd = -1, .lock_fd = -1};
     list_init(&store->logs);
     list_init(&store->writes);

@@ -220,6 +220,33 @@ static void call_all_back(struct list *done)
     }
 }
 
+static void go_on(struct store *store);
+
+static void room_job(uv_work_t *req)
+{
+    struct store *store = CONTAINER_OF(req, struct store, write_req);
+    store->wants_room = journal_make_room(&store->folder);
+}
+
+static void room_job_done(uv_work_t *req, int status)
+{
+    (void)status;
+    struct store *store = CONTAINER_OF(req, struct store, write_req);
+    store->writing = false;
+    go_on(store);
+}
+
+/* What waits is written first; room for it is made while nothing does. */
+static void go_on(struct store *store)
+{
+    write_kick(store);
+    if (!store->writing && store->wants_room && !store->closing) {
+        store->writing = true;
+        (void)uv_queue_work(store->loop, &store->write_req, room_job, room_job_done); /* fails only without a job */
+    }
+    store_settle(store);
+}
+
 static void write_job_done(uv_work_t *req, int status)
 {
     (void)status; /* only uv_cancel() makes it other than 0 */
@@ -234,8 +261,7 @@ static void write_job_done(uv_work_t *req, int status)
     store->calling = true;
     call_all_back(&done);
     store->calling = false;
-    write_kick(store);
-    store_settle(store);
+    go_on(store);
 }
 
 /* Moves the next job's worth of writes from the queue to the batch. */
