@@ -129,7 +129,14 @@ struct tw_task_spec {
     struct tw_limits limits;
     enum tw_network network;
     bool fresh_interpreter; /* python: an interpreter and an address layout of its own, not a fork of a warm one */
+    int32_t priority;       /* TW_PRIORITY_MIN to TW_PRIORITY_MAX; higher goes first */
+    uint64_t not_before_us; /* it is not started before this time; 0: at once */
+    /* How long it may wait from its admission, or from not_before_us, until it is started for the first time. Beyond it the
+     * task fails with TW_REASON_TIMEOUT_QUEUE. 0: the node's default. */
+    uint64_t queue_timeout_us;
 };
+
+enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
 
 /* What a task used, all its processes together: while it runs as far as can be seen, at its end exactly. */
 #define TW_USAGE(X)                                                                             \
@@ -228,6 +235,9 @@ struct tw_task_info {
     bool log_truncated;   /* output went missing: limit or full disk */
     struct tw_usage usage;
     struct tw_receipt receipt;
+    int32_t priority;
+    uint64_t not_before_us;    /* 0: none was given */
+    uint64_t queue_timeout_us; /* 0: it may wait for ever */
 };
 
 /* Names as in the lists above ("QUEUED", "timeout_wall"); NULL for a number that is none of them. */

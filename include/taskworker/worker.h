@@ -64,6 +64,8 @@ struct tw_worker_options {
     enum tw_network max_task_network; /* the most a task may ask for; DEFAULT: loopback */
     bool stop_on_output_limit;        /* a task that prints too much is stopped; else only its output is dropped */
     uint32_t spare_sandboxes;         /* made ahead of need; 0: 2 */
+    uint64_t default_queue_timeout_us; /* of a task that names none; 0: it may wait for ever */
+    uint32_t max_tasks_per_owner;      /* of one owner at once; 0: as many as there are slots */
 };
 
 /* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */
@@ -94,8 +96,8 @@ TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
 
 /*
  * Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us (0 leaves them as they are),
- * and task_limits, task_network, max_task_network and stop_on_output_limit (0 means what it means to tw_worker_new()), for
- * tasks that have not started yet; the rest is ignored.
+ * and default_queue_timeout_us, max_tasks_per_owner, task_limits, task_network, max_task_network and stop_on_output_limit
+ * (0 means what it means to tw_worker_new()), for tasks that have not started yet; the rest is ignored.
  */
 TW_PUBLIC void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options);
 

@@ -36,6 +36,19 @@ int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
     return 0;
 }
 
+int parse_i64(const char *s, int64_t min, int64_t max, int64_t *ret)
+{
+    bool negative = *s == '-';
+    uint64_t value;
+    int r = parse_u64(s + negative, 0, INT64_MAX, &value);
+    int64_t number = r < 0 ? 0 : negative ? -(int64_t)value : (int64_t)value;
+    if (r == 0 && (number < min || number > max))
+        r = -ERANGE;
+    if (r == 0)
+        *ret = number;
+    return r;
+}
+
 int parse_bool(const char *s, bool *ret)
 {
     static const char *const words[][2] = {{"false", "true"}, {"no", "yes"}, {"off", "on"}, {"0", "1"}};

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret); /* decimal digits only */
+int parse_i64(const char *s, int64_t min, int64_t max, int64_t *ret);    /* the same, or behind a '-' */
 int parse_bool(const char *s, bool *ret);                                /* true/false, yes/no, on/off, 1/0 */
 int parse_size(const char *s, uint64_t *ret);   /* bytes: 123, 64K, 100M, 10G, 1T (powers of 1024; B, KB, KiB... too) */
 int parse_millis(const char *s, uint64_t *ret); /* thousandths of a decimal number: 2, 1.5, 0.125 */

@@ -202,15 +202,17 @@ int json_set_bytes(json_t *object, const char *key, const void *data, size_t len
 json_t *json_task(const Taskworker__Task *t)
 {
     char reason[32];
-    return json_pack(
-        "{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
+    return json_pack("{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, "
+                     "s:o, s:i, s:I, s:I}",
         "task_id", json_text(t->task_id), "task_type", json_text(t->task_type), "owner", json_text(t->owner), "state",
         task_state_name(t->state), "reason", task_reason_name(t->reason, reason), "message", json_text(t->message),
         "error", json_text(t->error), "exit_code", (int)t->exit_code, "signal", (int)t->signal, "attempt",
         (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms", (json_int_t)t->timeout_ms,
         "created_us", (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us, "finished_us",
         (json_int_t)t->finished_us, "result_size", (json_int_t)t->result_size, "log_size", (json_int_t)t->log_size,
-        "log_truncated", (int)t->log_truncated, "usage", json_usage(t->usage), "receipt", json_receipt(t->receipt));
+        "log_truncated", (int)t->log_truncated, "usage", json_usage(t->usage), "receipt", json_receipt(t->receipt),
+        "priority", (int)t->priority, "not_before_us", (json_int_t)t->not_before_us, "queue_timeout_ms",
+        (json_int_t)t->queue_timeout_ms);
 }
 
 /* --- tasks --- */

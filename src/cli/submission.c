@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "base/parse.h"
 #include "cli/output.h"
+#include "cli/when.h"
 
 /* What a node may be told to accept at most; it has its own, usually lower bound. */
 enum { SOURCE_MAX = 1 << 30 };
@@ -184,6 +187,31 @@ static void fill_limits(struct submission *s)
     s->request.limits = any ? &s->limits_message : NULL;
 }
 
+static int fill_schedule(struct cli *cli, struct submission *s)
+{
+    int64_t priority = 0;
+    uint64_t at_us = 0, now = clock_wall_us();
+    if (s->priority && parse_i64(s->priority, TW_PRIORITY_MIN, TW_PRIORITY_MAX, &priority) < 0) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "--priority is \"%.60s\", but has to be a number from %d to %d",
+            s->priority, TW_PRIORITY_MIN, TW_PRIORITY_MAX);
+        return EXIT_USAGE;
+    }
+    if (s->at && s->delay_us) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "--at and --delay both say when: give one of them");
+        return EXIT_USAGE;
+    }
+    if (s->at && when_parse(s->at, now, &at_us) < 0) {
+        cli_error(cli, TW_INVALID_ARGUMENT,
+            "--at is \"%.60s\", but has to be a time like 18:30, 2030-01-31 18:30, 2030-01-31T18:30Z or @SECONDS",
+            s->at);
+        return EXIT_USAGE;
+    }
+    s->request.priority = (int32_t)priority;
+    s->request.not_before_us = (int64_t)(s->delay_us ? now + s->delay_us : at_us);
+    s->request.queue_timeout_ms = (int64_t)((s->queue_timeout_us + 999) / 1000);
+    return 0;
+}
+
 /* The fields that do not depend on where the source comes from. */
 static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
 {
@@ -209,7 +237,7 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     fill_limits(s);
     s->request.network = network;
     s->request.fresh_interpreter = s->fresh;
-    return 0;
+    return fill_schedule(cli, s);
 }
 
 /* A script that asks for another shell may mean something else to this one, or nothing. */

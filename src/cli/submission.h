@@ -14,6 +14,10 @@ struct submission {
     const char *type;
     uint64_t timeout_us;
     uint64_t retries;
+    const char *priority; /* a number; NULL: 0 */
+    const char *at;       /* a time as in when.h; NULL: at once, or after delay_us */
+    uint64_t delay_us;
+    uint64_t queue_timeout_us;
     struct tw_limits limits; /* 0: the node's own */
     const char *network;
     bool fresh;
@@ -58,6 +62,29 @@ struct submission {
             .max = 1000,                                                                                             \
             .metavar = "N",                                                                                          \
             .help = "more attempts if the node dies under it [0]"},                                                  \
+        {.name = "priority",                                                                                         \
+            .kind = OPTION_TEXT,                                                                                     \
+            .target = &(s)->priority,                                                                                \
+            .metavar = "N",                                                                                          \
+            .help = "-100 to 100; among those that wait the highest goes first [0]"},                                \
+        {.name = "at",                                                                                               \
+            .kind = OPTION_TEXT,                                                                                     \
+            .target = &(s)->at,                                                                                      \
+            .metavar = "WHEN",                                                                                       \
+            .help = "not before: 18:30, 2030-01-31 18:30, 2030-01-31T18:30Z, or @SECONDS [at once]"},                \
+        {.name = "delay",                                                                                            \
+            .kind = OPTION_DURATION,                                                                                 \
+            .target = &(s)->delay_us,                                                                                \
+            .max = UINT64_C(365) * 86400000000,                                                                      \
+            .metavar = "TIME",                                                                                       \
+            .help = "not before so much time has passed [0]"},                                                       \
+        {.name = "queue-timeout",                                                                                    \
+            .kind = OPTION_DURATION,                                                                                 \
+            .target = &(s)->queue_timeout_us,                                                                        \
+            .min = 1000,                                                                                             \
+            .max = UINT64_C(365) * 86400000000,                                                                      \
+            .metavar = "TIME",                                                                                       \
+            .help = "how long it may wait for its start [the node's default]"},                                      \
         SUBMISSION_LIMIT(                                                                                            \
             s, "memory", SIZE, memory_bytes, 1, INT64_MAX, "SIZE", "memory of all its processes, and of its files"), \
         SUBMISSION_LIMIT(s, "cpus", CPUS, cpu_millis, 1, INT64_MAX, "N", "processors, such as 0.5"),                 \

@@ -49,7 +49,13 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
     printf("%-*s %u of %llu\n", LABEL_WIDTH, "attempt", t->attempt, (unsigned long long)t->retries + 1);
     if (t->timeout_ms > 0)
         print_field("time-out", format_span((uint64_t)t->timeout_ms * 1000, text));
+    if (t->priority)
+        printf("%-*s %d\n", LABEL_WIDTH, "priority", (int)t->priority);
+    if (t->queue_timeout_ms > 0)
+        print_field("queue time-out", format_span((uint64_t)t->queue_timeout_ms * 1000, text));
     print_time("created", t->created_us);
+    if (t->not_before_us > 0)
+        print_time("not before", t->not_before_us);
     print_time("started", t->started_us);
     print_time("finished", t->finished_us);
     usage_print(t->usage, task_has_ended(t));

@@ -250,6 +250,8 @@ static int task_options_from(
     ret->task_network = o->task_network ? o->task_network : TW_NETWORK_NONE;
     ret->max_task_network = o->max_task_network ? o->max_task_network : TW_NETWORK_LOOPBACK;
     ret->stop_on_output_limit = o->stop_on_output_limit;
+    ret->default_queue_timeout_us = o->default_queue_timeout_us;
+    ret->max_running_per_owner = o->max_tasks_per_owner;
     if (!tw_network_to_string(ret->task_network) || !tw_network_to_string(ret->max_task_network))
         return error_set(error, TW_INVALID_ARGUMENT, "task_network and max_task_network have to be one of tw_network");
     if (ret->task_network > ret->max_task_network)

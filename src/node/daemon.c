@@ -239,6 +239,8 @@ static void worker_options(const struct node *node, const struct config *c, stru
         .max_concurrent_tasks = (uint32_t)config_number(c, SETTING_MAX_CONCURRENT_TASKS),
         .max_queued_tasks = (uint32_t)config_number(c, SETTING_MAX_QUEUED_TASKS),
         .default_timeout_us = config_number(c, SETTING_DEFAULT_TIMEOUT),
+        .default_queue_timeout_us = config_number(c, SETTING_DEFAULT_QUEUE_TIMEOUT),
+        .max_tasks_per_owner = (uint32_t)config_number(c, SETTING_MAX_TASKS_PER_OWNER),
         .max_task_size = config_number(c, SETTING_MAX_TASK_SIZE),
         .max_result_size = config_number(c, SETTING_MAX_RESULT_SIZE),
         .max_log_size = config_number(c, SETTING_MAX_LOG_SIZE),

@@ -73,6 +73,12 @@ enum { NODE_SLOTS_MAX = 1024 };
         .reload = true, .metavar = "N", .help = "tasks that wait; more are refused (RESOURCE_EXHAUSTED)")              \
     X(DEFAULT_TIMEOUT, .type = SETTING_DURATION, .group = GROUP_TASKS, .fallback = "300", .min = MSEC,                 \
         .max = 365 * DAY, .reload = true, .metavar = "TIME", .help = "how long a task may run that names no time-out") \
+    X(DEFAULT_QUEUE_TIMEOUT, .type = SETTING_DURATION, .group = GROUP_TASKS, .fallback = "0", .min = MSEC,             \
+        .max = 365 * DAY, .zero = true, .reload = true, .metavar = "TIME",                                             \
+        .help = "how long a task may wait for its start that names no queue time-out; 0: for ever")                    \
+    X(MAX_TASKS_PER_OWNER, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "0", .min = 0,                     \
+        .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N",                                                         \
+        .help = "tasks of one owner that run at the same time; 0: as many as there are slots")                         \
     X(MAX_TASK_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "100M", .min = 1, .max = GIB,             \
         .metavar = "SIZE", .help = "the longest task_data")                                                            \
     X(MAX_RESULT_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "16M", .min = 1, .max = 100 * MIB,      \

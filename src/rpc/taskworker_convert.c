@@ -84,6 +84,9 @@ Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_rec
     t->result_size = info->result_size;
     t->log_size = info->log_size;
     t->log_truncated = info->log_truncated;
+    t->priority = info->priority;
+    t->not_before_us = (int64_t)info->not_before_us;
+    t->queue_timeout_ms = (int64_t)(info->queue_timeout_us / 1000);
     t->usage = &ret->usage;
     if (with_receipt && (info->receipt.runtime || info->receipt.layers)) {
         receipt_to_message(&info->receipt, ret);
@@ -107,27 +110,36 @@ static int limits_from_message(const Taskworker__Limits *limits, struct tw_limit
     return 0;
 }
 
-int timeout_from_ms(int64_t ms, uint64_t *ret_us, struct tw_error *error)
+static int span_from_ms(const char *field, int64_t ms, uint64_t *ret_us, struct tw_error *error)
 {
     static const int64_t year_ms = 365ll * 86400 * 1000;
     if (ms < 0)
-        return error_set(error, TW_INVALID_ARGUMENT, "timeout_ms is negative (%lld)", (long long)ms);
+        return error_set(error, TW_INVALID_ARGUMENT, "%s is negative (%lld)", field, (long long)ms);
     if (ms > year_ms)
-        return error_set(error, TW_INVALID_ARGUMENT, "timeout_ms is longer than a year");
+        return error_set(error, TW_INVALID_ARGUMENT, "%s is longer than a year", field);
     *ret_us = (uint64_t)ms * 1000;
     return 0;
+}
+
+int timeout_from_ms(int64_t ms, uint64_t *ret_us, struct tw_error *error)
+{
+    return span_from_ms("timeout_ms", ms, ret_us, error);
 }
 
 int spec_from_request(
     const Taskworker__ExecuteTaskRequest *request, struct tw_task_spec *ret, void **ret_arrays, struct tw_error *error)
 {
-    uint64_t timeout_us;
+    uint64_t timeout_us, queue_timeout_us;
     struct tw_limits limits;
     if (timeout_from_ms(request->timeout_ms, &timeout_us, error) < 0 ||
+        span_from_ms("queue_timeout_ms", request->queue_timeout_ms, &queue_timeout_us, error) < 0 ||
         limits_from_message(request->limits, &limits, error) < 0)
         return -1;
     if (!tw_network_to_string((enum tw_network)request->network)) /* it may be any number, also a negative one */
         return error_set(error, TW_INVALID_ARGUMENT, "network is %d, which is none", (int)request->network);
+    if (request->not_before_us < 0)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "not_before_us is negative (%lld)", (long long)request->not_before_us);
     struct tw_env *env = calloc(request->n_env + 1, sizeof *env);
     if (!env)
         return error_oom(error);
@@ -148,6 +160,9 @@ int spec_from_request(
         .limits = limits,
         .network = (enum tw_network)request->network,
         .fresh_interpreter = request->fresh_interpreter,
+        .priority = request->priority,
+        .not_before_us = (uint64_t)request->not_before_us,
+        .queue_timeout_us = queue_timeout_us,
     };
     *ret_arrays = env;
     return 0;

@@ -412,7 +412,7 @@ static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool mo
         Taskworker__ListTasksResponse response = TASKWORKER__LIST_TASKS_RESPONSE__INIT;
         char token[24] = "";
         for (size_t i = 0; i < n; i++) {
-            const struct task *live = engine_find(p->service->engine, tasks[i].info.id);
+            struct task *live = engine_find(p->service->engine, tasks[i].info.id);
             const struct tw_task_info *info = live ? task_info(live) : &tasks[i].info;
             if (!p->states || p->states & BIT(info->state))
                 rows[response.n_tasks] = task_to_message(info, false, &messages[response.n_tasks]), response.n_tasks++;

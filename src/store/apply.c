@@ -168,6 +168,9 @@ static enum outcome apply_admit(struct store *store, struct write *w, struct tw_
         db_bind_u64(&q, 10, info->timeout_us);
         db_bind_u64(&q, 11, info->created_us);
         db_bind_blob(&q, 12, w->task->digest, STORE_DIGEST_LEN);
+        db_bind_int(&q, 13, info->priority);
+        db_bind_u64(&q, 14, info->not_before_us);
+        db_bind_u64(&q, 15, info->queue_timeout_us);
         if (db_run(&q, error) < 0)
             return OUTCOME_FAILED;
     }

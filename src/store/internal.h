@@ -33,12 +33,12 @@
     "t.seq, t.id, t.type, t.owner, t.state, t.reason, t.message, t.error, t.exit_code, t.signal, "           \
     "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "                        \
     "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "                        \
-    "t.max_rss_bytes, t.digest, "                                                                            \
+    "t.max_rss_bytes, t.digest, t.priority, t.not_before_us, t.queue_timeout_us, "                           \
     "r.runtime, r.network, r.layers, r.missing, r.denied, r.denied_calls" STORE_RECEIPT_USAGE(STORE_R_USAGE) \
         TW_LIMITS(STORE_R_LIMIT)
 #define STORE_ONE(name) +1
 enum {
-    STORE_RECEIPT_COLUMN = 24, /* where the receipt begins, */
+    STORE_RECEIPT_COLUMN = 27, /* where the receipt begins, */
     STORE_RECEIPT_USAGE_COLUMN = STORE_RECEIPT_COLUMN + 6,
     STORE_RECEIPT_LIMITS_COLUMN = STORE_RECEIPT_USAGE_COLUMN STORE_RECEIPT_USAGE(STORE_ONE),
     STORE_INFO_COLUMNS_COUNT = STORE_RECEIPT_LIMITS_COLUMN TW_LIMITS(STORE_ONE)
@@ -59,8 +59,8 @@ enum {
     X(COMMIT, "COMMIT")                                                                                           \
     X(ADMIT,                                                                                                      \
         "INSERT INTO tasks (id, type, owner, state, reason, message, error, attempt, retries, "                   \
-        "timeout_us, created_us, digest) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, "                  \
-        "?12) ON CONFLICT (id) DO NOTHING")                                                                       \
+        "timeout_us, created_us, digest, priority, not_before_us, queue_timeout_us) VALUES "                      \
+        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id) DO NOTHING")         \
     X(ADMIT_INPUT,                                                                                                \
         "INSERT INTO inputs (seq, args, env, size, data, file, options) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")     \
     X(ATTEMPT,                                                                                                    \

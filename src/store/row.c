@@ -211,6 +211,9 @@ static void load_numbers(const struct db_query *q, struct tw_task_info *info)
     info->usage.user_us = db_u64(q, 20);
     info->usage.system_us = db_u64(q, 21);
     info->usage.max_rss_bytes = db_u64(q, 22);
+    info->priority = (int32_t)db_int(q, 24);
+    info->not_before_us = db_u64(q, 25);
+    info->queue_timeout_us = db_u64(q, 26);
 }
 
 /* The rest of the usage, and the receipt; -1 for values that cannot be. */

@@ -25,7 +25,7 @@
 
 enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
-    VERSION = 2,
+    VERSION = 3,
     BUSY_MS = 10000,
     WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
@@ -106,8 +106,13 @@ static const char schema_v2[] =
 #undef NUMBER
 #undef LIMIT
 
+/* When a task may start, beside its turn. */
+static const char schema_v3[] = "ALTER TABLE tasks ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;"
+                                "ALTER TABLE tasks ADD COLUMN not_before_us INTEGER NOT NULL DEFAULT 0;"
+                                "ALTER TABLE tasks ADD COLUMN queue_timeout_us INTEGER NOT NULL DEFAULT 0;";
+
 /* steps[n] makes layout n + 1 of layout n. */
-static const char *const steps[VERSION] = {schema_v1, schema_v2};
+static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3};
 
 static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
 {

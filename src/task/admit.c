@@ -185,6 +185,20 @@ void spec_resolve(const struct engine *engine, const struct store_spec *spec, st
 
 /* --- the spec --- */
 
+/* Nobody means a start in ten years' time: that is a time in other units. */
+static int schedule_check(const struct tw_task_spec *spec, struct tw_error *error)
+{
+    if (spec->priority < TW_PRIORITY_MIN || spec->priority > TW_PRIORITY_MAX)
+        return error_set(error, TW_INVALID_ARGUMENT, "priority is %d: it goes from %d to %d", (int)spec->priority,
+            TW_PRIORITY_MIN, TW_PRIORITY_MAX);
+    if (spec->queue_timeout_us > timeout_max_us)
+        return error_set(error, TW_INVALID_ARGUMENT, "the queue time-out is longer than a year");
+    if (spec->not_before_us > clock_wall_us() + 10 * timeout_max_us)
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "not_before_us is more than ten years from now: it counts microseconds since 1970");
+    return 0;
+}
+
 int spec_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error)
 {
     const struct engine_options *o = &engine->options;
@@ -205,6 +219,8 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, str
             (unsigned long long)o->max_task_size);
     if (spec->timeout_us > timeout_max_us)
         return error_set(error, TW_INVALID_ARGUMENT, "the time-out is longer than a year");
+    if (schedule_check(spec, error) < 0)
+        return -1;
     if (spec->retries > ENGINE_MAX_RETRIES)
         return error_set(
             error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
@@ -249,11 +265,14 @@ static void spec_digest(const struct tw_task_spec *spec, uint8_t out[STORE_DIGES
             (uint64_t) spec->network,
         spec->fresh_interpreter,
     };
+    uint64_t schedule[] = {(uint64_t)(int64_t)spec->priority, spec->not_before_us, spec->queue_timeout_us};
     uint64_t any = 0;
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
         any |= options[i];
     if (any)
         hash_bytes(&h, options, sizeof options);
+    if (schedule[0] || schedule[1] || schedule[2])
+        hash_bytes(&h, schedule, sizeof schedule);
     crypto_generichash_final(&h, out, STORE_DIGEST_LEN);
 }
 
@@ -310,11 +329,14 @@ static int record_init(
     info->id = spec->id && *spec->id ? strdup(spec->id) : make_id();
     info->type = strdup(spec->type);
     info->owner = strdup(spec->owner ? spec->owner : "");
-    info->message = strdup("waiting for a free slot");
+    info->message = strdup("waits for its turn");
     info->error = strdup("");
     info->state = TW_TASK_QUEUED;
     info->retries = spec->retries;
     info->timeout_us = spec->timeout_us ? spec->timeout_us : engine->options.default_timeout_us;
+    info->priority = spec->priority;
+    info->not_before_us = spec->not_before_us;
+    info->queue_timeout_us = spec->queue_timeout_us ? spec->queue_timeout_us : engine->options.default_queue_timeout_us;
     info->created_us = clock_wall_us();
     record->spec.data = *take_data ? STEAL(*take_data) : (void *)text_dup(spec->data, spec->data_len);
     record->spec.data_len = spec->data_len;
@@ -348,7 +370,7 @@ static void admission_answer(struct admission *a, const struct store_task *exist
     if (error) {
         a->cb(a->ctx, NULL, false, error);
     } else if (existing) {
-        const struct task *live = engine_find(engine, existing->info.id);
+        struct task *live = engine_find(engine, existing->info.id);
         a->cb(a->ctx, live ? task_info(live) : &existing->info, true, NULL);
     } else {
         struct task *task = task_new(engine, &a->record);
@@ -380,7 +402,7 @@ static int check_room(const struct engine *engine, const struct admission *a, st
     unsigned free_slots = o->max_running > engine->running ? o->max_running - engine->running : 0;
     if (engine->draining)
         return error_set(error, TW_UNAVAILABLE, "the node is shutting down and takes no new tasks");
-    if (engine->queued + engine->admitting >= o->max_queued + free_slots)
+    if (engine->queue.len + engine->admitting >= o->max_queued + free_slots)
         return error_set(
             error, TW_RESOURCE_EXHAUSTED, "the queue is full (MAX_QUEUED_TASKS is %u): try again later", o->max_queued);
     if (engine->queue_bytes + spec_bytes(&a->record.spec) > ENGINE_MAX_QUEUE_BYTES)

@@ -67,6 +67,7 @@ void attempt_give_slot_back(struct attempt *a)
         return;
     a->holds_slot = false;
     a->task->engine->running--;
+    queue_finished(&a->task->engine->queue, &a->task->entry);
 }
 
 /* --- ends --- */
@@ -396,6 +397,7 @@ void attempt_start(struct task *task)
     struct engine *engine = task->engine;
     struct attempt *a = attempt_new(task);
     if (!a) {
+        queue_finished(&engine->queue, &task->entry);
         engine_enqueue(task, true);
         engine_pause(engine, "out of memory");
         return;

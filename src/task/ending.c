@@ -200,6 +200,10 @@ static char *describe(const struct attempt *a, const struct verdict *v)
     case TW_REASON_TIMEOUT_WALL:
         n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)a->final.timeout_us / 1e6);
         break;
+    case TW_REASON_TIMEOUT_QUEUE:
+        n = asprintf(
+            &text, "was not started within its queue time-out of %.6g s", (double)a->final.queue_timeout_us / 1e6);
+        break;
     case TW_REASON_STOPPED_BY_USER:
         n = asprintf(&text, "stopped on request");
         break;

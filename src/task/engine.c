@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine keeps every live task in one map and the waiting ones in a FIFO queue. Whatever may free a slot or bring a
- * task calls engine_schedule(), which starts tasks from the queue's head until all slots are taken. What happens to one
- * task from there to its end is in attempt.c; here are the queue, the questions about tasks, and the way down.
+ * The engine keeps every live task in one map and the waiting ones in a queue (queue.c). Whatever may free a slot or bring a
+ * task calls engine_schedule() in schedule.c, which starts those whose turn it is until all slots are taken. What happens to
+ * one task from there to its end is in attempt.c; here are the questions about tasks, and the way down.
  */
 #include "task/task.h"
 
@@ -12,93 +12,9 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* A queued task keeps its data in memory only up to this size; beyond, it is read back from the store at its start. */
-enum { QUEUED_DATA_MAX = 1024 };
-
-/* --- the queue --- */
-
-void engine_enqueue(struct task *task, bool front)
-{
-    struct engine *engine = task->engine;
-    struct store_spec *spec = &task->record.spec;
-    task->queue_bytes = spec_bytes(spec) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
-    engine->queue_bytes += task->queue_bytes;
-    engine->queued++;
-    list_push(front ? engine->queue.next : &engine->queue, &task->link);
-}
-
-void engine_dequeue(struct task *task)
-{
-    list_remove(&task->link);
-    task->engine->queued--;
-    task->engine->queue_bytes -= task->queue_bytes;
-    task->queue_bytes = 0;
-}
-
-void engine_schedule(struct engine *engine)
-{
-    if (engine->scheduling) /* an attempt that fails at once comes back here: the loop below goes on by itself */
-        return;
-    engine->scheduling = true;
-    while (!engine->draining && !engine->paused && engine->running < engine->options.max_running &&
-        !list_empty(&engine->queue)) {
-        struct task *task = LIST_FIRST(&engine->queue, struct task, link);
-        engine_dequeue(task);
-        attempt_start(task);
-    }
-    engine->scheduling = false;
-    /* Whoever was pushed last and is still here waits: its data can wait on disk. */
-    if (!list_empty(&engine->queue)) {
-        struct store_spec *spec = &CONTAINER_OF(engine->queue.prev, struct task, link)->record.spec;
-        if (spec->data_len > QUEUED_DATA_MAX) {
-            free(spec->data);
-            spec->data = NULL;
-        }
-    }
-}
-
-/* --- trouble on the node's side --- */
-
-enum { RESUME_FIRST_MS = 100, RESUME_MAX_MS = 30000 };
-
-static void on_resume(uv_timer_t *timer)
-{
-    struct engine *engine = timer->data;
-    engine->paused = false;
-    engine_schedule(engine);
-}
-
-void engine_pause(struct engine *engine, const char *why)
-{
-    if (!engine->trouble)
-        log_warning("no task is started for now: %s", why);
-    if (!engine->trouble || strcmp(engine->trouble, why) != 0) {
-        free(engine->trouble);
-        engine->trouble = strdup(why);
-    }
-    if (engine->paused)
-        return;
-    engine->paused = true;
-    uv_timer_start(engine->resume, on_resume, engine->resume_ms, 0);
-    engine->resume_ms = MIN(engine->resume_ms * 2, (unsigned)RESUME_MAX_MS);
-}
-
-void engine_works(struct engine *engine)
-{
-    if (!engine->trouble && !engine->paused)
-        return;
-    log_info("tasks are started again");
-    free(STEAL(engine->trouble));
-    engine->paused = false;
-    engine->resume_ms = RESUME_FIRST_MS;
-    uv_timer_stop(engine->resume);
-    /* Who calls this is in the middle of something: the queue has its turn when that is done. */
-    uv_timer_start(engine->resume, on_resume, 0, 0);
-}
-
 /* --- questions --- */
 
-const struct task *engine_find(const struct engine *engine, const char *id)
+struct task *engine_find(const struct engine *engine, const char *id)
 {
     return map_get(&engine->tasks, id);
 }
@@ -117,7 +33,7 @@ static void on_stored_task(void *ctx, const struct store_task *stored, const str
 
 void engine_get(struct engine *engine, const char *id, engine_task_cb cb, void *ctx)
 {
-    const struct task *task = engine_find(engine, id);
+    struct task *task = engine_find(engine, id);
     struct query *q = task ? NULL : malloc(sizeof *q);
     if (task) {
         cb(ctx, task_info(task), task->record.seq, NULL);
@@ -135,7 +51,7 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret)
 {
     *ret = (struct engine_status){
         .running = engine->running,
-        .queued = engine->queued,
+        .queued = (unsigned)engine->queue.len,
         .max_running = engine->options.max_running,
         .max_queued = engine->options.max_queued,
         .max_task_size = engine->options.max_task_size,
@@ -165,6 +81,9 @@ void engine_set_task_limits(struct engine *engine, const struct engine_options *
     o->task_network = from->task_network;
     o->max_task_network = from->max_task_network;
     o->stop_on_output_limit = from->stop_on_output_limit;
+    o->default_queue_timeout_us = from->default_queue_timeout_us;
+    queue_set_max_running_per_owner(&engine->queue, from->max_running_per_owner);
+    engine_schedule(engine);
 }
 
 /* --- waiting and stopping --- */
@@ -379,15 +298,11 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         return error_oom(error);
     engine->options = *options;
     map_init(&engine->tasks);
-    list_init(&engine->queue);
-    engine->resume_ms = RESUME_FIRST_MS;
-    engine->resume = malloc(sizeof *engine->resume);
-    if (!engine->resume) {
+    queue_init(&engine->queue, options->max_running_per_owner);
+    if (schedule_init(engine) < 0) {
         free(engine);
         return error_oom(error);
     }
-    uv_timer_init(options->loop, engine->resume);
-    engine->resume->data = engine;
     struct recovery r = {.engine = engine};
     if (store_recover(options->store, recover_task, &r, error) < 0 || (r.oom && error_oom(error) < 0)) {
         engine_free(engine);
@@ -402,11 +317,6 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
 void engine_start(struct engine *engine)
 {
     engine_schedule(engine);
-}
-
-static void free_timer(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 void engine_free(struct engine *engine)
@@ -425,7 +335,7 @@ void engine_free(struct engine *engine)
         task_free(task);
     }
     map_done(&engine->tasks);
-    free(engine->trouble);
-    uv_close((uv_handle_t *)engine->resume, free_timer);
+    queue_done(&engine->queue);
+    schedule_done(engine);
     free(engine);
 }

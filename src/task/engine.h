@@ -35,6 +35,8 @@ struct engine_options {
     struct tw_limits task_limits; /* what a task gets that asks for nothing, and the most it may ask for; 0: no limit */
     enum tw_network task_network, max_task_network; /* never DEFAULT */
     bool stop_on_output_limit;
+    uint64_t default_queue_timeout_us; /* 0: for ever */
+    unsigned max_running_per_owner;    /* 0: no bound */
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
@@ -56,7 +58,7 @@ void engine_free(struct engine *engine);
 
 /* New limits from now on; zero leaves one as it is. */
 void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max_queued, uint64_t default_timeout_us);
-/* The four of `from` that concern single tasks: for all that are admitted or started from now on. */
+/* Those of `from` that concern single tasks and owners: for all that are admitted or started from now on. */
 void engine_set_task_limits(struct engine *engine, const struct engine_options *from);
 /* Whether limits are such that a task can live with them (0: no limit). INVALID_ARGUMENT names the one that is not. */
 int engine_check_limits(const struct tw_limits *limits, struct tw_error *error);
@@ -73,9 +75,9 @@ void engine_admit(
     struct engine *engine, const struct tw_task_spec *spec, void *take_data, engine_admit_cb cb, void *ctx);
 
 /* A task that is live, or NULL. Valid until control returns to the loop. */
-const struct task *engine_find(const struct engine *engine, const char *id);
-/* What is shown of it. What a running task uses is asked of the runtime now, unless that was done a moment ago. */
-const struct tw_task_info *task_info(const struct task *task);
+struct task *engine_find(const struct engine *engine, const char *id);
+/* What is shown of it: why it still waits, or, asked of the runtime unless that was done a moment ago, what it uses. */
+const struct tw_task_info *task_info(struct task *task);
 uint64_t task_seq(const struct task *task);
 
 /* One task, live or stored. `seq` identifies it in the store. */

@@ -13,10 +13,12 @@ struct task *task_new(struct engine *engine, struct store_task *record)
     if (!task)
         return NULL;
     task->engine = engine;
-    list_init(&task->link);
     list_init(&task->waits);
     list_init(&task->watches);
-    if (map_put(&engine->tasks, record->info.id, task) < 0) {
+    task->entry.owner = queue_owner_get(&engine->queue, record->info.owner);
+    if (!task->entry.owner || map_put(&engine->tasks, record->info.id, task) < 0) {
+        if (task->entry.owner)
+            queue_owner_put(&engine->queue, task->entry.owner);
         free(task);
         return NULL;
     }
@@ -29,8 +31,15 @@ void task_free(struct task *task)
 {
     if (!task)
         return;
-    map_remove(&task->engine->tasks, task->record.info.id);
-    list_remove(&task->link);
+    struct engine *engine = task->engine;
+    map_remove(&engine->tasks, task->record.info.id);
+    if (task->entry.in)
+        queue_remove(&engine->queue, &task->entry);
+    if (task->entry.running)
+        queue_finished(&engine->queue, &task->entry);
+    queue_owner_put(&engine->queue, task->entry.owner);
+    if (engine->came_last == task)
+        engine->came_last = NULL;
     store_task_done(&task->record);
     free(task);
 }
@@ -62,10 +71,12 @@ void task_set_message(struct task *task, const char *fmt, ...)
     task->record.info.message = message;
 }
 
-const struct tw_task_info *task_info(const struct task *task)
+const struct tw_task_info *task_info(struct task *task)
 {
     if (task->attempt)
         attempt_refresh_usage(task->attempt);
+    else if (task->entry.in)
+        task_set_message(task, "%s", engine_why_queued(task));
     return &task->record.info;
 }
 

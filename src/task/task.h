@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "task/engine.h"
+#include "task/queue.h"
 #include "task/state.h"
 
 struct attempt;
@@ -13,7 +14,7 @@ struct attempt;
 struct task {
     struct store_task record; /* what the store knows; record.info is what everybody sees */
     struct engine *engine;
-    struct list link;         /* in engine->queue while QUEUED */
+    struct queue_entry entry; /* in engine->queue while QUEUED */
     struct attempt *attempt;  /* while ALLOCATED, PREPARING or RUNNING, and until its end is on disk */
     struct list waits;        /* struct engine_wait */
     struct list watches;      /* struct engine_watch */
@@ -25,12 +26,12 @@ struct task {
 
 struct engine {
     struct engine_options options;
-    struct map tasks;  /* id -> struct task, all live ones */
-    struct list queue; /* FIFO */
-    unsigned queued;
-    unsigned running;   /* attempts that hold a slot */
-    unsigned finishing; /* ends on their way to disk */
-    unsigned admitting; /* admissions on their way to disk */
+    struct map tasks; /* id -> struct task, all live ones */
+    struct queue queue;
+    struct task *came_last; /* into the queue; NULL: it is gone */
+    unsigned running;       /* attempts that hold a slot */
+    unsigned finishing;     /* ends on their way to disk */
+    unsigned admitting;     /* admissions on their way to disk */
     size_t queue_bytes;
     size_t admitting_bytes;
     bool draining;
@@ -39,6 +40,7 @@ struct engine {
     char *trouble;      /* why nothing is started at present, or was until nothing proved it over; NULL: all is well */
     bool paused;        /* until `resume` fires */
     uv_timer_t *resume; /* on the heap: it closes after the engine has gone */
+    uv_timer_t *alarm;  /* the same; for those who wait for a time */
     unsigned resume_ms;
     uint64_t begun; /* attempts whose task was let go */
     void (*on_drained)(void *ctx);
@@ -70,14 +72,20 @@ void spec_resolve(const struct engine *engine, const struct store_spec *spec, st
 /* Bytes that a queued task with this spec keeps in memory beside its data. */
 size_t spec_bytes(const struct store_spec *spec);
 
-/* --- the queue and its end (engine.c) --- */
+/* --- the queue (schedule.c) --- */
+int schedule_init(struct engine *engine); /* -ENOMEM */
+void schedule_done(struct engine *engine);
 void engine_enqueue(struct task *task, bool front);
 void engine_dequeue(struct task *task);
 void engine_schedule(struct engine *engine);
+/* Why a queued task has not started yet, for a person. Borrowed, until control returns to the loop. */
+const char *engine_why_queued(const struct task *task);
 /* The node cannot start or end tasks just now: nothing is started for a while, the longer the more often this is said. */
 void engine_pause(struct engine *engine, const char *why);
 /* A task has begun, or an end that could not be written has been: the trouble is over. */
 void engine_works(struct engine *engine);
+
+/* --- ends (engine.c) --- */
 /* The task's end is on disk: tells everybody and forgets it. */
 void engine_task_ended(struct task *task, const void *result, size_t result_len);
 /* Its end could not be written and the node goes down: whoever waits hears the error; the store keeps it as it was. */

@@ -55,6 +55,25 @@ static void bounds_are_inclusive(void **state)
     assert_int_equal(v, 20);
 }
 
+static void numbers_with_a_sign(void **state)
+{
+    (void)state;
+    int64_t v = UNTOUCHED;
+    static const char *const wrong[] = {"", "-", "--1", "+1", "- 1", "1-", "-x", " -1"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        assert_int_equal(parse_i64(wrong[i], INT64_MIN, INT64_MAX, &v), -EINVAL);
+    assert_int_equal(parse_i64("-11", -10, 20, &v), -ERANGE);
+    assert_int_equal(parse_i64("21", -10, 20, &v), -ERANGE);
+    assert_int_equal(parse_i64("9223372036854775808", INT64_MIN, INT64_MAX, &v), -ERANGE);
+    assert_int_equal(v, UNTOUCHED);
+    assert_int_equal(parse_i64("-10", -10, 20, &v), 0);
+    assert_int_equal(v, -10);
+    assert_int_equal(parse_i64("20", -10, 20, &v), 0);
+    assert_int_equal(v, 20);
+    assert_int_equal(parse_i64("-0", -10, 20, &v), 0);
+    assert_int_equal(v, 0);
+}
+
 static void truth(void **state)
 {
     (void)state;
@@ -173,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_numbers),
         cmocka_unit_test(bounds_are_inclusive),
+        cmocka_unit_test(numbers_with_a_sign),
         cmocka_unit_test(truth),
         cmocka_unit_test(sizes),
         cmocka_unit_test(durations),

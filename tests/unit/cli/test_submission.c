@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/clock.h"
 #include "cli/submission.h"
 
 static void types_are_guessed(void **state)
@@ -131,6 +132,32 @@ static void a_request_with_limits(void **state)
     cli_done(&cli);
 }
 
+static void a_request_with_a_schedule(void **state)
+{
+    (void)state;
+    struct cli cli;
+    cli_init(&cli);
+    char *words[] = {(char *)"true"};
+    struct submission s = {.priority = "-100", .at = "@1900000000", .queue_timeout_us = 1001};
+    assert_int_equal(submission_make_command(&cli, &s, words, 1), 0);
+    assert_int_equal(s.request.priority, -100);
+    assert_int_equal(s.request.not_before_us, INT64_C(1900000000000000));
+    assert_int_equal(s.request.queue_timeout_ms, 2);
+    submission_done(&s);
+    struct submission delayed = {.delay_us = 60000000};
+    int64_t now = (int64_t)clock_wall_us();
+    assert_int_equal(submission_make_command(&cli, &delayed, words, 1), 0);
+    assert_in_range(delayed.request.not_before_us, now + 60000000, now + 70000000);
+    submission_done(&delayed);
+    struct submission wrong[] = {{.priority = "101"}, {.priority = "-101"}, {.priority = "high"}, {.priority = "1.5"},
+        {.at = "tomorrow"}, {.at = "18:30", .delay_us = 1}};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(submission_make_command(&cli, &wrong[i], words, 1), EXIT_USAGE);
+        submission_done(&wrong[i]);
+    }
+    cli_done(&cli);
+}
+
 static void what_cannot_be_submitted(void **state)
 {
     (void)state;
@@ -158,6 +185,7 @@ int main(void)
         cmocka_unit_test(commands_are_quoted),
         cmocka_unit_test(a_request_from_a_file),
         cmocka_unit_test(a_request_with_limits),
+        cmocka_unit_test(a_request_with_a_schedule),
         cmocka_unit_test(what_cannot_be_submitted),
     };
     return cmocka_run_group_tests_name("cli_submission", tests, NULL, NULL);

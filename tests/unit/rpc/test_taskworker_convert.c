@@ -25,6 +25,9 @@ static void a_request_becomes_a_spec(void **state)
     request.limits = &limits;
     request.network = TASKWORKER__NETWORK__NETWORK_HOST;
     request.fresh_interpreter = true;
+    request.priority = -7;
+    request.not_before_us = INT64_MAX;
+    request.queue_timeout_ms = 5;
     assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), 0);
     free(arrays);
     n = 1;
@@ -33,6 +36,9 @@ static void a_request_becomes_a_spec(void **state)
 #undef X
     assert_int_equal(spec.network, TW_NETWORK_HOST);
     assert_true(spec.fresh_interpreter);
+    assert_int_equal(spec.priority, -7);
+    assert_int_equal(spec.not_before_us, INT64_MAX);
+    assert_int_equal(spec.queue_timeout_us, 5000);
     request.limits = NULL;
     assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), 0);
     free(arrays);
@@ -61,6 +67,18 @@ static void what_has_no_room_is_refused(void **state)
         assert_non_null(strstr(error.message, "network"));
     }
     assert_null(arrays);
+    request.network = TASKWORKER__NETWORK__NETWORK_DEFAULT;
+    request.not_before_us = -1;
+    assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), -1);
+    assert_int_equal(error.code, TW_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "not_before_us"));
+    request.not_before_us = 0;
+    request.queue_timeout_ms = -1;
+    assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), -1);
+    assert_non_null(strstr(error.message, "queue_timeout_ms is negative"));
+    request.queue_timeout_ms = INT64_MAX;
+    assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), -1);
+    assert_non_null(strstr(error.message, "queue_timeout_ms is longer than a year"));
 }
 
 /* Through the bytes on the wire, which is what a client sees. */

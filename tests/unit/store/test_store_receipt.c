@@ -42,11 +42,17 @@ static void test_options(void **state)
     fill(&unused, &task.spec.limits);
     task.spec.network = TW_NETWORK_HOST;
     task.spec.fresh_interpreter = true;
+    task.info.priority = -100;
+    task.info.not_before_us = UINT64_C(1) << 60;
+    task.info.queue_timeout_us = 77;
     assert_int_equal(fixture_admit_task(f, &task, &o), TW_OK);
     assert_int_equal(fixture_get(f, "a", &got), TW_OK);
     assert_same(&got.spec.limits, &task.spec.limits, sizeof got.spec.limits);
     assert_int_equal(got.spec.network, TW_NETWORK_HOST);
     assert_true(got.spec.fresh_interpreter);
+    assert_int_equal(got.info.priority, -100);
+    assert_int_equal(got.info.not_before_us, UINT64_C(1) << 60);
+    assert_int_equal(got.info.queue_timeout_us, 77);
     store_task_done(&got);
     store_task_done(&task);
     fixture_add(f, "plain");
@@ -55,6 +61,7 @@ static void test_options(void **state)
     assert_same(&got.spec.limits, &none, sizeof none);
     assert_int_equal(got.spec.network, TW_NETWORK_DEFAULT);
     assert_false(got.spec.fresh_interpreter);
+    assert_int_equal(got.info.priority, 0);
     store_task_done(&got);
     fixture_close(f);
     assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM inputs WHERE options IS NULL"), 1);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A store of layout 1, as the first version of this program left it, under this one. */
+/* Stores of older layouts, as versions of this program left them, under this one. */
 #include "fixture.h"
 
 static const char layout_1[] =
@@ -75,7 +75,7 @@ static void test_its_tasks_are_intact(void **state)
     assert_string_equal((char *)o.data, "y");
     outcome_done(&o);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 2);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 3);
 }
 
 static void test_it_goes_on(void **state)
@@ -116,7 +116,29 @@ static void test_all_or_nothing(void **state)
     fixture_sql(f, "DROP TABLE receipts");
     fixture_open(f);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 2);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 3);
+}
+
+static void test_layout_2(void **state)
+{
+    struct fixture *f = *state;
+    struct store_task got;
+    fixture_open(f);
+    fixture_add(f, "a");
+    fixture_close(f);
+    fixture_sql(f,
+        "ALTER TABLE tasks DROP COLUMN priority; ALTER TABLE tasks DROP COLUMN not_before_us;"
+        "ALTER TABLE tasks DROP COLUMN queue_timeout_us; PRAGMA user_version = 2;");
+    fixture_open(f);
+    assert_int_equal(fixture_get(f, "a", &got), TW_OK);
+    assert_int_equal(got.info.state, TW_TASK_QUEUED);
+    assert_int_equal(got.info.priority, 0);
+    assert_int_equal(got.info.not_before_us, 0);
+    assert_int_equal(got.info.queue_timeout_us, 0);
+    store_task_done(&got);
+    fixture_add(f, "b");
+    fixture_close(f);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 3);
 }
 
 int main(void)
@@ -126,6 +148,7 @@ int main(void)
         T(test_its_tasks_are_intact),
         T(test_it_goes_on),
         T(test_all_or_nothing),
+        T(test_layout_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

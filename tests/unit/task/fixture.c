@@ -187,6 +187,8 @@ void fixture_open(struct fixture *f)
         .task_network = TW_NETWORK_NONE,
         .max_task_network = TW_NETWORK_LOOPBACK,
         .stop_on_output_limit = f->stop_on_output_limit,
+        .default_queue_timeout_us = f->queue_timeout_us,
+        .max_running_per_owner = f->max_running_per_owner,
     };
     assert_int_equal(engine_new(&options, &f->engine, &error), 0);
     engine_start(f->engine);

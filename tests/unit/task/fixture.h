@@ -44,6 +44,8 @@ struct fixture {
     unsigned max_running, max_queued;
     struct tw_limits limits; /* for fixture_open, as the one below */
     bool stop_on_output_limit;
+    uint64_t queue_timeout_us;
+    unsigned max_running_per_owner;
 };
 
 int fixture_setup(void **state);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who waits, and who is next. The highest priority goes first; among equals the owners take turns, one task each; an owner's
+ * own tasks go in the order in which they came. An owner that runs as many as it may has no turn until one of them is done. An
+ * entry with a time before which it is not to start sleeps until then, one with a deadline can be asked for when that passes.
+ *
+ * Nothing here allocates but queue_owner_get(): whoever has its owner can be put in. What is asked of the queue costs the
+ * logarithm of an owner's entries at most. No threads, no clocks: the caller says what time it is. Private to src/task.
+ */
+#ifndef TASK_QUEUE_H
+#define TASK_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+
+enum { QUEUE_PRIORITY_MIN = -100, QUEUE_PRIORITY_MAX = 100, QUEUE_PRIORITIES = 201 };
+
+struct queue {
+    struct map owners;                   /* by name */
+    struct list ready[QUEUE_PRIORITIES]; /* struct queue_owner, by the priority of its first entry, in turn */
+    uint64_t any_ready[(QUEUE_PRIORITIES + 63) / 64]; /* bits: ready[] is not empty */
+    struct heap sleeping;                             /* by not_before_us */
+    struct heap expiring;                             /* by deadline_us */
+    size_t len;                                       /* all entries, sleeping or not */
+    uint64_t order, front; /* the places of the next entry behind the others, and of the last one before them */
+    unsigned max_running_per_owner; /* 0: no bound */
+};
+
+/* Counted references: one for each queue_owner_get(). */
+struct queue_owner;
+
+struct queue_entry {
+    /* Set by the caller before queue_add(), and not changed while it is in. */
+    struct queue_owner *owner;
+    int priority;           /* QUEUE_PRIORITY_MIN to QUEUE_PRIORITY_MAX */
+    uint64_t not_before_us; /* on the wall clock; 0: at once */
+    uint64_t deadline_us;   /* on the monotonic clock; 0: none */
+    /* The queue's own; all zero before the first queue_add(). */
+    struct heap_node by_order, by_time, by_deadline;
+    uint64_t order;
+    bool in, asleep, running;
+};
+
+void queue_init(struct queue *q, unsigned max_running_per_owner);
+/* When it is empty and all owners are given back. */
+void queue_done(struct queue *q);
+void queue_set_max_running_per_owner(struct queue *q, unsigned max);
+
+/* NULL: no memory. */
+struct queue_owner *queue_owner_get(struct queue *q, const char *name);
+void queue_owner_put(struct queue *q, struct queue_owner *owner);
+unsigned queue_owner_running(const struct queue_owner *owner);
+
+/* `front`: before the others of its owner with its priority, and its owner has the next turn. */
+void queue_add(struct queue *q, struct queue_entry *e, bool front, uint64_t wall_us);
+void queue_remove(struct queue *q, struct queue_entry *e);
+
+/* Takes the next one out; it counts for its owner as running until queue_finished(). NULL: nobody may start now. */
+struct queue_entry *queue_take(struct queue *q);
+void queue_finished(struct queue *q, struct queue_entry *e);
+
+/* Wakes those whose time has come. */
+void queue_wake(struct queue *q, uint64_t wall_us);
+/* Takes out one whose deadline has passed; NULL: there is none. */
+struct queue_entry *queue_take_expired(struct queue *q, uint64_t monotonic_us);
+/* How long until one of these two finds something; UINT64_MAX: never. */
+uint64_t queue_next_us(const struct queue *q, uint64_t wall_us, uint64_t monotonic_us);
+
+/* Why it is not its turn, for a person; never NULL. */
+const char *queue_why(const struct queue *q, const struct queue_entry *e);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who starts when: tasks into the queue and out of it, the alarm for those that wait for a time, and the pause after trouble
+ * on the node's side.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "task/task.h"
+
+enum {
+    QUEUED_DATA_MAX =
+        1024, /* a queued task keeps its data in memory only up to this size; else it is read back at its start */
+    RESUME_FIRST_MS = 100,
+    RESUME_MAX_MS = 30000,
+    LONGEST_SLEEP_MS = 10000, /* the wall clock may be set meanwhile */
+};
+
+/* --- the queue --- */
+
+/* On the monotonic clock. While the task sleeps it is when to look again, since the wall clock may be set. 0: never. */
+static uint64_t deadline_of(const struct tw_task_info *info, uint64_t wall_us)
+{
+    uint64_t from = MAX(info->created_us, info->not_before_us);
+    if (info->queue_timeout_us == 0 || info->attempt > 0)
+        return 0;
+    uint64_t left = from > wall_us                ? from - wall_us + info->queue_timeout_us
+        : wall_us - from < info->queue_timeout_us ? info->queue_timeout_us - (wall_us - from)
+                                                  : 0;
+    return clock_monotonic_us() + left;
+}
+
+void engine_enqueue(struct task *task, bool front)
+{
+    struct engine *engine = task->engine;
+    const struct tw_task_info *info = &task->record.info;
+    struct store_spec *spec = &task->record.spec;
+    uint64_t now = clock_wall_us();
+    task->queue_bytes = spec_bytes(spec) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
+    engine->queue_bytes += task->queue_bytes;
+    task->entry.priority = info->priority;
+    task->entry.not_before_us = info->not_before_us;
+    task->entry.deadline_us = deadline_of(info, now);
+    queue_add(&engine->queue, &task->entry, front, now);
+    engine->came_last = task;
+}
+
+/* It is out of the queue. */
+static void leaves(struct task *task)
+{
+    task->engine->queue_bytes -= task->queue_bytes;
+    task->queue_bytes = 0;
+}
+
+void engine_dequeue(struct task *task)
+{
+    queue_remove(&task->engine->queue, &task->entry);
+    leaves(task);
+}
+
+static void end_expired(struct engine *engine)
+{
+    struct queue_entry *e;
+    while ((e = queue_take_expired(&engine->queue, clock_monotonic_us()))) {
+        struct task *task = CONTAINER_OF(e, struct task, entry);
+        leaves(task);
+        if (task->record.info.not_before_us > clock_wall_us()) {
+            engine_enqueue(task, false); /* the clock was set back: it has not had its chance */
+        } else if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_TIMEOUT_QUEUE, NULL)) {
+            engine_enqueue(task, true);
+            return;
+        }
+    }
+}
+
+/* Whoever came last and is still here waits: its data can wait on disk. */
+static void spare_memory(struct engine *engine)
+{
+    struct task *task = engine->came_last;
+    if (!task || !task->entry.in || task->record.spec.data_len <= QUEUED_DATA_MAX)
+        return;
+    free(task->record.spec.data);
+    task->record.spec.data = NULL;
+}
+
+static void on_alarm(uv_timer_t *timer)
+{
+    engine_schedule(timer->data);
+}
+
+static void set_alarm(struct engine *engine)
+{
+    uint64_t us = engine->draining ? UINT64_MAX : queue_next_us(&engine->queue, clock_wall_us(), clock_monotonic_us());
+    if (us == UINT64_MAX) {
+        uv_timer_stop(engine->alarm);
+        return;
+    }
+    uv_update_time(engine->options.loop);
+    uv_timer_start(engine->alarm, on_alarm, MIN(us / 1000 + 1, (uint64_t)LONGEST_SLEEP_MS), 0);
+}
+
+void engine_schedule(struct engine *engine)
+{
+    struct queue_entry *e;
+    if (engine->scheduling) /* an attempt that fails at once comes back here: the loop below goes on by itself */
+        return;
+    engine->scheduling = true;
+    if (!engine->draining) {
+        end_expired(engine);
+        queue_wake(&engine->queue, clock_wall_us());
+    }
+    while (!engine->draining && !engine->paused && engine->running < engine->options.max_running &&
+        (e = queue_take(&engine->queue))) {
+        struct task *task = CONTAINER_OF(e, struct task, entry);
+        leaves(task);
+        attempt_start(task);
+    }
+    engine->scheduling = false;
+    spare_memory(engine);
+    set_alarm(engine);
+}
+
+const char *engine_why_queued(const struct task *task)
+{
+    const struct engine *engine = task->engine;
+    if (engine->draining)
+        return "waits for the next start of the node";
+    if (engine->running >= engine->options.max_running && !task->entry.asleep)
+        return "waits for a free slot";
+    if (engine->trouble && !task->entry.asleep)
+        return engine->trouble;
+    return queue_why(&engine->queue, &task->entry);
+}
+
+/* --- trouble on the node's side --- */
+
+static void on_resume(uv_timer_t *timer)
+{
+    struct engine *engine = timer->data;
+    engine->paused = false;
+    engine_schedule(engine);
+}
+
+void engine_pause(struct engine *engine, const char *why)
+{
+    if (!engine->trouble)
+        log_warning("no task is started for now: %s", why);
+    if (!engine->trouble || strcmp(engine->trouble, why) != 0) {
+        free(engine->trouble);
+        engine->trouble = strdup(why);
+    }
+    if (engine->paused)
+        return;
+    engine->paused = true;
+    uv_timer_start(engine->resume, on_resume, engine->resume_ms, 0);
+    engine->resume_ms = MIN(engine->resume_ms * 2, (unsigned)RESUME_MAX_MS);
+}
+
+void engine_works(struct engine *engine)
+{
+    if (!engine->trouble && !engine->paused)
+        return;
+    log_info("tasks are started again");
+    free(STEAL(engine->trouble));
+    engine->paused = false;
+    engine->resume_ms = RESUME_FIRST_MS;
+    uv_timer_stop(engine->resume);
+    /* Who calls this is in the middle of something: the queue has its turn when that is done. */
+    uv_timer_start(engine->resume, on_resume, 0, 0);
+}
+
+/* --- its timers --- */
+
+static void free_timer(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static uv_timer_t *timer_new(struct engine *engine)
+{
+    uv_timer_t *timer = malloc(sizeof *timer);
+    if (timer) {
+        uv_timer_init(engine->options.loop, timer);
+        timer->data = engine;
+    }
+    return timer;
+}
+
+static void timer_free(uv_timer_t *timer)
+{
+    if (timer)
+        uv_close((uv_handle_t *)timer, free_timer);
+}
+
+int schedule_init(struct engine *engine)
+{
+    engine->resume_ms = RESUME_FIRST_MS;
+    engine->resume = timer_new(engine);
+    engine->alarm = timer_new(engine);
+    if (engine->resume && engine->alarm)
+        return 0;
+    schedule_done(engine);
+    return -ENOMEM;
+}
+
+void schedule_done(struct engine *engine)
+{
+    free(STEAL(engine->trouble));
+    timer_free(STEAL(engine->resume));
+    timer_free(STEAL(engine->alarm));
+}
