@@ -282,6 +282,33 @@ def latency(c):
     node.stop()
 
 
+@bench
+def queue(c):
+    """One decision of the queue, from 10 waiting tasks to a million; then what 10,000 of them cost a node that waits."""
+    sizes = {}
+    for owners in ("one owner", "ten tasks each"):
+        for waiting in (10, 1000, 10000, 100000, 1000000):
+            out = c.program("queue_bench", waiting, 1 if owners == "one owner" else waiting // 10)
+            sizes[waiting, owners] = float(re.match(r"ns ([\d.]+) ", out).group(1))
+            c.report.add(f"a decision, {waiting:,} waiting, {owners}", sizes[waiting, owners], "ns",
+                         "flat to 100,000" if waiting == 100000 else "")
+    node = c.node(max_concurrent_tasks=1, max_queued_tasks=20000).start()
+    request = c.stubs.pb.ExecuteTaskRequest(task_type="shell", task_data=b"true",
+                                            not_before_us=int((time.time() + 86400) * 1e6))
+    body = c.folder / "queue.bin"
+    body.write_bytes(grpc_frame(request.SerializeToString()))
+    node.status()
+    before = memory_mb(node.process.pid)
+    h2load(f"http://{node.address}/taskworker.TaskWorkerService/ExecuteTask", body, 10000)
+    assert node.status().queued_tasks == 10000
+    time.sleep(2)
+    cpu, now = cpu_seconds(node.process.pid), memory_mb(node.process.pid)
+    time.sleep(5)
+    c.report.add("10,000 waiting tasks: memory of the daemon", now - before, "MB", "at most 20")
+    c.report.add("10,000 waiting tasks: CPU of one core", (cpu_seconds(node.process.pid) - cpu) / 5 * 100, "%", "none")
+    node.stop()
+
+
 def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():

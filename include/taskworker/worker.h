@@ -60,10 +60,10 @@ struct tw_worker_options {
      * output_bytes is ignored: it is max_log_size.
      */
     struct tw_limits task_limits;
-    enum tw_network task_network;     /* of tasks that ask for nothing; DEFAULT: none */
-    enum tw_network max_task_network; /* the most a task may ask for; DEFAULT: loopback */
-    bool stop_on_output_limit;        /* a task that prints too much is stopped; else only its output is dropped */
-    uint32_t spare_sandboxes;         /* made ahead of need; 0: 2 */
+    enum tw_network task_network;      /* of tasks that ask for nothing; DEFAULT: none */
+    enum tw_network max_task_network;  /* the most a task may ask for; DEFAULT: loopback */
+    bool stop_on_output_limit;         /* a task that prints too much is stopped; else only its output is dropped */
+    uint32_t spare_sandboxes;          /* made ahead of need; 0: 2 */
     uint64_t default_queue_timeout_us; /* of a task that names none; 0: it may wait for ever */
     uint32_t max_tasks_per_owner;      /* of one owner at once; 0: as many as there are slots */
 };

@@ -191,9 +191,9 @@ void queue_remove(struct queue *q, struct queue_entry *e)
 struct queue_entry *queue_take(struct queue *q)
 {
     struct queue_owner *owner = next_owner(q);
-    if (!owner)
+    struct queue_entry *e = owner ? first_of(owner) : NULL; /* who stands in a ring has one */
+    if (!e)
         return NULL;
-    struct queue_entry *e = first_of(owner);
     take_out(q, e);
     e->running = true;
     owner->running++;
