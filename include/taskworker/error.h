@@ -9,6 +9,8 @@
 #ifndef TASKWORKER_ERROR_H
 #define TASKWORKER_ERROR_H
 
+#include <stdint.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -49,6 +51,7 @@ enum tw_code {
 struct tw_error {
     enum tw_code code;
     int sys_errno;     /* positive errno, or 0 */
+    uint32_t retry_ms; /* with RESOURCE_EXHAUSTED: when it may be worth another try; 0: nobody can tell */
     char message[400]; /* UTF-8, one sentence without a final newline */
 };
 

@@ -69,6 +69,7 @@ int error_set(struct tw_error *error, enum tw_code code, const char *fmt, ...)
         return -1;
     error->code = code;
     error->sys_errno = 0;
+    error->retry_ms = 0;
     va_list ap;
     va_start(ap, fmt);
     set_message(error, fmt, ap);
@@ -83,6 +84,7 @@ int error_set_errno(struct tw_error *error, int err, const char *fmt, ...)
     err = err < 0 ? -err : err;
     error->code = code_of_errno(err);
     error->sys_errno = err;
+    error->retry_ms = 0;
     va_list ap;
     va_start(ap, fmt);
     set_message(error, fmt, ap);

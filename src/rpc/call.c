@@ -10,6 +10,7 @@
  */
 #include "rpc/server_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -197,20 +198,30 @@ static const nghttp2_nv response_headers[] = {
     STATIC_NV("grpc-accept-encoding", "identity,gzip"),
 };
 
-/* grpc-status, and grpc-message if there is one (encoded into `text`). Returns how many. */
-static size_t status_headers(const struct rpc_call *call, char text[STATUS_MESSAGE_MAX + 1], nghttp2_nv nv[2])
+enum { STATUS_HEADERS_MAX = 3 };
+
+/* grpc-status, and what else there is to say (the message encoded into `text`). Returns how many. */
+static size_t status_headers(
+    const struct rpc_call *call, char text[STATUS_MESSAGE_MAX + 1], nghttp2_nv nv[STATUS_HEADERS_MAX])
 {
+    size_t n = 1;
     const char *code = status_code_text(call->code);
     nv[0] = (nghttp2_nv)STATIC_NV("grpc-status", "");
     nv[0].value = (uint8_t *)(uintptr_t)code;
     nv[0].valuelen = strlen(code);
-    if (!call->status_message)
-        return 1;
-    nv[1] = (nghttp2_nv)STATIC_NV("grpc-message", "");
-    nv[1].value = (uint8_t *)text;
-    nv[1].valuelen = status_encode_message(call->status_message, text);
-    nv[1].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
-    return 2;
+    if (call->status_message) {
+        nv[n] = (nghttp2_nv)STATIC_NV("grpc-message", "");
+        nv[n].value = (uint8_t *)text;
+        nv[n].valuelen = status_encode_message(call->status_message, text);
+        nv[n++].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
+    }
+    if (*call->retry_text) {
+        nv[n] = (nghttp2_nv)STATIC_NV("grpc-retry-pushback-ms", "");
+        nv[n].value = (uint8_t *)(uintptr_t)call->retry_text;
+        nv[n].valuelen = strlen(call->retry_text);
+        nv[n++].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME;
+    }
+    return n;
 }
 
 static void note_drained(struct rpc_call *call)
@@ -243,7 +254,7 @@ static ssize_t read_response(nghttp2_session *session, int32_t id, uint8_t *to, 
         call->out_pos = 0;
         if (call->finished) {
             char text[STATUS_MESSAGE_MAX + 1];
-            nghttp2_nv nv[2];
+            nghttp2_nv nv[STATUS_HEADERS_MAX];
             size_t count = status_headers(call, text, nv);
             *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
             if (nghttp2_submit_trailer(session, id, nv, count) != 0)
@@ -313,7 +324,7 @@ void rpc_call_finish(struct rpc_call *call, enum tw_code code, const char *messa
         resume(call);
     } else {
         char text[STATUS_MESSAGE_MAX + 1];
-        nghttp2_nv nv[ARRAY_LEN(response_headers) + 2];
+        nghttp2_nv nv[ARRAY_LEN(response_headers) + STATUS_HEADERS_MAX];
         memcpy(nv, response_headers, sizeof response_headers);
         size_t count = status_headers(call, text, nv + ARRAY_LEN(response_headers));
         submit(call, nv, ARRAY_LEN(response_headers) + count, false);
@@ -321,6 +332,13 @@ void rpc_call_finish(struct rpc_call *call, enum tw_code code, const char *messa
     }
     call_drop_request(call);
     call_set_alarm(call);
+}
+
+void rpc_call_finish_error(struct rpc_call *call, const struct tw_error *error)
+{
+    if (error->retry_ms)
+        snprintf(call->retry_text, sizeof call->retry_text, "%u", (unsigned)error->retry_ms);
+    rpc_call_finish(call, error->code, error->message);
 }
 
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message)

@@ -104,10 +104,8 @@ bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 
 /* Ends the call with a status. The message is percent-encoded for the wire here. */
 void rpc_call_finish(struct rpc_call *call, enum tw_code code, const char *message);
-static inline void rpc_call_finish_error(struct rpc_call *call, const struct tw_error *error)
-{
-    rpc_call_finish(call, error->code, error->message);
-}
+/* The same, with when to try again as `grpc-retry-pushback-ms`, which clients with a retry policy heed (gRFC A6). */
+void rpc_call_finish_error(struct rpc_call *call, const struct tw_error *error);
 /* The usual end of a unary call: one message and OK. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message);
 

@@ -93,6 +93,7 @@ struct rpc_call {
     int32_t id;
     enum tw_code code;    /* how it ends, once finished */
     char *status_message; /* may be NULL */
+    char retry_text[12];  /* of grpc-retry-pushback-ms; "": none */
 
     bool is_post : 1, is_grpc : 1, has_path : 1, bad_encoding : 1, bad_timeout : 1, too_many_headers : 1;
     bool gzip : 1;

@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -395,6 +397,20 @@ static void on_admitted(void *ctx, const struct store_task *existing, const stru
     admission_answer(ctx, existing, error);
 }
 
+/* No room now, with a word about when to try again. */
+static int PRINTF_LIKE(3, 4) refuse_for_now(const struct engine *engine, struct tw_error *error, const char *fmt, ...)
+{
+    char what[200];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    uint32_t retry_ms = schedule_retry_ms(engine);
+    error_set(error, TW_RESOURCE_EXHAUSTED, "%s: try again in %.1f s", what, retry_ms / 1000.0);
+    error->retry_ms = retry_ms;
+    return -1;
+}
+
 /* Whether one more fits. What it says no to may still be a task that was handed in before. */
 static int check_room(const struct engine *engine, const struct admission *a, struct tw_error *error)
 {
@@ -403,14 +419,12 @@ static int check_room(const struct engine *engine, const struct admission *a, st
     if (engine->draining)
         return error_set(error, TW_UNAVAILABLE, "the node is shutting down and takes no new tasks");
     if (engine->queue.len + engine->admitting >= o->max_queued + free_slots)
-        return error_set(
-            error, TW_RESOURCE_EXHAUSTED, "the queue is full (MAX_QUEUED_TASKS is %u): try again later", o->max_queued);
+        return refuse_for_now(engine, error, "the queue is full (MAX_QUEUED_TASKS is %u)", o->max_queued);
     if (engine->queue_bytes + spec_bytes(&a->record.spec) > ENGINE_MAX_QUEUE_BYTES)
-        return error_set(error, TW_RESOURCE_EXHAUSTED, "the queue holds its limit of %d MiB: try again later",
-            ENGINE_MAX_QUEUE_BYTES >> 20);
+        return refuse_for_now(engine, error, "the queue holds its limit of %d MiB", ENGINE_MAX_QUEUE_BYTES >> 20);
     if (engine->admitting && engine->admitting_bytes + a->bytes > ENGINE_MAX_ADMITTING_BYTES)
-        return error_set(error, TW_RESOURCE_EXHAUSTED,
-            "%d MiB of tasks are on their way to disk already: try again later", ENGINE_MAX_ADMITTING_BYTES >> 20);
+        return refuse_for_now(
+            engine, error, "%d MiB of tasks are on their way to disk already", ENGINE_MAX_ADMITTING_BYTES >> 20);
     return 0;
 }
 

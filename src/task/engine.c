@@ -210,6 +210,7 @@ void engine_task_ended(struct task *task, const void *result, size_t result_len)
     engine->completed += info->state == TW_TASK_COMPLETED;
     engine->failed += info->state == TW_TASK_FAILED;
     engine->stopped += info->state == TW_TASK_STOPPED;
+    schedule_note_end(engine);
     log_debug("task %s ended: %s, %s", info->id, tw_task_state_to_string(info->state), info->message);
     tell_all(task, info, result, result_len, NULL);
     task_free(task);

@@ -134,6 +134,28 @@ const char *engine_why_queued(const struct task *task)
     return queue_why(&engine->queue, &task->entry);
 }
 
+/* --- how fast it goes --- */
+
+enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 60000, RETRY_UNKNOWN_MS = 1000, PACE_WEIGHT = 8 };
+
+void schedule_note_end(struct engine *engine)
+{
+    uint64_t now = clock_monotonic_us(), passed = now - engine->last_end_us;
+    if (engine->last_end_us)
+        engine->pace_us = engine->pace_us ? (engine->pace_us * (PACE_WEIGHT - 1) + passed) / PACE_WEIGHT : passed;
+    engine->last_end_us = engine->queue.len > 0 ? now : 0; /* what passes while nobody waits says nothing */
+}
+
+/* Twice the time in which a place becomes free, since others wait for it too; longer if nothing has ended for that long. */
+uint32_t schedule_retry_ms(const struct engine *engine)
+{
+    if (!engine->pace_us)
+        return RETRY_UNKNOWN_MS;
+    uint64_t since = engine->last_end_us ? clock_monotonic_us() - engine->last_end_us : 0;
+    uint64_t pace = MAX(engine->pace_us, since);
+    return (uint32_t)MIN(MAX(2 * pace / 1000, (uint64_t)RETRY_MIN_MS), (uint64_t)RETRY_MAX_MS);
+}
+
 /* --- trouble on the node's side --- */
 
 static void on_resume(uv_timer_t *timer)

@@ -46,6 +46,7 @@ struct engine {
     void (*on_drained)(void *ctx);
     void *on_drained_ctx;
     uint64_t accepted, completed, failed, stopped;
+    uint64_t last_end_us, pace_us; /* monotonic; the time from one end to the next of late, 0: not known */
 };
 
 struct engine_wait {
@@ -78,6 +79,10 @@ void schedule_done(struct engine *engine);
 void engine_enqueue(struct task *task, bool front);
 void engine_dequeue(struct task *task);
 void engine_schedule(struct engine *engine);
+/* A task has ended: how fast places in the queue become free follows from that. */
+void schedule_note_end(struct engine *engine);
+/* When somebody whom the queue has no room for may try again. */
+uint32_t schedule_retry_ms(const struct engine *engine);
 /* Why a queued task has not started yet, for a person. Borrowed, until control returns to the loop. */
 const char *engine_why_queued(const struct task *task);
 /* The node cannot start or end tasks just now: nothing is started for a while, the longer the more often this is said. */

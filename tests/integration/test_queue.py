@@ -70,6 +70,21 @@ def test_queue_timeout_of_the_node(make_node):
     assert task.reason == task.TIMEOUT_QUEUE and task.queue_timeout_ms == 200
 
 
+def test_when_to_try_again(make_node):
+    node = make_node(max_concurrent_tasks=1, max_queued_tasks=2, drain_timeout="100ms").start()
+    for _ in range(4):  # so that there is a pace
+        node.run("result = 1")
+    ids = [node.submit(HOLD), *(node.submit("result = 1") for _ in range(2))]
+    with pytest.raises(grpc.RpcError) as caught:
+        node.submit("result = 1")
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    hint = int(dict(caught.value.trailing_metadata())["grpc-retry-pushback-ms"])
+    assert 100 <= hint <= 60000
+    assert f"try again in {hint / 1000:.1f} s" in caught.value.details()
+    for task_id in ids:
+        node.stop_task(task_id)
+
+
 @pytest.mark.parametrize("fields, named", [
     ({"priority": 101}, "priority is 101"), ({"priority": -2 ** 31}, "priority"),
     ({"not_before_us": -1}, "not_before_us"), ({"not_before_us": 2 ** 63 - 1}, "not_before_us"),

@@ -170,7 +170,13 @@ static void test_the_queue_has_a_bound(void **state)
         admit(f, &spec);
     }
     struct tw_task_spec spec = spec_of("more", "x"), known = spec_of("t4", "t4");
-    assert_int_equal(admit_code(f, &spec), TW_RESOURCE_EXHAUSTED);
+    struct said said = {0};
+    engine_admit(f->engine, &spec, NULL, on_admit, &said);
+    run_until(f, &said.called);
+    assert_int_equal(said.error.code, TW_RESOURCE_EXHAUSTED);
+    assert_int_equal(said.error.retry_ms, 1000); /* nothing has ended yet: nobody can tell */
+    assert_non_null(strstr(said.error.message, "try again in 1.0 s"));
+    said_done(&said);
     assert_int_equal(admit_code(f, &known), TW_OK); /* one handed in before still gets its answer, */
     run_to_go(f, run_of(f, "t0"));
     run_end_well(run_of(f, "t0"), "1");
