@@ -74,7 +74,7 @@ static _Noreturn void child_run(const struct launcher_setup *setup, bool host_ne
     sigprocmask(SIG_SETMASK, &none, NULL);
     const char *const argv[] = {
         "hivemind-slot", setup->privileged ? "two-ids" : "one-id", host_network ? "host-network" : "own-network", NULL};
-    /* What the libraries look up late, each task would look up anew, in its own copy of the tables. */
+    /* What libraries look up late, each task would look up anew, in its own copy of the tables. */
     char bind_now[] = "LD_BIND_NOW=1", *envp[] = {bind_now, NULL};
     execveat(PROTOCOL_PROFILE_FD + 1, "", (char *const *)argv, envp, AT_EMPTY_PATH);
     child_fail(PROTOCOL_FD);

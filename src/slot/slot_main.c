@@ -478,6 +478,7 @@ int main(int argc, char **argv)
 {
     static struct place p = {.slot = {.control = PROTOCOL_FD}, .seat = NO_SEAT};
     struct slot_error error = {0};
+    (void)clearenv(); /* what was there was for the dynamic linker; interpreters would show it to tasks */
     if (setup(&p.slot, argc, argv, &error) < 0) {
         (void)reply_failed(&p.slot, 0, &error);
         _exit(1);

@@ -123,7 +123,8 @@ int schema_open_reader(struct db *db, const struct folder *folder, struct tw_err
 #define STORE_JOURNAL_PAGES 4000
 
 /*
- * Makes it longer by a piece, on the pool's thread while nothing else writes. True if there is more to do.
+ * Makes it longer by a piece. On the pool's thread, within a write transaction that has written nothing, so that nobody
+ * appends to it meanwhile. True if there is more to do.
  */
 bool journal_make_room(const struct folder *f);
 

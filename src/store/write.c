@@ -225,7 +225,10 @@ static void go_on(struct store *store);
 static void room_job(uv_work_t *req)
 {
     struct store *store = CONTAINER_OF(req, struct store, write_req);
-    store->wants_room = journal_make_room(&store->folder);
+    struct tw_error error;
+    /* Within a transaction, although nothing is written in it: so no other program that has the database open writes either. */
+    store->wants_room = run_query(store, STORE_SQL_BEGIN_WRITE, &error) == 0 && journal_make_room(&store->folder);
+    db_rollback(&store->writer);
 }
 
 static void room_job_done(uv_work_t *req, int status)

@@ -138,6 +138,8 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     node.submit("result = 2", task_id="waits")
     node.kill()
     with database(node) as db:
+        for column in ("priority", "not_before_us", "queue_timeout_us"):
+            db.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
         db.executescript("DROP TABLE receipts; ALTER TABLE inputs DROP COLUMN options; PRAGMA user_version = 1")
     node.start()
     task, result = node.wait("old")
@@ -149,5 +151,5 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     assert node.run("result = 3", limits=pb.Limits(processes=50))[1] == b"3"
     node.stop()
     with database(node) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
         assert json.loads(db.execute("SELECT options FROM inputs WHERE options IS NOT NULL").fetchone()[0]) == {"processes": 50}

@@ -205,3 +205,10 @@ def test_refused_calls_are_shown(make_node, pb):
         assert "3: bpf 1, ptrace 2" in line and (row["denied"], row["denied_calls"]) == (3, "bpf 1, ptrace 2")
     else:
         assert "bpf" not in line and row["denied"] == 0
+
+
+def test_nothing_of_the_slots_environment(node):
+    own = ["HOME", "LANG", "PATH", "TASK_ID", "TMPDIR"]
+    assert json.loads(node.run("import posix\nresult = sorted(k.decode() for k in posix.environ)")[1]) == own
+    cold = "import os\nresult = sorted(k for k in os.environ if k != 'LC_CTYPE')"
+    assert json.loads(node.run(cold, fresh_interpreter=True)[1]) == own
