@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include <taskworker/task.h>
+
 #include "cli/options.h"
 #include "cli/output.h"
 
-static int stop_one(struct cli *cli, const char *id)
+static int print_stopped(struct cli *cli, const Taskworker__StopTaskResponse *response)
 {
-    Taskworker__StopTaskRequest request = TASKWORKER__STOP_TASK_REQUEST__INIT;
-    CLEANUP_MESSAGE Taskworker__StopTaskResponse *response = NULL;
-    request.task_id = (char *)id;
-    int code = cli_call(cli, "StopTask", &request.base, &taskworker__stop_task_response__descriptor, 0, &response);
-    if (code)
-        return code;
     if (!response->task)
         return cli_bad_reply(cli, "StopTask");
     if (cli->json) {
@@ -22,9 +20,86 @@ static int stop_one(struct cli *cli, const char *id)
     return 0;
 }
 
+/* `any`: one that has ended by itself meanwhile will do as well. */
+static int stop_one(struct cli *cli, const char *id, bool any)
+{
+    Taskworker__StopTaskRequest request = TASKWORKER__STOP_TASK_REQUEST__INIT;
+    CLEANUP_MESSAGE Taskworker__StopTaskResponse *response = NULL;
+    struct tw_error error = {0};
+    char method[80];
+    struct rpc_client *client = cli_connect(cli);
+    if (!client)
+        return cli->connect_code;
+    request.task_id = (char *)id;
+    if (rpc_client_unary(client, cli_method("StopTask", method), &request.base,
+            &taskworker__stop_task_response__descriptor, cli->timeout_us ? cli->timeout_us : CLI_CALL_TIMEOUT_US,
+            (ProtobufCMessage **)&response, &error) == 0)
+        return print_stopped(cli, response);
+    return any && error.code == TW_FAILED_PRECONDITION ? 0 : cli_report(cli, &error);
+}
+
+/* All tasks in these states. *count: how many there were. */
+static int stop_states(struct cli *cli, Taskworker__Task__State first, Taskworker__Task__State last, uint64_t *count)
+{
+    Taskworker__Task__State states[TW_TASK_STATE_MAX];
+    Taskworker__ListTasksRequest request = TASKWORKER__LIST_TASKS_REQUEST__INIT;
+    char *token = NULL;
+    int code = 0;
+    request.states = states;
+    for (Taskworker__Task__State s = first; s <= last; s++)
+        states[request.n_states++] = s;
+    do {
+        CLEANUP_MESSAGE Taskworker__ListTasksResponse *page = NULL;
+        int r = cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
+        if (r) {
+            free(token);
+            return r;
+        }
+        for (size_t i = 0; i < page->n_tasks && !ferror(stdout); i++, ++*count) {
+            r = stop_one(cli, page->tasks[i]->task_id, true);
+            code = code ? code : r;
+        }
+        free(token);
+        token = *page->next_page_token ? strdup(page->next_page_token) : NULL;
+        request.page_token = token ? token : (char *)protobuf_c_empty_string;
+    } while (token && !ferror(stdout));
+    return code;
+}
+
+/* Those that wait first, or each that is stopped would make room for one of them. */
+static int stop_all(struct cli *cli)
+{
+    uint64_t count = 0;
+    int code = stop_states(cli, TASKWORKER__TASK__STATE__QUEUED, TASKWORKER__TASK__STATE__QUEUED, &count);
+    int rest = stop_states(cli, TASKWORKER__TASK__STATE__QUEUED, TASKWORKER__TASK__STATE__RUNNING, &count);
+    code = code ? code : rest;
+    if (!code && count == 0)
+        cli_note(cli, "nothing waits or runs");
+    return code;
+}
+
+static int stop(struct cli *cli, const struct words *ids, bool all)
+{
+    int code = 0;
+    if (all == (ids->n > 0)) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "%s",
+            all ? "--all means every task: name no ID beside it" : "ID is missing; or say --all for every task");
+        return EXIT_USAGE;
+    }
+    if (all)
+        return stop_all(cli);
+    for (size_t i = 0; i < ids->n; i++) {
+        int one = stop_one(cli, ids->items[i], false);
+        code = code ? code : one;
+    }
+    return code;
+}
+
 int verb_stop(struct cli *cli, int argc, char **argv)
 {
+    bool all = false;
     const struct option options[] = {
+        {.name = "all", .letter = 'a', .kind = OPTION_FLAG, .target = &all, .help = "all that wait or run"},
         {.name = "timeout",
             .kind = OPTION_DURATION,
             .target = &cli->timeout_us,
@@ -34,26 +109,20 @@ int verb_stop(struct cli *cli, int argc, char **argv)
     };
     const struct syntax syntax = {
         .verb = "stop",
-        .usage = "[OPTION]... ID...",
+        .usage = "[OPTION]... ID...|--all",
         .text =
             "Ends tasks that wait or run, and waits until they have ended. Goes on with the next where one cannot be\n"
             "stopped, because it has ended by itself or does not exist, and exits with 125 then.",
         .example = "  hivemind stop task_001\n"
-                   "  hivemind ps --json | jq -r .task_id | xargs hivemind stop",
+                   "  hivemind stop --all",
         .options = options,
         .n_options = ARRAY_LEN(options),
-        .missing = "ID",
-        .min_words = 1,
         .max_words = SIZE_MAX,
     };
     struct arguments args;
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
-        for (size_t i = 0; i < args.words.n; i++) {
-            int one = stop_one(cli, args.words.items[i]);
-            code = code ? code : one;
-        }
-        code = output_finish(cli, code);
+        code = output_finish(cli, stop(cli, &args.words, all));
     }
     arguments_done(&args);
     return code;

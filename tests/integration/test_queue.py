@@ -119,3 +119,20 @@ def test_the_command_line(full):
     full.stop_task("hold")
     assert started(full, [first, second]) == [second, first]
     cli("stop", later)
+
+
+def test_stop_all(full):
+    queued = [full.submit("result = 1", task_id=f"q{i:03}") for i in range(120)]  # more than a page
+    running = full.get("hold")
+    assert running.state == running.RUNNING
+    done = full.run_cli("stop", "--all")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert lines[-1] == "hold STOPPED", lines[-3:]  # the last, or one of the queue would have been started
+    assert sorted(lines[:-1]) == [f"{i} STOPPED" for i in queued]
+    assert all(full.get(i).attempt == 0 for i in queued)
+    done = full.run_cli("stop", "--all")
+    assert done.returncode == 0 and done.stdout == b"" and b"nothing waits or runs" in done.stderr
+    for wrong in (["stop"], ["stop", "--all", "hold"]):
+        done = full.run_cli(*wrong)
+        assert done.returncode == 2 and b"--all" in done.stderr
