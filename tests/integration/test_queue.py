@@ -45,14 +45,15 @@ def test_priorities_over_a_crash(full):
 
 def test_not_before(make_node):
     node = make_node().start()
-    when = int((time.time() + 0.7) * 1e6)
+    when = int((time.time() + 3600) * 1e6)
     node.submit("result = 1", task_id="later", not_before_us=when)
     assert node.run("result = 2")[1] == b"2"
     waiting = node.get("later")
     assert waiting.state == waiting.QUEUED and waiting.not_before_us == when
     assert waiting.message == "waits until its start time"
-    task, _ = node.wait("later")
-    assert task.started_us >= when
+    when = int((time.time() + 0.7) * 1e6)
+    task, result = node.wait(node.submit("result = 3", not_before_us=when))
+    assert result == b"3" and task.started_us >= when
     node.stop()
 
 
