@@ -83,6 +83,7 @@ static _Noreturn void be_task(int source, const int *ends)
     }
     if (close_range(RESULT_FD + 1, ~0u, 0) < 0)
         _exit(122);
+    warm_copy_pages();
     warm_after_fork();
     if (warm_become(&plan, env, &error) < 0)
         _exit(123);

@@ -319,12 +319,14 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     bool landlock = false, forked = slot->profile.warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
     int listener = -1;
     if (forked) /* the task to come will be of the kind of the last one, mostly */
-        warm_after_fork();
+        warm_copy_pages();
     if (settle(slot, shape, init_pidfd, &socket, &landlock, &listener, &error) < 0)
         fail(socket, &error);
     m.landlock = landlock;
     tell(socket, &m, listener);
     fd_close(&listener);
+    if (forked)
+        warm_after_fork();
 
     int runtime = take_start(&plan, &error);
     if (runtime < 0 || set_limits(&plan.limits, &error) < 0)

@@ -184,9 +184,13 @@ static PyObject *dict_of_env(char *const *env)
     return dict;
 }
 
-void warm_after_fork(void)
+void warm_copy_pages(void)
 {
     warm_pages_copy(&warm.pages);
+}
+
+void warm_after_fork(void)
+{
     PyOS_AfterFork_Child();
 }
 
@@ -212,6 +216,7 @@ int warm_rehearse(void)
     int from = fd_sealed_memfd("source", source, sizeof source - 1), to = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (from < 0 || to < 0)
         return -1;
+    warm_copy_pages();
     warm_after_fork();
     if (warm_become(&plan, env, &error) < 0)
         return -1;

@@ -28,7 +28,9 @@ void warm_pages_move_code(const char *library);
 /* A task like any other, in this process. 0, or -1 where it went wrong. */
 int warm_rehearse(void);
 
-/* In the fork of it that is to run a task; once, and before warm_become(). */
+/* In the fork of it that is to run a task. The first is for speed alone, and runs nobody's code but ours. */
+void warm_copy_pages(void);
+/* Once, and before warm_become(); modules may have their own part in this: after all privileges are given up. */
 void warm_after_fork(void);
 
 /*

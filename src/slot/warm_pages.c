@@ -157,6 +157,8 @@ void warm_pages_move_code(const char *library)
     }
     if (f)
         fclose(f);
+    if (sysconf(_SC_PAGESIZE) != 4096)
+        return; /* huge pages are of another size there */
     first = (first + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     last = last / HUGE_PAGE * HUGE_PAGE;
     if (first < last)

@@ -203,7 +203,7 @@ struct store {
     } verified[STORE_VERIFIED]; /* by a hash of both; offset 0: free */
 
     uv_work_t close_req;
-    bool closing;
+    bool closing, close_queued;
     void (*closed)(void *ctx);
     void *closed_ctx;
 

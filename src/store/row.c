@@ -263,7 +263,8 @@ int row_load(struct db_query *q, bool with_spec, struct store_task *ret, struct 
     if (load_text(q, &task.info) < 0) {
         r = error_oom(error);
     } else if (!digest || len != STORE_DIGEST_LEN || !tw_task_state_to_string(task.info.state) ||
-        !tw_reason_to_string(task.info.reason) || load_receipt(q, &task.info) < 0 ||
+        !tw_reason_to_string(task.info.reason) || task.info.priority < TW_PRIORITY_MIN ||
+        task.info.priority > TW_PRIORITY_MAX || load_receipt(q, &task.info) < 0 ||
         (with_spec && load_spec(q, &task.spec) < 0)) {
         r = error_set(error, TW_DATA_LOSS, "%s holds values for task %llu that cannot be: restore it from a backup",
             q->db->path, (unsigned long long)task.seq);

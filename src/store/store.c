@@ -85,13 +85,14 @@ static void close_job_done(uv_work_t *req, int status)
 
 void store_settle(struct store *store)
 {
-    if (!store->closing || store->writing || !list_empty(&store->writes) || !list_empty(&store->reads))
+    if (!store->closing || store->close_queued || store->writing || !list_empty(&store->writes) ||
+        !list_empty(&store->reads))
         return;
     for (size_t i = 0; i < STORE_READERS; i++) {
         if (store->readers[i].busy)
             return;
     }
-    store->closing = false;
+    store->close_queued = true;
     (void)uv_queue_work(store->loop, &store->close_req, close_job, close_job_done); /* fails only without a job */
 }
 

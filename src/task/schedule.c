@@ -23,7 +23,8 @@ enum {
 /* On the monotonic clock. While the task sleeps it is when to look again, since the wall clock may be set. 0: never. */
 static uint64_t deadline_of(const struct tw_task_info *info, uint64_t wall_us)
 {
-    uint64_t from = MAX(info->created_us, info->not_before_us);
+    /* A clock that was ahead when it was handed in must not make it wait for ever. */
+    uint64_t from = MAX(MIN(info->created_us, wall_us), info->not_before_us);
     if (info->queue_timeout_us == 0 || info->attempt > 0)
         return 0;
     uint64_t left = from > wall_us                ? from - wall_us + info->queue_timeout_us
@@ -70,6 +71,7 @@ static void end_expired(struct engine *engine)
             engine_enqueue(task, false); /* the clock was set back: it has not had its chance */
         } else if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_TIMEOUT_QUEUE, NULL)) {
             engine_enqueue(task, true);
+            engine_pause(engine, "out of memory");
             return;
         }
     }
@@ -92,7 +94,9 @@ static void on_alarm(uv_timer_t *timer)
 
 static void set_alarm(struct engine *engine)
 {
-    uint64_t us = engine->draining ? UINT64_MAX : queue_next_us(&engine->queue, clock_wall_us(), clock_monotonic_us());
+    /* The end of a pause is an occasion of its own. */
+    bool off = engine->draining || engine->paused;
+    uint64_t us = off ? UINT64_MAX : queue_next_us(&engine->queue, clock_wall_us(), clock_monotonic_us());
     if (us == UINT64_MAX) {
         uv_timer_stop(engine->alarm);
         return;
@@ -107,7 +111,7 @@ void engine_schedule(struct engine *engine)
     if (engine->scheduling) /* an attempt that fails at once comes back here: the loop below goes on by itself */
         return;
     engine->scheduling = true;
-    if (!engine->draining) {
+    if (!engine->draining && !engine->paused) {
         end_expired(engine);
         queue_wake(&engine->queue, clock_wall_us());
     }

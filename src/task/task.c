@@ -75,7 +75,7 @@ const struct tw_task_info *task_info(struct task *task)
 {
     if (task->attempt)
         attempt_refresh_usage(task->attempt);
-    else if (task->entry.in)
+    else if (task->entry.in && task->record.info.attempt == 0) /* else it says why it runs again */
         task_set_message(task, "%s", engine_why_queued(task));
     return &task->record.info;
 }

@@ -392,6 +392,38 @@ static void test_close_carries_out_what_is_queued(void **state)
     assert_int_equal(access(fixture_name(f, "taskworker.db-shm"), F_OK), -1);
 }
 
+struct closing {
+    struct store *store;
+    bool closed;
+};
+
+static void set_closed(void *ctx)
+{
+    ((struct closing *)ctx)->closed = true;
+}
+
+static void close_at_once(void *ctx, const struct store_task *existing, const struct tw_error *error)
+{
+    struct closing *c = ctx;
+    assert_null(existing);
+    assert_null(error);
+    store_close(c->store, set_closed, c);
+}
+
+static void test_close_from_a_callback(void **state)
+{
+    struct fixture *f = *state;
+    fixture_open(f);
+    struct closing c = {.store = f->store};
+    struct store_task task = fixture_task("a", "x", 1);
+    store_admit(f->store, &task, close_at_once, &c);
+    fixture_run(f, &c.closed);
+    f->store = NULL;
+    uv_run(&f->loop, UV_RUN_DEFAULT); /* nothing of it is still at work */
+    store_task_done(&task);
+    assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM tasks"), 1);
+}
+
 static off_t journal_size(struct fixture *f)
 {
     struct stat st;
@@ -463,6 +495,7 @@ int main(void)
         T(test_a_bad_write_fails_alone),
         T(test_recover),
         T(test_close_carries_out_what_is_queued),
+        T(test_close_from_a_callback),
         T(test_room_in_the_journal),
         T(test_foreign_reader),
     };
