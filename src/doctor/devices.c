@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* GPUs, by the library of their driver; WireGuard, by what the kernel has or could load. */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -9,60 +8,15 @@
 
 #include "doctor/internal.h"
 #include "doctor/try.h"
+#include "machine/machine.h"
 
 #define NVML_US UINT64_C(1500000)
-enum { NAME_MAX_LEN = 96, NAMES_SHOWN = 2, DEVICES_MAX = 64 };
-
-struct gpus {
-    bool loaded;
-    int error; /* NVML's own number */
-    unsigned count;
-    char driver[NAME_MAX_LEN];
-    char names[NAMES_SHOWN][NAME_MAX_LEN];
-};
-
-/* The functions of the library that are used, by its documented interface: all return 0 for success. */
-struct nvml {
-    int (*init)(void);
-    int (*count)(unsigned *ret);
-    int (*handle)(unsigned index, void **ret);
-    int (*name)(void *device, char *out, unsigned size);
-    int (*driver)(char *out, unsigned size);
-    int (*shutdown)(void);
-};
-
-static bool load_nvml(struct nvml *n)
-{
-    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        return false;
-    *(void **)&n->init = dlsym(library, "nvmlInit_v2");
-    *(void **)&n->count = dlsym(library, "nvmlDeviceGetCount_v2");
-    *(void **)&n->handle = dlsym(library, "nvmlDeviceGetHandleByIndex_v2");
-    *(void **)&n->name = dlsym(library, "nvmlDeviceGetName");
-    *(void **)&n->driver = dlsym(library, "nvmlSystemGetDriverVersion");
-    *(void **)&n->shutdown = dlsym(library, "nvmlShutdown");
-    return n->init && n->count && n->handle && n->name && n->driver && n->shutdown;
-}
+enum { DEVICES_MAX = 64 };
 
 static void try_nvml(const void *arg, void *ret)
 {
-    struct gpus *g = ret;
-    struct nvml n = {0};
     (void)arg;
-    g->loaded = load_nvml(&n);
-    if (!g->loaded || (g->error = n.init()))
-        return;
-    (void)n.driver(g->driver, sizeof g->driver);
-    g->driver[sizeof g->driver - 1] = '\0';
-    g->error = n.count(&g->count);
-    for (unsigned i = 0; i < g->count && i < NAMES_SHOWN; i++) {
-        void *device = NULL;
-        if (n.handle(i, &device) == 0)
-            (void)n.name(device, g->names[i], NAME_MAX_LEN);
-        g->names[i][NAME_MAX_LEN - 1] = '\0';
-    }
-    (void)n.shutdown();
+    machine_gpus_find(ret);
 }
 
 /* How many /dev/nvidia0, 1, ... there are, and how many of them this user may open. */
@@ -83,7 +37,7 @@ static unsigned count_devices(const struct doctor *d, unsigned *ret_usable)
 
 void check_gpu(struct doctor *d, struct doctor_check *c)
 {
-    struct gpus g = {0};
+    struct machine_gpus g = {0};
     unsigned usable, devices = count_devices(d, &usable);
     check_cost(c, "The node reports no GPU, and tasks that want one go elsewhere.");
     check_fix(c, "for an NVIDIA GPU its driver: apt-get install nvidia-driver");
@@ -103,8 +57,8 @@ void check_gpu(struct doctor *d, struct doctor_check *c)
             check_fix(
                 c, "nvidia-smi tells more; often the driver and its library are of two versions: restart the machine");
     } else {
-        check_set(c, DOCTOR_OK, "%u: %s%s%s%s, driver %s", g.count, g.names[0], g.count > 1 ? ", " : "",
-            g.count > 1 ? g.names[1] : "", g.count > NAMES_SHOWN ? ", ..." : "", g.driver);
+        check_set(c, DOCTOR_OK, "%u: %s%s%s%s, driver %s", g.count, g.gpus[0].name, g.n_gpus > 1 ? ", " : "",
+            g.n_gpus > 1 ? g.gpus[1].name : "", g.count > 2 ? ", ..." : "", g.driver);
         if (devices > usable) {
             c->status = DOCTOR_DEGRADED;
             check_add(c, "this user may not use %u of them", devices - usable);

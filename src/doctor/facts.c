@@ -71,28 +71,6 @@ bool facts_field_hex(const char *text, const char *key, uint64_t *ret)
     return value && parse_hex(value, ret);
 }
 
-bool facts_pressure(const char *text, const char *kind, uint64_t *ret)
-{
-    CLEANUP_FREE char *copy = strdup(text);
-    for (char *rest = copy, *line; copy && (line = facts_line(&rest));) {
-        char *word = facts_word(&line);
-        if (!word || strcmp(word, kind) != 0)
-            continue;
-        while ((word = facts_word(&line))) {
-            uint64_t whole, part;
-            char *dot = strchr(word, '.');
-            if (strncmp(word, "avg60=", 6) != 0 || !dot)
-                continue;
-            *dot = '\0';
-            if (strlen(dot + 1) != 2 || parse_u64(word + 6, 0, 100, &whole) < 0 || parse_u64(dot + 1, 0, 99, &part) < 0)
-                return false;
-            *ret = whole * 100 + part;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool take_number(const char **p, unsigned *ret)
 {
     char digits[8];

@@ -16,8 +16,6 @@ char *facts_word(char **line);
 bool facts_field(const char *text, const char *key, uint64_t *ret);
 /* The same, hexadecimal. */
 bool facts_field_hex(const char *text, const char *key, uint64_t *ret);
-/* How much of the last 60 seconds "some" or "full" were stalled, in hundredths of a percent; from /proc/pressure/x. */
-bool facts_pressure(const char *text, const char *kind, uint64_t *ret);
 /* The major and minor number at the beginning of "6.1.0-18-amd64". */
 bool facts_version(const char *text, unsigned *ret_major, unsigned *ret_minor);
 /* The word in brackets of "always [madvise] never". */

@@ -10,6 +10,7 @@
 #include "base/parse.h"
 #include "doctor/facts.h"
 #include "doctor/internal.h"
+#include "machine/machine.h"
 
 enum {
     KERNEL_MAJOR = 5, /* 5.10: what Debian 11 had, and the oldest one that this is meant for */
@@ -91,16 +92,17 @@ void check_swap(struct doctor *d, struct doctor_check *c)
 void check_pressure(struct doctor *d, struct doctor_check *c)
 {
     CLEANUP_FREE char *text = doctor_read(d, "/proc/pressure/memory");
-    uint64_t full;
+    struct machine_pressure pressure;
     check_cost(c, "Nobody sees when the machine stalls for want of memory.");
     check_fix(c, "boot with psi=1 (and a kernel with CONFIG_PSI)");
     if (!text) {
         check_set(c, DOCTOR_MISSING, "the kernel does not measure it");
-    } else if (!facts_pressure(text, "full", &full)) {
+    } else if (!machine_parse_pressure(text, &pressure)) {
         check_set(c, DOCTOR_UNKNOWN, "/proc/pressure/memory is not understood");
     } else {
-        check_set(c, full > PRESSURE_HIGH ? DOCTOR_DEGRADED : DOCTOR_OK, "stalled %llu.%02llu %% of the last minute",
-            (unsigned long long)full / 100, (unsigned long long)full % 100);
+        unsigned full = pressure.full.avg60;
+        check_set(c, full > PRESSURE_HIGH ? DOCTOR_DEGRADED : DOCTOR_OK, "stalled %u.%02u %% of the last minute",
+            full / 100, full % 100);
         if (full > PRESSURE_HIGH) {
             check_cost(c, "Tasks stand still while the kernel looks for memory.");
             check_fix(c, "end other programs, give the machine more memory, or lower MAX_CONCURRENT_TASKS");

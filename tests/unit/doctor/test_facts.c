@@ -21,23 +21,6 @@ static void fields(void **state)
     assert_int_equal(v, 5);
 }
 
-static void pressure(void **state)
-{
-    (void)state;
-    uint64_t v = 7;
-    static const char text[] =
-        "some avg10=1.00 avg60=2.50 avg300=0.00 total=1\nfull avg10=0.00 avg60=12.07 avg300=0.00 total=0\n";
-    assert_true(facts_pressure(text, "some", &v) && v == 250);
-    assert_true(facts_pressure(text, "full", &v) && v == 1207);
-    v = 7;
-    assert_false(facts_pressure("full avg60=1.5\n", "full", &v));
-    assert_false(facts_pressure("full avg60=1000.00\n", "full", &v));
-    assert_false(facts_pressure("full avg60=.00\n", "full", &v));
-    assert_false(facts_pressure("full\n", "full", &v));
-    assert_false(facts_pressure("", "full", &v));
-    assert_int_equal(v, 7);
-}
-
 static void versions_and_choices(void **state)
 {
     (void)state;
@@ -127,7 +110,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields),
-        cmocka_unit_test(pressure),
         cmocka_unit_test(versions_and_choices),
         cmocka_unit_test(maps),
         cmocka_unit_test(owners),

@@ -9,12 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <ftw.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
+#include "../tree.h"
 #include "base/clock.h"
 #include "doctor/internal.h"
 
@@ -28,8 +23,7 @@ struct machine {
 static inline int machine_make(void **state)
 {
     struct machine *m = calloc(1, sizeof *m);
-    snprintf(m->root, sizeof m->root, "/tmp/test_doctor.XXXXXX");
-    assert_non_null(mkdtemp(m->root));
+    tree_make(m->root);
     m->options.root = m->root;
     m->doctor =
         (struct doctor){.options = &m->options, .deadline_us = clock_monotonic_us() + 10 * 1000000, .root = true};
@@ -37,45 +31,22 @@ static inline int machine_make(void **state)
     return 0;
 }
 
-static inline int machine_remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-    (void)st, (void)kind, (void)where;
-    return remove(path);
-}
-
 static inline int machine_remove(void **state)
 {
     struct machine *m = *state;
-    int r = nftw(m->root, machine_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    int r = tree_remove(m->root);
     free(m);
     return r;
 }
 
 static inline void machine_folder(struct machine *m, const char *path)
 {
-    char full[512];
-    snprintf(full, sizeof full, "%s%s", m->root, path);
-    for (char *slash = strchr(full + strlen(m->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        (void)mkdir(full, 0755);
-        *slash = '/';
-    }
-    (void)mkdir(full, 0755);
-    assert_int_equal(access(full, F_OK), 0);
+    tree_folder(m->root, path);
 }
 
 static inline void machine_file(struct machine *m, const char *path, const char *text)
 {
-    char full[512], folder[256];
-    snprintf(folder, sizeof folder, "%s", path);
-    assert_non_null(strrchr(folder, '/'));
-    *strrchr(folder, '/') = '\0';
-    machine_folder(m, folder);
-    snprintf(full, sizeof full, "%s%s", m->root, path);
-    FILE *f = fopen(full, "we");
-    assert_non_null(f);
-    assert_true(fputs(text, f) >= 0);
-    assert_int_equal(fclose(f), 0);
+    tree_file(m->root, path, text);
 }
 
 /* Every check, whatever it finds, says something. */
