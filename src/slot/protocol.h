@@ -7,8 +7,8 @@
  *   daemon <-> launcher   HELLO, CREATE and DESTROY, each answered by one reply of the same type. Requests may be sent
  *                         without waiting for the answers. An index stays taken until its DESTROY was answered.
  *   daemon <-> slot       The slot begins with HELLO (its root stands) or FAILED. Then START (with fds), answered by
- *                         READY or FAILED or EXITED; GO; KILL at any time after START; the end is EXITED or FAILED,
- *                         exactly one per START.
+ *                         READY or FAILED or EXITED; GO; KILL at any time after START; TERMINATE, PAUSE and RESUME after
+ *                         GO, earlier or later they mean nothing; the end is EXITED or FAILED, exactly one per START.
  *
  * All run on one machine from one installation, so numbers are in host order; the version still is checked, for a daemon
  * that was upgraded under its feet. The *_check functions judge bytes that came in; a message they refuse ends the
@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 2, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 3, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
 /* The fds that a helper program is started on: its connection, and the slots' profile (profile.h). */
 enum { PROTOCOL_FD = 3, PROTOCOL_PROFILE_FD };
@@ -92,7 +92,15 @@ struct launcher_reply {
 
 #define SLOT_MAGIC 0x686d736cu
 
-enum slot_request_type { SLOT_START = 1, SLOT_GO, SLOT_KILL, SLOT_REQUEST_MAX };
+enum slot_request_type {
+    SLOT_START = 1,
+    SLOT_GO,
+    SLOT_KILL,
+    SLOT_TERMINATE, /* SIGTERM for all processes of the task, and no deadline; lets a paused one go on */
+    SLOT_PAUSE,     /* SIGSTOP */
+    SLOT_RESUME,    /* SIGCONT */
+    SLOT_REQUEST_MAX
+};
 
 /* The fds of START, in this order. */
 enum slot_start_fd {

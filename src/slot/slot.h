@@ -119,10 +119,14 @@ struct init_report {
     bool folder_full;        /* no room left in one of the task's folders */
     uint64_t folder_bytes;   /* in all of them */
 };
-enum init_order { INIT_KILL = 'k', INIT_END = 'e' };
+enum init_order { INIT_KILL = 'k', INIT_END = 'e', INIT_TERMINATE = 't', INIT_PAUSE = 'p', INIT_RESUME = 'r' };
 /* Starts one in fresh pid and mount namespaces. */
 int init_start(struct init *ret, struct slot_error *error);
-/* KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits. */
+/*
+ * KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits.
+ * TERMINATE: SIGTERM for everything there, and SIGCONT, so that what is stopped can heed it. PAUSE: SIGSTOP, again and again
+ * until another order comes. RESUME: SIGCONT.
+ */
 void init_order(const struct init *init, enum init_order order);
 /* After that answer. */
 void init_take_report(const struct init *init, struct init_report *ret);

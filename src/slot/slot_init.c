@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pid 1 of a seat: it holds the pid and mount namespaces, reaps what the task leaves behind, and kills all of it when told
- * to. It runs no code of the task, has one capability (to kill), and dies with the slot, whose own pid namespace its own
+ * Pid 1 of a seat: it holds the pid and mount namespaces, reaps what the task leaves behind, and kills, stops or ends all of
+ * it when told to. It runs no code of the task, has one capability (to kill), and dies with the slot, whose own pid namespace its own
  * lies in.
  *
  * It shares the slot's memory (CLONE_VM): to copy an interpreter's page tables for a process that only waits would cost as
@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -32,7 +33,7 @@
 #include "slot/caps.h"
 #include "slot/channel.h"
 
-enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64, IO_MAX = 256 };
+enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64, IO_MAX = 256, PAUSE_AGAIN_S = 1 };
 
 struct init_block {
     int socket;
@@ -84,9 +85,24 @@ NO_LIBRARY static inline void reap(struct init_block *block, bool all)
     }
 }
 
-NO_LIBRARY static inline void kill_all(void)
+/* For all others in the namespace; none slips through by forking: a fork begins again when its process has a signal. */
+NO_LIBRARY static inline void signal_all(int sig)
 {
-    (void)raw(SYS_kill, -1, SIGKILL, 0, 0, 0);
+    (void)raw(SYS_kill, -1, sig, 0, 0, 0);
+}
+
+NO_LIBRARY static inline void obey(char order)
+{
+    if (order == INIT_PAUSE) {
+        signal_all(SIGSTOP);
+    } else if (order == INIT_RESUME) {
+        signal_all(SIGCONT);
+    } else if (order == INIT_TERMINATE) {
+        signal_all(SIGTERM);
+        signal_all(SIGCONT); /* what is stopped takes no other signal until it goes on */
+    } else {
+        signal_all(SIGKILL);
+    }
 }
 
 NO_LIBRARY static inline void look_into(const char *path, struct init_block *block)
@@ -145,9 +161,14 @@ NO_LIBRARY static int init_main(void *arg)
     polls[0].fd = sock;
     polls[1].fd = (int)signals;
     polls[0].events = polls[1].events = POLLIN;
+    bool paused = false;
     for (;;) {
         char order = 0, drop[128];
-        if (raw(SYS_ppoll, (long)polls, 2, 0, 0, 0) < 0)
+        struct timespec again = {.tv_sec = PAUSE_AGAIN_S};
+        long n = raw(SYS_ppoll, (long)polls, 2, paused ? (long)&again : 0, 0, 0);
+        if (n == 0)
+            obey(INIT_PAUSE); /* those stopped last may have woken those stopped first */
+        if (n <= 0)
             continue;
         if (polls[1].revents) {
             (void)raw(SYS_read, signals, (long)drop, sizeof drop, 0, 0);
@@ -157,7 +178,8 @@ NO_LIBRARY static int init_main(void *arg)
             continue;
         if (raw(SYS_read, sock, (long)&order, 1, 0, 0) != 1)
             return 0; /* the slot is gone, or does not want us any more; so is then everything here */
-        kill_all();
+        obey(order);
+        paused = order == INIT_PAUSE;
         if (order == INIT_END) {
             reap(block, true);
             report(block);

@@ -2,7 +2,7 @@
 /*
  * hivemind-slot: one place for one task at a time. The launcher starts it in user, pid, mount, net, ipc and uts namespaces
  * of its own, as their root and without any power outside them, on fixed fds with an empty environment. It builds the
- * tasks' root folder and their system call filter once, says HELLO to the daemon, and then serves START, GO and KILL.
+ * tasks' root folder and their system call filter once, says HELLO to the daemon, and then serves its requests.
  *
  * A task sits in a seat (slot_seat.c), made when its START comes or before, when the slot has been idle for a moment. What
  * becomes of the task's process arrives here by its socket and its pidfd, its exit status and usage by waiting for it. When
@@ -294,6 +294,24 @@ static void stop_run(struct place *p)
     init_order(&p->seat.init, INIT_KILL);
 }
 
+/* Without a deadline: what the task makes of it is the task's business. */
+static void signal_run(struct place *p, enum init_order order)
+{
+    if (p->run.state == RUN_STARTED && !p->run.kill_us)
+        init_order(&p->seat.init, order);
+}
+
+static int go_run(struct place *p)
+{
+    char go = 1;
+    if (p->run.state != RUN_READY)
+        return -EPROTO;
+    p->run.state = RUN_STARTED;
+    p->run.go_us = clock_monotonic_us();
+    (void)send(p->seat.socket, &go, 1, MSG_NOSIGNAL); /* a run that died meanwhile is seen in the loop */
+    return 0;
+}
+
 /* --- the daemon's requests --- */
 
 static int serve(struct place *p)
@@ -312,15 +330,24 @@ static int serve(struct place *p)
     /* About a run that has just ended: its end is on the way to the daemon. */
     if (run->state == RUN_NONE || run->state == RUN_ENDING || request.serial != run->serial)
         return 0;
-    if (request.header.type == SLOT_KILL) {
+    switch ((enum slot_request_type)request.header.type) {
+    case SLOT_GO:
+        return go_run(p);
+    case SLOT_KILL:
         stop_run(p);
-    } else if (run->state == RUN_READY) {
-        char go = 1;
-        run->state = RUN_STARTED;
-        run->go_us = clock_monotonic_us();
-        (void)send(p->seat.socket, &go, 1, MSG_NOSIGNAL); /* a run that died meanwhile is seen in the loop */
-    } else {
-        return -EPROTO;
+        break;
+    case SLOT_TERMINATE:
+        signal_run(p, INIT_TERMINATE);
+        break;
+    case SLOT_PAUSE:
+        signal_run(p, INIT_PAUSE);
+        break;
+    case SLOT_RESUME:
+        signal_run(p, INIT_RESUME);
+        break;
+    case SLOT_START:
+    case SLOT_REQUEST_MAX:
+        break;
     }
     return 0;
 }

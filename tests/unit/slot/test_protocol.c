@@ -144,6 +144,15 @@ static void test_slot_request(void **state)
     assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_OK);
     m.serial = 0;
     assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_BAD_FIELD);
+    for (unsigned type = SLOT_GO; type < SLOT_REQUEST_MAX;
+         type++) { /* GO, KILL, TERMINATE, ...: a serial and nothing else */
+        m = slot_request_ok();
+        m.header.type = (uint16_t)type;
+        assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_OK);
+        assert_int_equal(slot_request_check(&m, sizeof m, 1, &out), MESSAGE_BAD_FDS);
+        m.shape.tmp_bytes = 1;
+        assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FIELD);
+    }
     m = slot_request_ok();
     m.header.type = SLOT_REQUEST_MAX;
     assert_int_equal(slot_request_check(&m, sizeof m, 0, &out), MESSAGE_BAD_TYPE);
