@@ -92,6 +92,7 @@ struct sandbox_run {
     int plan_fd, source_fd;
     struct pool_slot *slot;
     bool killed;
+    bool paused; /* as the slot was told last */
     unsigned pipes_open;
     uv_poll_t *pidfd_poll; /* of the task's pid 1, while it is awaited after the loss of the slot */
     int pidfd;
@@ -169,7 +170,12 @@ static inline bool run_wants_host_network(const struct sandbox_run *run)
 }
 /* Takes the read ends of the run's pipes (stdout, stderr, result) over and begins to read; 0 or -errno. */
 int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES]);
+/* Sends the request to the run's slot; one that cannot be told is given up. */
+void run_tell(struct sandbox_run *run, enum slot_request_type type);
 void run_kill(struct sandbox_run *run);
+/* Only while it runs. */
+void run_terminate(struct sandbox_run *run);
+void run_pause(struct sandbox_run *run, bool paused);
 /* How it ended; each is followed by the events' `ended` when all is in. The first one counts. */
 void run_exited(struct sandbox_run *run, const struct slot_reply *reply);
 void run_failed(struct sandbox_run *run, enum run_end end, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -255,18 +255,44 @@ int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES])
 
 /* --- its end --- */
 
+void run_tell(struct sandbox_run *run, enum slot_request_type type)
+{
+    struct pool_slot *slot = run->slot;
+    int r = pool_slot_send(slot, type);
+    if (r < 0) {
+        pool_slot_break(slot, strerror(-r));
+        sandbox_pump(run->sandbox);
+    }
+}
+
+void run_terminate(struct sandbox_run *run)
+{
+    if (run->state != RUN_IS_RUNNING || run->killed)
+        return;
+    if (run->paused) { /* the slot lets it go on with this */
+        run->paused = false;
+        run_limits_resume(run);
+    }
+    run_tell(run, SLOT_TERMINATE);
+}
+
+void run_pause(struct sandbox_run *run, bool paused)
+{
+    if (run->state != RUN_IS_RUNNING || run->killed || run->paused == paused)
+        return;
+    run->paused = paused;
+    if (!paused)
+        run_limits_resume(run);
+    run_tell(run, paused ? SLOT_PAUSE : SLOT_RESUME);
+}
+
 void run_kill(struct sandbox_run *run)
 {
     if (run->killed || run->state >= RUN_IS_DRAINING)
         return;
     run->killed = true;
     if (run->slot) {
-        struct pool_slot *slot = run->slot;
-        int r = pool_slot_send(slot, SLOT_KILL);
-        if (r < 0) {
-            pool_slot_break(slot, strerror(-r));
-            sandbox_pump(run->sandbox);
-        }
+        run_tell(run, SLOT_KILL);
         return;
     }
     run->outcome = (struct run_outcome){.end = RUN_SIGNALED, .signal = SIGKILL};

@@ -16,6 +16,7 @@ enum {
     LOOK_MIN_US = 10 * 1000,
     WALK_MIN_US = 100 * 1000,
     LOOK_MAX_US = 60 * 1000 * 1000,
+    PAUSED_MIN_US = 5 * 1000 * 1000,
     CPU_MILLIS_MIN = 10 /* of the kernel */
 };
 
@@ -63,6 +64,8 @@ static void look_after(struct sandbox_run *run, uint64_t left_us)
     if (run->limits.cpu_millis > 0 && run->group_layers & UINT64_C(1) << TW_LAYER_CGROUP_CPU)
         wait = MAX(wait, left_us / millis * 1000);
     wait = MAX(wait, (uint64_t)(run->slot && run->slot->group ? LOOK_MIN_US : WALK_MIN_US));
+    if (run->paused) /* it stands still, but for one that fights against that */
+        wait = MAX(wait, (uint64_t)PAUSED_MIN_US);
     wait = MIN(wait, (uint64_t)LOOK_MAX_US);
     uv_timer_start(run->cpu_timer, on_look, wait / 1000 + 1, 0);
 }
@@ -89,6 +92,12 @@ void run_limits_go(struct sandbox_run *run)
     run->cpu_timer = sandbox_timer_new(run->sandbox, run);
     if (run->cpu_timer) /* without memory for it the limit of each process is what holds */
         look_after(run, run->limits.cpu_time_us);
+}
+
+void run_limits_resume(struct sandbox_run *run)
+{
+    if (run->cpu_timer) /* what it waits for now is meant for one that stands still */
+        uv_timer_start(run->cpu_timer, on_look, 0, 0);
 }
 
 void run_limits_end(struct pool_slot *slot, struct sandbox_run *run)

@@ -438,19 +438,24 @@ static void op_go(struct run *base)
     struct sandbox_run *run = run_of(base);
     if (run->state != RUN_IS_READY || run->killed)
         return;
-    struct pool_slot *slot = run->slot;
     run_move(run, RUN_IS_RUNNING);
     run_limits_go(run);
-    int r = pool_slot_send(slot, SLOT_GO);
-    if (r < 0) {
-        pool_slot_break(slot, strerror(-r));
-        sandbox_pump(run->sandbox);
-    }
+    run_tell(run, SLOT_GO);
 }
 
 static void op_kill(struct run *run)
 {
     run_kill(run_of(run));
+}
+
+static void op_terminate(struct run *run)
+{
+    run_terminate(run_of(run));
+}
+
+static void op_pause(struct run *run, bool paused)
+{
+    run_pause(run_of(run), paused);
 }
 
 static bool op_usage(struct run *run, struct tw_usage *ret)
@@ -533,6 +538,8 @@ static const struct runtime_ops sandbox_ops = {
     .start = op_start,
     .go = op_go,
     .kill = op_kill,
+    .terminate = op_terminate,
+    .pause = op_pause,
     .usage = op_usage,
     .close = op_close,
     .resize = op_resize,

@@ -88,6 +88,16 @@ struct runtime_ops {
     void (*go)(struct run *run);
     /* Kills the whole tree, at any time before `ended`; `ended` follows soon. May be called more than once. */
     void (*kill)(struct run *run);
+    /*
+     * Asks the whole tree to end (SIGTERM), between `go` and `ended`; kill() may follow at any time. Nothing where nothing
+     * runs.
+     */
+    void (*terminate)(struct run *run);
+    /*
+     * Stops all processes of the task (SIGSTOP), or lets them go on, between `go` and `ended`. May be NULL: not possible
+     * here. A paused task can be killed. terminate() of a paused one lets it go on first.
+     */
+    void (*pause)(struct run *run, bool paused);
     /* What the run has used so far, as well as can be seen from outside; false: nothing is known. May be NULL. */
     bool (*usage)(struct run *run, struct tw_usage *ret);
     /* Kills what runs, takes everything down, frees the runtime, then calls done. */
