@@ -167,7 +167,7 @@ NO_LIBRARY static int init_main(void *arg)
         struct timespec again = {.tv_sec = PAUSE_AGAIN_S};
         long n = raw(SYS_ppoll, (long)polls, 2, paused ? (long)&again : 0, 0, 0);
         if (n == 0)
-            obey(INIT_PAUSE); /* those stopped last may have woken those stopped first */
+            obey(INIT_PAUSE); /* processes that wake each other may have outlived the first try */
         if (n <= 0)
             continue;
         if (polls[1].revents) {
