@@ -33,7 +33,7 @@ static double round_ns(struct queue *q)
     uint64_t begun = clock_monotonic_us();
     for (int i = 0; i < DECISIONS; i++) {
         queue_wake(q, 1);
-        struct queue_entry *e = queue_take(q);
+        struct queue_entry *e = queue_take(q, 1);
         if (!e)
             die("nothing to take");
         queue_finished(q, e);

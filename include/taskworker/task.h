@@ -36,25 +36,26 @@ enum tw_task_state {
 };
 
 /* How a task ended, apart from where it is. The numbers are stored and sent: never reuse one. */
-#define TW_REASONS(X)                                                                            \
-    X(NONE, 0, "none")                                                                           \
-    X(EXIT_CODE, 1, "exit_code")         /* ended by itself with a code other than 0 */          \
-    X(SIGNAL, 2, "signal")               /* killed by a signal that the node did not send */     \
-    X(TIMEOUT_QUEUE, 3, "timeout_queue") /* waited too long for a slot */                        \
-    X(TIMEOUT_WALL, 4, "timeout_wall")   /* ran longer than its time-out */                      \
-    X(TIMEOUT_CPU, 5, "timeout_cpu")     /* used more CPU time than allowed */                   \
-    X(OOM, 6, "oom")                     /* used more memory than allowed */                     \
-    X(OUTPUT_LIMIT, 7, "output_limit")   /* printed more than allowed, or result too large */    \
-    X(DISK_LIMIT, 8, "disk_limit")       /* wrote more than allowed */                           \
-    X(PIDS_LIMIT, 9, "pids_limit")       /* more processes than allowed */                       \
-    X(STOPPED_BY_USER, 10, "stopped_by_user")                                                    \
-    X(SHUTDOWN, 11, "shutdown")           /* the node was told to stop its tasks and leave */    \
-    X(LOST, 12, "lost")                   /* the node died or lost the sandbox under the task */ \
-    X(BAD_INPUT, 13, "bad_input")         /* the input cannot be run (not Python, no UTF-8) */   \
-    X(IMAGE_ERROR, 14, "image_error")     /* the container image cannot be had */                \
-    X(SANDBOX_ERROR, 15, "sandbox_error") /* the node could not make the sandbox */              \
-    X(STORAGE_ERROR, 16, "storage_error") /* the node could not keep the result */               \
-    X(BAD_RESULT, 17, "bad_result")       /* ended well, but what it left as its result cannot be read */
+#define TW_REASONS(X)                                                                                     \
+    X(NONE, 0, "none")                                                                                    \
+    X(EXIT_CODE, 1, "exit_code")         /* ended by itself with a code other than 0 */                   \
+    X(SIGNAL, 2, "signal")               /* killed by a signal that the node did not send */              \
+    X(TIMEOUT_QUEUE, 3, "timeout_queue") /* waited too long for a slot */                                 \
+    X(TIMEOUT_WALL, 4, "timeout_wall")   /* ran longer than its time-out */                               \
+    X(TIMEOUT_CPU, 5, "timeout_cpu")     /* used more CPU time than allowed */                            \
+    X(OOM, 6, "oom")                     /* used more memory than allowed */                              \
+    X(OUTPUT_LIMIT, 7, "output_limit")   /* printed more than allowed, or result too large */             \
+    X(DISK_LIMIT, 8, "disk_limit")       /* wrote more than allowed */                                    \
+    X(PIDS_LIMIT, 9, "pids_limit")       /* more processes than allowed */                                \
+    X(STOPPED_BY_USER, 10, "stopped_by_user")                                                             \
+    X(SHUTDOWN, 11, "shutdown")           /* the node was told to stop its tasks and leave */             \
+    X(LOST, 12, "lost")                   /* the node died or lost the sandbox under the task */          \
+    X(BAD_INPUT, 13, "bad_input")         /* the input cannot be run (not Python, no UTF-8) */            \
+    X(IMAGE_ERROR, 14, "image_error")     /* the container image cannot be had */                         \
+    X(SANDBOX_ERROR, 15, "sandbox_error") /* the node could not make the sandbox */                       \
+    X(STORAGE_ERROR, 16, "storage_error") /* the node could not keep the result */                        \
+    X(BAD_RESULT, 17, "bad_result")       /* ended well, but what it left as its result cannot be read */ \
+    X(DEPENDENCY, 18, "dependency")       /* a task that it was to come after did not end well */
 
 enum tw_reason {
 #define X(name, number, text) TW_REASON_##name = number,
@@ -110,6 +111,20 @@ struct tw_env {
 };
 
 /*
+ * What tasks are found by. A key has 1 to 63 letters, digits, '-', '_', '.' or '/', a value up to 255 bytes of UTF-8 without
+ * control characters. Keys that begin with "hivemind." are the node's own.
+ */
+struct tw_label {
+    const char *key;
+    const char *value;
+};
+enum { TW_LABELS_MAX = 32, TW_AFTER_MAX = 256 };
+
+/* The labels of a task that came in a batch: the batch's id, and the task's place in it or its index in the array. */
+#define TW_LABEL_BATCH "hivemind.batch"
+#define TW_LABEL_INDEX "hivemind.index"
+
+/*
  * What a caller asks for. Set `size` to sizeof(struct tw_task_spec) and every field you do not know to zero. The library
  * copies what it needs: everything may be freed when the call returns.
  */
@@ -125,7 +140,7 @@ struct tw_task_spec {
     const struct tw_env *env; /* the task's whole environment beside the few variables of the sandbox */
     size_t n_env;
     uint64_t timeout_us; /* wall clock, from the start of the process; 0: the node's default */
-    uint32_t retries;    /* how many more attempts a task gets whose attempt was lost */
+    uint32_t retries;    /* how many more attempts it gets when one was lost or failed, see tw_reason_is_retried() */
     struct tw_limits limits;
     enum tw_network network;
     bool fresh_interpreter; /* python: an interpreter and an address layout of its own, not a fork of a warm one */
@@ -134,6 +149,18 @@ struct tw_task_spec {
     /* How long it may wait from its admission, or from not_before_us, until it is started for the first time. Beyond it the
      * task fails with TW_REASON_TIMEOUT_QUEUE. 0: the node's default. */
     uint64_t queue_timeout_us;
+    /* Before the attempt that follows a failed one; doubled with each further, up to a bound of the node's. 0: its default. A
+     * lost attempt is followed at once. */
+    uint64_t retry_delay_us;
+    /* When it is to end early (stop, wall time-out): from SIGTERM to SIGKILL. 0: the node's default. */
+    uint64_t grace_us;
+    const struct tw_label *labels;
+    size_t n_labels;
+    /* Ids of tasks that have to end before it may start: all of them well, or else it fails with TW_REASON_DEPENDENCY. */
+    const char *const *after;
+    size_t n_after;
+    bool after_any;       /* however they end */
+    const char *retry_of; /* for the record: the id of a task that this one repeats; NULL: none */
 };
 
 enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
@@ -236,8 +263,50 @@ struct tw_task_info {
     struct tw_usage usage;
     struct tw_receipt receipt;
     int32_t priority;
-    uint64_t not_before_us;    /* 0: none was given */
+    uint64_t not_before_us;    /* 0: none was given; of one that is tried again: when */
     uint64_t queue_timeout_us; /* 0: it may wait for ever */
+    uint64_t retry_delay_us;
+    bool paused;             /* on request */
+    char *retry_of;          /* the id of the task that this one repeats, never NULL, may be "" */
+    struct tw_label *labels; /* sorted by key */
+    size_t n_labels;
+    struct tw_after {
+        char *id;
+        enum tw_task_state state; /* where that one stood when this was written */
+    } * after;                    /* the tasks that it comes after; not in lists */
+    size_t n_after;
+};
+
+/* An attempt that was not its task's last. */
+struct tw_attempt_info {
+    uint32_t attempt; /* 1 for the first */
+    enum tw_reason reason;
+    char *message; /* as in tw_task_info */
+    char *error;
+    int32_t exit_code;
+    int32_t signal;
+    uint64_t started_us;
+    uint64_t finished_us;
+    struct tw_usage usage;
+    struct tw_receipt receipt;
+};
+
+/* What happens to tasks. Stored and sent. */
+#define TW_EVENTS(X)                                                                                     \
+    X(ACCEPTED, 1, "accepted")                                                                           \
+    X(STARTED, 2, "started")   /* an attempt begins */                                                   \
+    X(REQUEUED, 3, "requeued") /* the attempt is over, and there will be another; the reason says why */ \
+    X(COMPLETED, 4, "completed")                                                                         \
+    X(FAILED, 5, "failed")                                                                               \
+    X(STOPPED, 6, "stopped")                                                                             \
+    X(PAUSED, 7, "paused")                                                                               \
+    X(RESUMED, 8, "resumed")
+
+enum tw_event_kind {
+#define X(name, number, text) TW_EVENT_##name = number,
+    TW_EVENTS(X)
+#undef X
+        TW_EVENT_MAX
 };
 
 /* Names as in the lists above ("QUEUED", "timeout_wall"); NULL for a number that is none of them. */
@@ -246,9 +315,18 @@ TW_PUBLIC const char *tw_reason_to_string(enum tw_reason reason);
 TW_PUBLIC const char *tw_network_to_string(enum tw_network network);
 TW_PUBLIC const char *tw_runtime_to_string(enum tw_runtime runtime);
 TW_PUBLIC const char *tw_layer_to_string(enum tw_layer layer);
+TW_PUBLIC const char *tw_event_to_string(enum tw_event_kind kind);
+
+/*
+ * Whether another attempt may fare better, so that a task with retries left gets one: not after what its own input or limits
+ * make sure of (bad_input, output_limit, bad_result), what was asked for (a stop), or a queue time-out.
+ */
+TW_PUBLIC bool tw_reason_is_retried(enum tw_reason reason);
 
 /* Frees what the info holds, not the info; it is all zero afterwards. NULL is allowed. */
 TW_PUBLIC void tw_task_info_done(struct tw_task_info *info);
+/* The same for an attempt. */
+TW_PUBLIC void tw_attempt_info_done(struct tw_attempt_info *info);
 
 /*
  * Checks a task id: 1 to 128 bytes of valid UTF-8 without control characters, slashes, backslashes or white space, and not

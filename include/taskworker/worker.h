@@ -55,8 +55,8 @@ struct tw_worker_options {
     uint64_t max_result_size;      /* bytes; 0: 16 MiB */
     uint64_t max_log_size;         /* bytes of output kept per task; 0: 64 MiB */
     /*
-     * What a task gets that asks for nothing, and the most it may ask for. 0: an equal share of the machine's memory;
-     * no limit of processors and their time; 1024 processes; 1024 files; 4 GiB a file; 1 GiB of /workspace; 256 MiB of /tmp.
+     * What a task gets that asks for nothing and, but for memory and processors, the most it may ask for. 0: an equal share of the
+     * node's memory; no limit of processors and their time; 1024 processes; 1024 files; 4 GiB a file; 1 GiB of /workspace; 256 MiB of /tmp.
      * output_bytes is ignored: it is max_log_size.
      */
     struct tw_limits task_limits;
@@ -66,6 +66,19 @@ struct tw_worker_options {
     uint32_t spare_sandboxes;          /* made ahead of need; 0: 2 */
     uint64_t default_queue_timeout_us; /* of a task that names none; 0: it may wait for ever */
     uint32_t max_tasks_per_owner;      /* of one owner at once; 0: as many as there are slots */
+    uint32_t max_queued_per_owner;     /* accepted and not started, of one owner; 0: as many as may wait at all */
+    /*
+     * What all tasks together may take; 0: what the machine has, of the memory nine tenths. A task takes what its limits say of
+     * memory and processors (an equal share where there is none) from its start to its end, and waits while that is not free.
+     */
+    uint64_t max_cpu_millis, max_memory_bytes;
+    /* How much of the processors may be promised at most while they are idle, in thousandths; 0: 1500. */
+    uint32_t max_overcommit;
+    uint64_t retry_delay_us;     /* of a task that names none, before its second attempt; 0: 1 s */
+    uint64_t max_retry_delay_us; /* however often it was doubled; 0: 5 min */
+    uint64_t retention_us;       /* how long a task that has ended is kept, with all that belongs to it; 0: for ever */
+    uint64_t max_kept_tasks;     /* beyond so many the oldest that have ended go; 0: no bound */
+    uint64_t stop_grace_us;      /* of a task that names none, from SIGTERM to SIGKILL; 0: 5 s */
 };
 
 /* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */
@@ -96,8 +109,9 @@ TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
 
 /*
  * Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us (0 leaves them as they are),
- * and default_queue_timeout_us, max_tasks_per_owner, task_limits, task_network, max_task_network and stop_on_output_limit
- * (0 means what it means to tw_worker_new()), for tasks that have not started yet; the rest is ignored.
+ * and default_queue_timeout_us, max_tasks_per_owner, max_queued_per_owner, the retry delays, stop_grace_us, retention_us,
+ * max_kept_tasks, max_overcommit, max_cpu_millis, max_memory_bytes, task_limits, task_network, max_task_network and
+ * stop_on_output_limit (0 means what it means to tw_worker_new()), for tasks that have not started yet; the rest is ignored.
  */
 TW_PUBLIC void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options);
 

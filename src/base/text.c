@@ -114,3 +114,16 @@ void text_hex(const void *data, size_t len, char *out)
     }
     out[2 * len] = '\0';
 }
+
+bool text_has_control(const char *s, size_t len)
+{
+    const uint8_t *p = (const uint8_t *)s, *end = p + len;
+    while (p < end) {
+        uint32_t c;
+        size_t n = text_decode_utf8(p, end, &c);
+        if (n == 0 || text_is_control(c))
+            return true;
+        p += n;
+    }
+    return false;
+}

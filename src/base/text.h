@@ -15,6 +15,8 @@ size_t text_decode_utf8(const uint8_t *s, const uint8_t *end, uint32_t *ret);
 
 /* C0, DEL, C1, line and paragraph separators, and the characters that reorder or hide text. */
 bool text_is_control(uint32_t code_point);
+/* Whether one of them is in a valid UTF-8 text. */
+bool text_has_control(const char *s, size_t len);
 
 /*
  * Copies at most `max` bytes of hostile text into a new string that can be shown: invalid bytes become U+FFFD, control

@@ -67,20 +67,6 @@ static void on_admitted(void *ctx, const struct tw_task_info *info, bool existin
     }
 }
 
-static int copy_info(const struct tw_task_info *from, struct tw_task_info *to)
-{
-    *to = *from;
-    to->id = strdup(from->id);
-    to->type = strdup(from->type);
-    to->owner = strdup(from->owner);
-    to->message = strdup(from->message);
-    to->error = strdup(from->error);
-    if (to->id && to->type && to->owner && to->message && to->error)
-        return 0;
-    tw_task_info_done(to);
-    return -1;
-}
-
 static void free_timer(uv_handle_t *handle)
 {
     free(handle);
@@ -126,7 +112,7 @@ static void on_end(
     stop_timer(c);
     if (error) {
         answer_error(c, error);
-    } else if (copy_info(info, &c->info) < 0) {
+    } else if (store_info_copy(info, &c->info) < 0) {
         error_oom(&oom);
         answer_error(c, &oom);
     } else if (!c->want_result) {

@@ -35,8 +35,11 @@ enum {
     DEFAULT_OPEN_FILES = 1024,
     DEFAULT_WORKSPACE = 1 << 30,
     DEFAULT_TMP = 256 << 20,
+    DEFAULT_OVERCOMMIT = 1500,
     LEAST_MEMORY = 64 << 20, /* of a task, however small the machine: Python starts in that */
 };
+static const uint64_t default_retry_delay_us = 1000000, default_max_retry_delay_us = 300 * UINT64_C(1000000),
+                      default_grace_us = 5000000;
 static const uint64_t default_file_bytes = 4ull << 30;
 static const uint64_t default_timeout_us = 300ull * 1000000;
 static const uint64_t rpc_grace_us = 2ull * 1000000;
@@ -119,6 +122,7 @@ static void on_store_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->store = NULL;
+    resources_stop(&w->resources);
     engine_free(STEAL(w->engine)); /* only now: the store's last answers went to it */
     uv_close((uv_handle_t *)&w->wake, on_wake_closed);
 }
@@ -127,6 +131,7 @@ static void on_runtime_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->runtime = NULL;
+    retention_stop(&w->retention);
     if (w->store)
         store_close(w->store, on_store_closed, w);
     else
@@ -213,14 +218,10 @@ void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void 
 
 /* --- life --- */
 
-/* What is left to one of `slots` tasks when the node and the system keep a tenth of the memory. */
-static uint64_t share_of_memory(unsigned slots)
+static uint64_t share_of_memory(uint64_t memory, unsigned slots)
 {
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (pages <= 0 || page <= 0)
-        return 0;
-    uint64_t memory = (uint64_t)pages * (uint64_t)page, share = (memory - memory / 10) / slots;
-    return MAX(share - share % (1 << 20), (uint64_t)LEAST_MEMORY);
+    uint64_t share = memory / slots;
+    return memory ? MAX(share - share % (1 << 20), (uint64_t)LEAST_MEMORY) : 0;
 }
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
@@ -228,10 +229,10 @@ static uint64_t or_default(uint64_t value, uint64_t otherwise)
     return value ? value : otherwise;
 }
 
-static struct tw_limits task_limits_from(const struct tw_limits *given, unsigned slots)
+static struct tw_limits task_limits_from(const struct tw_limits *given, uint64_t memory, unsigned slots)
 {
     return (struct tw_limits){
-        .memory_bytes = given->memory_bytes ? given->memory_bytes : share_of_memory(slots),
+        .memory_bytes = given->memory_bytes ? given->memory_bytes : share_of_memory(memory, slots),
         .cpu_millis = given->cpu_millis,
         .cpu_time_us = given->cpu_time_us,
         .processes = or_default(given->processes, DEFAULT_PROCESSES),
@@ -244,14 +245,20 @@ static struct tw_limits task_limits_from(const struct tw_limits *given, unsigned
 
 /* Fills in what concerns single tasks; what cannot be is INVALID_ARGUMENT. */
 static int task_options_from(
-    const struct tw_worker_options *o, unsigned slots, struct engine_options *ret, struct tw_error *error)
+    const struct tw_worker *w, const struct tw_worker_options *o, struct engine_options *ret, struct tw_error *error)
 {
-    ret->task_limits = task_limits_from(&o->task_limits, slots);
+    ret->cpu_millis = o->max_cpu_millis ? o->max_cpu_millis : w->resources.cpu_millis;
+    ret->memory_bytes = o->max_memory_bytes ? o->max_memory_bytes : w->resources.memory_bytes;
+    ret->task_limits = task_limits_from(&o->task_limits, ret->memory_bytes, w->slots);
     ret->task_network = o->task_network ? o->task_network : TW_NETWORK_NONE;
     ret->max_task_network = o->max_task_network ? o->max_task_network : TW_NETWORK_LOOPBACK;
     ret->stop_on_output_limit = o->stop_on_output_limit;
     ret->default_queue_timeout_us = o->default_queue_timeout_us;
     ret->max_running_per_owner = o->max_tasks_per_owner;
+    ret->max_queued_per_owner = o->max_queued_per_owner;
+    ret->retry_delay_us = or_default(o->retry_delay_us, default_retry_delay_us);
+    ret->max_retry_delay_us = or_default(o->max_retry_delay_us, default_max_retry_delay_us);
+    ret->grace_us = or_default(o->stop_grace_us, default_grace_us);
     if (!tw_network_to_string(ret->task_network) || !tw_network_to_string(ret->max_task_network))
         return error_set(error, TW_INVALID_ARGUMENT, "task_network and max_task_network have to be one of tw_network");
     if (ret->task_network > ret->max_task_network)
@@ -288,13 +295,18 @@ static void collect_warnings(struct tw_worker *w, const struct launcher *launche
     add_warning(w, launcher_group_warning(launcher));
 }
 
+static unsigned overcommit_of(const struct tw_worker_options *o)
+{
+    return o->max_overcommit ? o->max_overcommit : DEFAULT_OVERCOMMIT;
+}
+
 /* Takes the launcher over, whatever comes of it. */
 static int build(
     struct tw_worker *w, const struct tw_worker_options *o, struct tw_launcher *launcher, struct tw_error *error)
 {
     struct store_options store_options = {.path = o->storage_path};
     struct engine_options engine_options = {0};
-    if (task_options_from(o, w->slots, &engine_options, error) < 0) {
+    if (task_options_from(w, o, &engine_options, error) < 0) {
         tw_launcher_free(launcher);
         return -1;
     }
@@ -310,7 +322,13 @@ static int build(
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
     fill_engine_options(w, o, &engine_options);
-    return engine_new(&engine_options, &w->engine, error);
+    resources_score(&w->resources, w->store);
+    if (engine_new(&engine_options, &w->engine, error) < 0)
+        return -1;
+    int r = resources_watch(&w->resources, w->loop, w->engine, overcommit_of(o));
+    if (r == 0)
+        r = retention_start(&w->retention, w->loop, w->store, o->retention_us, o->max_kept_tasks);
+    return r < 0 ? error_oom(error) : 0;
 }
 
 static int worker_init(struct tw_worker *w, const struct tw_worker_options *options, struct tw_error *error)
@@ -348,6 +366,7 @@ int tw_worker_new(const struct tw_worker_options *given, struct tw_worker **ret,
     w->max_task_size = options->max_task_size ? options->max_task_size : DEFAULT_MAX_TASK;
     list_init(&w->calls);
     pthread_mutex_init(&w->lock, NULL);
+    resources_find(&w->resources);
     if (worker_init(w, options, error) < 0) {
         tw_launcher_free(options->launcher);
         w->stopped = true;
@@ -405,7 +424,9 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
     worker->slots = options->max_concurrent_tasks ? options->max_concurrent_tasks : worker->slots;
     struct engine_options of_tasks = {0};
     struct tw_error error;
-    if (task_options_from(options, worker->slots, &of_tasks, &error) == 0)
+    resources_set_ceiling(&worker->resources, overcommit_of(options));
+    retention_set(&worker->retention, options->retention_us, options->max_kept_tasks);
+    if (task_options_from(worker, options, &of_tasks, &error) == 0)
         engine_set_task_limits(worker->engine, &of_tasks);
     else
         log_error("the limits of tasks stay as they were: %s", error.message);
@@ -441,6 +462,7 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .store = worker->store,
         .node_id = worker->node_id,
         .started_us = clock_wall_us(),
+        .cpu_score = worker->resources.cpu_score,
         .warnings = (const char *const *)worker->warnings,
         .n_warnings = worker->n_warnings,
     };

@@ -10,6 +10,8 @@
 
 #include "base/list.h"
 #include "exec/sandbox.h"
+#include "lib/resources.h"
+#include "lib/retention.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 #include "rpc/server.h"
@@ -30,6 +32,8 @@ struct tw_worker {
     struct store *store;
     struct runtime *runtime;
     struct engine *engine;
+    struct resources resources;
+    struct retention retention;
     uint64_t max_task_size;
     unsigned slots;           /* tasks at once */
     unsigned spare_sandboxes; /* made ahead of need */

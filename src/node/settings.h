@@ -79,6 +79,16 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(MAX_TASKS_PER_OWNER, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "0", .min = 0,                     \
         .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N",                                                         \
         .help = "tasks of one owner that run at the same time; 0: as many as there are slots")                         \
+    X(MAX_QUEUED_PER_OWNER, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "0", .min = 0, .max = 10000000,   \
+        .reload = true, .metavar = "N", .help = "tasks of one owner that wait; 0: as many as MAX_QUEUED_TASKS")        \
+    X(RETRY_DELAY, .type = SETTING_DURATION, .group = GROUP_TASKS, .fallback = "1", .min = MSEC, .max = DAY,           \
+        .reload = true, .metavar = "TIME",                                                                             \
+        .help = "from a failed attempt to the next, of tasks that name none; doubled each time")                       \
+    X(MAX_RETRY_DELAY, .type = SETTING_DURATION, .group = GROUP_TASKS, .fallback = "300", .min = MSEC, .max = 7 * DAY, \
+        .reload = true, .metavar = "TIME", .help = "the longest it becomes by doubling")                               \
+    X(STOP_GRACE, .type = SETTING_DURATION, .group = GROUP_TASKS, .fallback = "5", .min = MSEC, .max = DAY,            \
+        .reload = true, .metavar = "TIME",                                                                             \
+        .help = "how long a task that is to end has after SIGTERM, before it is killed")                               \
     X(MAX_TASK_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "100M", .min = 1, .max = GIB,             \
         .metavar = "SIZE", .help = "the longest task_data")                                                            \
     X(MAX_RESULT_SIZE, .type = SETTING_SIZE, .group = GROUP_TASKS, .fallback = "16M", .min = 1, .max = 100 * MIB,      \
@@ -99,6 +109,13 @@ enum { NODE_SLOTS_MAX = 1024 };
         .help = "a folder with a system of its own, which tasks see in place of this machine's")                       \
     X(SPARE_SANDBOXES, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "2", .min = 1, .max = NODE_SLOTS_MAX,  \
         .metavar = "N", .help = "sandboxes that are made ahead of need")                                               \
+    X(MAX_CPU_CORES, .type = SETTING_CPUS, .group = GROUP_LIMITS, .computed = "all", .min = 10, .max = 65536000,       \
+        .metavar = "N", .help = "processors that all tasks together may take, such as 3.5; 0: all")                    \
+    X(MAX_MEMORY_GB, .type = SETTING_COUNT, .group = GROUP_LIMITS, .computed = "nine tenths", .min = 1,                \
+        .max = 1048576, .metavar = "GB", .help = "memory that all tasks together may take, in GiB")                    \
+    X(CPU_OVERCOMMIT, .type = SETTING_CPUS, .group = GROUP_LIMITS, .fallback = "1.5", .min = 1000, .max = 16000,       \
+        .metavar = "FACTOR",                                                                                           \
+        .help = "how much more of the processors may be promised while they are idle; 1: no more than there is")       \
     X(TASK_MEMORY, .type = SETTING_SIZE, .group = GROUP_LIMITS, .computed = "an equal share", .min = 16 * MIB,         \
         .max = 1024 * TIB, .reload = true, .metavar = "SIZE",                                                          \
         .help = "memory of all its processes, with what lies in its folders. An equal share: nine tenths of what the " \
@@ -127,6 +144,12 @@ enum { NODE_SLOTS_MAX = 1024 };
         .help = "what becomes of a task that prints more than is kept: the rest is dropped, or it is stopped")         \
     X(STORAGE_PATH, .type = SETTING_PATH, .group = GROUP_STORAGE, .computed = "see below", .metavar = "FOLDER",        \
         .help = "where tasks, results and logs are kept")                                                              \
+    X(RETENTION, .type = SETTING_DURATION, .group = GROUP_STORAGE, .fallback = "30d", .max = 3650 * DAY, .zero = true, \
+        .reload = true, .metavar = "TIME",                                                                             \
+        .help = "how long tasks that have ended are kept, with results, logs and events; 0: for ever")                 \
+    X(MAX_KEPT_TASKS, .type = SETTING_COUNT, .group = GROUP_STORAGE, .fallback = "1000000", .max = 1000000000,         \
+        .reload = true, .metavar = "N",                                                                                \
+        .help = "tasks that are kept; beyond it the oldest that have ended go; 0: all")                                \
     X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
         .help = "whom to run as when started as root: a name or a number. Without an account called hivemind "         \
                 "the default is the number 1899999999")                                                                \
@@ -162,10 +185,6 @@ enum { NODE_SLOTS_MAX = 1024 };
         .help = "allow tasks in Docker containers")                                                                    \
     X(DOCKER_NETWORK, .type = SETTING_NAME, .group = GROUP_LATER, .fallback = "hivemind", .metavar = "NAME",           \
         .help = "the network of those containers")                                                                     \
-    X(MAX_CPU_CORES, .type = SETTING_COUNT, .group = GROUP_LATER, .computed = "all", .min = 1, .max = 65536,           \
-        .metavar = "N", .help = "processors that tasks may use")                                                       \
-    X(MAX_MEMORY_GB, .type = SETTING_COUNT, .group = GROUP_LATER, .computed = "all", .min = 1, .max = 1048576,         \
-        .metavar = "N", .help = "memory that tasks may use, in GiB")                                                   \
     X(SESSION_TIMEOUT, .type = SETTING_COUNT, .group = GROUP_LATER, .fallback = "24", .min = 1, .max = 8760,           \
         .metavar = "HOURS", .help = "how long a login to the web interface lasts")                                     \
     X(TRUST_THRESHOLD, .type = SETTING_COUNT, .group = GROUP_LATER, .fallback = "50", .max = 100, .metavar = "SCORE",  \

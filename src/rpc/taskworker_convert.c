@@ -38,7 +38,12 @@ static size_t layers_to_message(uint64_t bits, Taskworker__Receipt__Layer ret[TW
     return n;
 }
 
-static void receipt_to_message(const struct tw_receipt *receipt, struct task_message *ret)
+#define X(name, number, text) \
+    _Static_assert((int)TASKWORKER__TASK_EVENT__KIND__##name == number, "event " #name " in taskworker.proto");
+TW_EVENTS(X)
+#undef X
+
+static void receipt_to_message(const struct tw_receipt *receipt, struct receipt_message *ret)
 {
     Taskworker__Receipt *r = &ret->receipt;
     taskworker__receipt__init(r);
@@ -57,13 +62,84 @@ static void receipt_to_message(const struct tw_receipt *receipt, struct task_mes
     r->denied_calls = (char *)receipt->denied_calls;
 }
 
-Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_receipt, struct task_message *ret)
+static void usage_to_message(const struct tw_usage *usage, Taskworker__Usage *ret)
 {
-    taskworker__usage__init(&ret->usage);
-#define X(name) ret->usage.name = info->usage.name;
+    taskworker__usage__init(ret);
+#define X(name) ret->name = usage->name;
     TW_USAGE(X)
 #undef X
+}
 
+static bool has_receipt(const struct tw_receipt *receipt)
+{
+    return receipt->runtime || receipt->layers;
+}
+
+struct label_part {
+    Taskworker__Task__LabelsEntry entry, *pointer;
+};
+struct after_part {
+    Taskworker__Task__After entry, *pointer;
+};
+
+/* The pointers that protobuf-c wants stand behind the entries that they point to. */
+static void lists_to_message(const struct tw_task_info *info, struct task_message *ret)
+{
+    size_t n = info->n_labels, m = info->n_after;
+    ret->lists = NULL;
+    if (n + m == 0 || !(ret->lists = calloc(1, n * sizeof(struct label_part) + m * sizeof(struct after_part))))
+        return;
+    Taskworker__Task__LabelsEntry **label_pointers = ret->lists;
+    Taskworker__Task__After **after_pointers = (Taskworker__Task__After **)(label_pointers + n);
+    Taskworker__Task__LabelsEntry *labels = (Taskworker__Task__LabelsEntry *)(after_pointers + m);
+    Taskworker__Task__After *after = (Taskworker__Task__After *)(labels + n);
+    for (size_t i = 0; i < n; i++) {
+        taskworker__task__labels_entry__init(&labels[i]);
+        labels[i].key = (char *)info->labels[i].key;
+        labels[i].value = (char *)info->labels[i].value;
+        label_pointers[i] = &labels[i];
+    }
+    for (size_t i = 0; i < m; i++) {
+        taskworker__task__after__init(&after[i]);
+        after[i].task_id = info->after[i].id;
+        after[i].state = (Taskworker__Task__State)info->after[i].state;
+        after_pointers[i] = &after[i];
+    }
+    ret->task.labels = label_pointers;
+    ret->task.n_labels = n;
+    ret->task.after = after_pointers;
+    ret->task.n_after = m;
+}
+
+void task_message_done(struct task_message *message)
+{
+    free(STEAL(message->lists));
+}
+
+Taskworker__Attempt *attempt_to_message(const struct tw_attempt_info *info, struct attempt_message *ret)
+{
+    Taskworker__Attempt *a = &ret->attempt;
+    taskworker__attempt__init(a);
+    usage_to_message(&info->usage, &ret->usage);
+    a->attempt = info->attempt;
+    a->reason = (Taskworker__Task__Reason)info->reason;
+    a->message = info->message;
+    a->error = info->error;
+    a->exit_code = info->exit_code;
+    a->signal = info->signal;
+    a->started_us = (int64_t)info->started_us;
+    a->finished_us = (int64_t)info->finished_us;
+    a->usage = &ret->usage;
+    if (has_receipt(&info->receipt)) {
+        receipt_to_message(&info->receipt, &ret->receipt);
+        a->receipt = &ret->receipt.receipt;
+    }
+    return a;
+}
+
+Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_receipt, struct task_message *ret)
+{
+    usage_to_message(&info->usage, &ret->usage);
     Taskworker__Task *t = &ret->task;
     taskworker__task__init(t);
     t->task_id = info->id;
@@ -88,9 +164,13 @@ Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_rec
     t->not_before_us = (int64_t)info->not_before_us;
     t->queue_timeout_ms = (int64_t)(info->queue_timeout_us / 1000);
     t->usage = &ret->usage;
-    if (with_receipt && (info->receipt.runtime || info->receipt.layers)) {
-        receipt_to_message(&info->receipt, ret);
-        t->receipt = &ret->receipt;
+    t->retry_delay_ms = (int64_t)(info->retry_delay_us / 1000);
+    t->paused = info->paused;
+    t->retry_of = info->retry_of ? info->retry_of : (char *)"";
+    lists_to_message(info, ret);
+    if (with_receipt && has_receipt(&info->receipt)) {
+        receipt_to_message(&info->receipt, &ret->receipt);
+        t->receipt = &ret->receipt.receipt;
     }
     return t;
 }
@@ -126,25 +206,40 @@ int timeout_from_ms(int64_t ms, uint64_t *ret_us, struct tw_error *error)
     return span_from_ms("timeout_ms", ms, ret_us, error);
 }
 
-int spec_from_request(
-    const Taskworker__ExecuteTaskRequest *request, struct tw_task_spec *ret, void **ret_arrays, struct tw_error *error)
+/* What a spec points to beside the request: one block, so that there is one thing to free. */
+struct arrays {
+    struct tw_label labels[TW_LABELS_MAX];
+    struct tw_env env[];
+};
+
+static int labels_from_request(
+    const Taskworker__ExecuteTaskRequest *request, struct arrays *arrays, struct tw_error *error)
 {
-    uint64_t timeout_us, queue_timeout_us;
-    struct tw_limits limits;
-    if (timeout_from_ms(request->timeout_ms, &timeout_us, error) < 0 ||
-        span_from_ms("queue_timeout_ms", request->queue_timeout_ms, &queue_timeout_us, error) < 0 ||
-        limits_from_message(request->limits, &limits, error) < 0)
+    if (request->n_labels > TW_LABELS_MAX)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "%zu labels are too many: at most %d", request->n_labels, TW_LABELS_MAX);
+    LABELS_FROM_MAP(arrays->labels, request->labels, request->n_labels);
+    return 0;
+}
+
+static int times_from_request(
+    const Taskworker__ExecuteTaskRequest *request, struct tw_task_spec *ret, struct tw_error *error)
+{
+    if (timeout_from_ms(request->timeout_ms, &ret->timeout_us, error) < 0 ||
+        span_from_ms("queue_timeout_ms", request->queue_timeout_ms, &ret->queue_timeout_us, error) < 0 ||
+        span_from_ms("retry_delay_ms", request->retry_delay_ms, &ret->retry_delay_us, error) < 0 ||
+        span_from_ms("grace_ms", request->grace_ms, &ret->grace_us, error) < 0)
         return -1;
-    if (!tw_network_to_string((enum tw_network)request->network)) /* it may be any number, also a negative one */
-        return error_set(error, TW_INVALID_ARGUMENT, "network is %d, which is none", (int)request->network);
     if (request->not_before_us < 0)
         return error_set(
             error, TW_INVALID_ARGUMENT, "not_before_us is negative (%lld)", (long long)request->not_before_us);
-    struct tw_env *env = calloc(request->n_env + 1, sizeof *env);
-    if (!env)
-        return error_oom(error);
-    for (size_t i = 0; i < request->n_env; i++)
-        env[i] = (struct tw_env){.name = request->env[i]->key, .value = request->env[i]->value};
+    ret->not_before_us = (uint64_t)request->not_before_us;
+    return 0;
+}
+
+int spec_from_request(
+    const Taskworker__ExecuteTaskRequest *request, struct tw_task_spec *ret, void **ret_arrays, struct tw_error *error)
+{
     *ret = (struct tw_task_spec){
         .size = sizeof *ret,
         .id = request->task_id,
@@ -153,17 +248,31 @@ int spec_from_request(
         .data_len = request->task_data.len,
         .args = (const char *const *)request->args,
         .n_args = request->n_args,
-        .env = env,
         .n_env = request->n_env,
-        .timeout_us = timeout_us,
         .retries = request->retries,
-        .limits = limits,
         .network = (enum tw_network)request->network,
         .fresh_interpreter = request->fresh_interpreter,
         .priority = request->priority,
-        .not_before_us = (uint64_t)request->not_before_us,
-        .queue_timeout_us = queue_timeout_us,
+        .n_labels = request->n_labels,
+        .after = (const char *const *)request->after,
+        .n_after = request->n_after,
+        .after_any = request->after_any,
     };
-    *ret_arrays = env;
+    if (times_from_request(request, ret, error) < 0 || limits_from_message(request->limits, &ret->limits, error) < 0)
+        return -1;
+    if (!tw_network_to_string((enum tw_network)request->network)) /* it may be any number, also a negative one */
+        return error_set(error, TW_INVALID_ARGUMENT, "network is %d, which is none", (int)request->network);
+    struct arrays *arrays = calloc(1, sizeof *arrays + request->n_env * sizeof *arrays->env);
+    if (!arrays)
+        return error_oom(error);
+    if (labels_from_request(request, arrays, error) < 0) {
+        free(arrays);
+        return -1;
+    }
+    for (size_t i = 0; i < request->n_env; i++)
+        arrays->env[i] = (struct tw_env){.name = request->env[i]->key, .value = request->env[i]->value};
+    ret->env = arrays->env;
+    ret->labels = arrays->labels;
+    *ret_arrays = arrays;
     return 0;
 }

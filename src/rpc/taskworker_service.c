@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each call of the service is one `struct pending`: it ties what the client waits for to what the engine or the store
- * will say. Either side may go first (the client cancels, or the answer comes), so the pending is counted by both and
- * goes when both have let go. Following a log, which is a stream, is in taskworker_logs.c.
+ * The calls about one task, ListTasks and GetStatus. Batches, retries, pauses and attempts are in taskworker_life.c, the streams in
+ * taskworker_logs.c and taskworker_events.c; what all have in common is in taskworker_pending.c.
  */
 #include "rpc/taskworker_service.h"
 
@@ -15,121 +14,29 @@
 #include "base/text.h"
 #include "rpc/taskworker_convert.h"
 #include "rpc/taskworker_logs.h"
+#include "rpc/taskworker_pending.h"
 #include "rpc/wire_check.h"
 #include "task/state.h"
 
 enum { PAGE_DEFAULT = 100, PAGE_MAX = 1000, WARNINGS_MAX = 8 };
 
-struct pending {
-    struct taskworker_service *service;
-    struct rpc_call *call; /* NULL once the call is over */
-    unsigned refs;         /* the call; the engine or the store; the timer */
-    struct engine_wait *wait;
-    bool include_result;
-    uint64_t states; /* ListTasks: the states that were asked for, all: 0 */
-    uint64_t timeout_us;
-    uv_timer_t timer; /* WaitTask with timeout_ms */
-    bool timer_used;
-};
-
-static void pending_drop(struct pending *p, unsigned refs)
-{
-    p->refs -= refs;
-    if (p->refs == 0)
-        free(p);
-}
-
-static void pending_unref(struct pending *p)
-{
-    pending_drop(p, 1);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    pending_unref(handle->data);
-}
-
-static void stop_timer(struct pending *p)
-{
-    if (!p->timer_used)
-        return;
-    p->timer_used = false;
-    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
-}
-
-static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
-{
-    struct pending *p = ctx;
-    p->call = NULL;
-    stop_timer(p);
-    unsigned refs = 1;
-    if (p->wait) {
-        engine_wait_cancel(STEAL(p->wait)); /* and with it the engine's */
-        refs++;
-    }
-    pending_drop(p, refs);
-}
-
-/* Unpacks the request and makes the pending; NULL when the call has been refused already. */
-static struct pending *begin(struct rpc_call *call, struct taskworker_service *service,
-    const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len, void *ret_request)
-{
-    struct tw_error error;
-    if (wire_check(descriptor, msg, len, &error) < 0) {
-        rpc_call_finish_error(call, &error);
-        return NULL;
-    }
-    ProtobufCMessage *request = protobuf_c_message_unpack(descriptor, NULL, len, msg);
-    struct pending *p = request ? calloc(1, sizeof *p) : NULL;
-    if (!p) {
-        if (request)
-            error_oom(&error);
-        else
-            error_set(&error, TW_INVALID_ARGUMENT, "the request is not a valid %s message", descriptor->name);
-        protobuf_c_message_free_unpacked(request, NULL);
-        rpc_call_finish_error(call, &error);
-        return NULL;
-    }
-    *p = (struct pending){.service = service, .call = call, .refs = 2};
-    rpc_call_set_on_done(call, on_call_done, p);
-    *(ProtobufCMessage **)ret_request = request;
-    return p;
-}
-
-static void free_request(void *p)
-{
-    protobuf_c_message_free_unpacked(*(ProtobufCMessage **)p, NULL);
-}
-#define CLEANUP_REQUEST CLEANUP(free_request)
-
-static void fail(struct pending *p, const struct tw_error *error)
-{
-    if (p->call)
-        rpc_call_finish_error(p->call, error);
-}
-
-static int require_id(const char *id, struct tw_error *error)
-{
-    return *id ? 0 : error_set(error, TW_INVALID_ARGUMENT, "task_id is empty");
-}
-
 /* --- ExecuteTask --- */
 
-static void refuse_task(struct pending *p, const struct tw_error *error)
+void pending_refuse_task(struct pending *p, const struct tw_error *error)
 {
     if (!p->call)
         return;
     Taskworker__ExecuteTaskResponse response = TASKWORKER__EXECUTE_TASK_RESPONSE__INIT;
     response.message = (char *)error->message;
     rpc_call_send(p->call, &response.base);
-    fail(p, error);
+    pending_fail(p, error);
 }
 
-static void on_admitted(void *ctx, const struct tw_task_info *info, bool existing, const struct tw_error *error)
+void pending_on_admitted(void *ctx, const struct tw_task_info *info, bool existing, const struct tw_error *error)
 {
     struct pending *p = ctx;
     if (error) {
-        refuse_task(p, error);
+        pending_refuse_task(p, error);
     } else if (p->call) {
         Taskworker__ExecuteTaskResponse response = TASKWORKER__EXECUTE_TASK_RESPONSE__INIT;
         response.success = true;
@@ -144,21 +51,21 @@ static void on_admitted(void *ctx, const struct tw_task_info *info, bool existin
 static void execute_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__ExecuteTaskRequest *request = NULL;
-    struct pending *p = begin(call, ctx, &taskworker__execute_task_request__descriptor, msg, len, &request);
+    struct pending *p = pending_begin(call, ctx, &taskworker__execute_task_request__descriptor, msg, len, &request);
     if (!p)
         return;
     struct tw_task_spec spec;
     struct tw_error error;
     CLEANUP_FREE void *arrays = NULL;
     if (spec_from_request(request, &spec, &arrays, &error) < 0) {
-        refuse_task(p, &error);
+        pending_refuse_task(p, &error);
         pending_unref(p);
         return;
     }
     /* The data was allocated for the request: the engine takes it over as it is. */
     void *data = request->task_data.len ? STEAL(request->task_data.data) : NULL;
     request->task_data.len = 0;
-    engine_admit(p->service->engine, &spec, data, on_admitted, p);
+    engine_admit(p->service->engine, &spec, data, pending_on_admitted, p);
 }
 
 /* --- GetTask --- */
@@ -167,9 +74,9 @@ static void on_task(void *ctx, const struct tw_task_info *info, uint64_t seq UNU
 {
     struct pending *p = ctx;
     if (error) {
-        fail(p, error);
+        pending_fail(p, error);
     } else if (p->call) {
-        struct task_message message;
+        CLEANUP_TASK_MESSAGE struct task_message message = {0};
         Taskworker__GetTaskResponse response = TASKWORKER__GET_TASK_RESPONSE__INIT;
         response.task = task_to_message(info, true, &message);
         rpc_call_reply(p->call, &response.base);
@@ -180,11 +87,11 @@ static void on_task(void *ctx, const struct tw_task_info *info, uint64_t seq UNU
 static void get_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__GetTaskRequest *request = NULL;
-    struct pending *p = begin(call, ctx, &taskworker__get_task_request__descriptor, msg, len, &request);
+    struct pending *p = pending_begin(call, ctx, &taskworker__get_task_request__descriptor, msg, len, &request);
     if (!p)
         return;
     struct tw_error error;
-    if (require_id(request->task_id, &error) < 0)
+    if (pending_require_id(request->task_id, &error) < 0)
         on_task(p, NULL, 0, &error);
     else
         engine_get(p->service->engine, request->task_id, on_task, p);
@@ -222,7 +129,7 @@ static void on_result(void *ctx, const void *result, size_t len, const struct tw
 {
     struct result_query *q = ctx;
     if (error)
-        fail(q->pending, error);
+        pending_fail(q->pending, error);
     else if (q->for_wait)
         reply_wait(q->pending, q->task, result, len);
     else
@@ -235,7 +142,7 @@ static void on_result(void *ctx, const void *result, size_t len, const struct tw
 /* Takes over one reference to p. */
 static void load_result(struct pending *p, const struct tw_task_info *info, bool for_wait)
 {
-    struct task_message message;
+    CLEANUP_TASK_MESSAGE struct task_message message = {0};
     Taskworker__Task *task = task_to_message(info, true, &message);
     size_t size = taskworker__task__get_packed_size(task);
     CLEANUP_FREE uint8_t *packed = malloc(size ? size : 1);
@@ -249,7 +156,7 @@ static void load_result(struct pending *p, const struct tw_task_info *info, bool
         struct tw_error error;
         free(q);
         error_oom(&error);
-        fail(p, &error);
+        pending_fail(p, &error);
         pending_unref(p);
         return;
     }
@@ -261,15 +168,15 @@ static void on_end(
 {
     struct pending *p = ctx;
     p->wait = NULL;
-    stop_timer(p);
+    pending_stop_timer(p);
     if (!error && p->call && p->include_result && !result && info->result_size) {
         load_result(p, info, true);
         return;
     }
     if (error) {
-        fail(p, error);
+        pending_fail(p, error);
     } else if (p->call) {
-        struct task_message message;
+        CLEANUP_TASK_MESSAGE struct task_message message = {0};
         reply_wait(
             p, task_to_message(info, true, &message), p->include_result ? result : NULL, p->include_result ? len : 0);
     }
@@ -282,17 +189,18 @@ static void on_wait_timeout(uv_timer_t *timer)
     struct tw_error error;
     error_set(&error, TW_DEADLINE_EXCEEDED, "the task has not ended after %llu ms",
         (unsigned long long)(p->timeout_us / 1000));
-    fail(p, &error); /* on_call_done does the rest */
+    pending_fail(p, &error); /* on_call_done does the rest */
 }
 
 static void wait_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__WaitTaskRequest *request = NULL;
-    struct pending *p = begin(call, ctx, &taskworker__wait_task_request__descriptor, msg, len, &request);
+    struct pending *p = pending_begin(call, ctx, &taskworker__wait_task_request__descriptor, msg, len, &request);
     if (!p)
         return;
     struct tw_error error;
-    if (require_id(request->task_id, &error) < 0 || timeout_from_ms(request->timeout_ms, &p->timeout_us, &error) < 0) {
+    if (pending_require_id(request->task_id, &error) < 0 ||
+        timeout_from_ms(request->timeout_ms, &p->timeout_us, &error) < 0) {
         on_end(p, NULL, NULL, 0, &error);
         return;
     }
@@ -323,18 +231,18 @@ static void on_task_for_result(
             tw_task_state_to_string(info->state));
         error = &early;
     }
-    fail(p, error);
+    pending_fail(p, error);
     pending_unref(p);
 }
 
 static void get_result(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__GetResultRequest *request = NULL;
-    struct pending *p = begin(call, ctx, &taskworker__get_result_request__descriptor, msg, len, &request);
+    struct pending *p = pending_begin(call, ctx, &taskworker__get_result_request__descriptor, msg, len, &request);
     if (!p)
         return;
     struct tw_error error;
-    if (require_id(request->task_id, &error) < 0)
+    if (pending_require_id(request->task_id, &error) < 0)
         on_task_for_result(p, NULL, 0, &error);
     else
         engine_get(p->service->engine, request->task_id, on_task_for_result, p);
@@ -348,14 +256,14 @@ static void on_stopped(void *ctx, const struct tw_task_info *info, const void *r
     struct pending *p = ctx;
     p->wait = NULL;
     if (p->call) {
-        struct task_message message;
+        CLEANUP_TASK_MESSAGE struct task_message message = {0};
         Taskworker__StopTaskResponse response = TASKWORKER__STOP_TASK_RESPONSE__INIT;
         response.success = !error;
         response.message = (char *)(error ? error->message : "stopped");
         response.task = info ? task_to_message(info, true, &message) : NULL;
         if (error) {
             rpc_call_send(p->call, &response.base);
-            fail(p, error);
+            pending_fail(p, error);
         } else {
             rpc_call_reply(p->call, &response.base);
         }
@@ -366,11 +274,11 @@ static void on_stopped(void *ctx, const struct tw_task_info *info, const void *r
 static void stop_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__StopTaskRequest *request = NULL;
-    struct pending *p = begin(call, ctx, &taskworker__stop_task_request__descriptor, msg, len, &request);
+    struct pending *p = pending_begin(call, ctx, &taskworker__stop_task_request__descriptor, msg, len, &request);
     if (!p)
         return;
     struct tw_error error;
-    if (require_id(request->task_id, &error) < 0)
+    if (pending_require_id(request->task_id, &error) < 0)
         on_stopped(p, NULL, NULL, 0, &error);
     else
         engine_stop(p->service->engine, request->task_id, on_stopped, p);
@@ -396,7 +304,7 @@ static uint32_t stored_states(uint32_t asked)
     return states;
 }
 
-static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error)
+static void on_page(void *ctx, const struct store_task *tasks, size_t n, uint64_t next, const struct tw_error *error)
 {
     struct pending *p = ctx;
     struct tw_error oom;
@@ -407,7 +315,7 @@ static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool mo
         error = &oom;
     }
     if (error) {
-        fail(p, error);
+        pending_fail(p, error);
     } else if (p->call) {
         Taskworker__ListTasksResponse response = TASKWORKER__LIST_TASKS_RESPONSE__INIT;
         char token[24] = "";
@@ -418,18 +326,20 @@ static void on_page(void *ctx, const struct store_task *tasks, size_t n, bool mo
                 rows[response.n_tasks] = task_to_message(info, false, &messages[response.n_tasks]), response.n_tasks++;
         }
         response.tasks = rows;
-        if (more && n)
-            snprintf(token, sizeof token, "%llu", (unsigned long long)tasks[n - 1].seq);
+        if (next)
+            snprintf(token, sizeof token, "%llu", (unsigned long long)next);
         response.next_page_token = token;
         rpc_call_reply(p->call, &response.base);
+        for (size_t i = 0; i < response.n_tasks; i++)
+            task_message_done(&messages[i]);
     }
     free(rows);
     free(messages);
     pending_unref(p);
 }
 
-static int filter_from_request(
-    const Taskworker__ListTasksRequest *request, struct store_filter *ret, uint64_t *ret_states, struct tw_error *error)
+static int filter_from_request(const Taskworker__ListTasksRequest *request, struct tw_label labels[TW_LABELS_MAX],
+    struct store_filter *ret, uint64_t *ret_states, struct tw_error *error)
 {
     uint32_t states = 0;
     for (size_t i = 0; i < request->n_states; i++) {
@@ -441,8 +351,20 @@ static int filter_from_request(
     uint64_t before = 0;
     if (*request->page_token && parse_u64(request->page_token, 1, INT64_MAX, &before) < 0)
         return error_set(error, TW_INVALID_ARGUMENT, "page_token is not one that this node gave out");
+    if (request->n_labels > TW_LABELS_MAX)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "%zu labels are too many: at most %d", request->n_labels, TW_LABELS_MAX);
+    if (request->created_from_us < 0 || request->created_to_us < 0)
+        return error_set(error, TW_INVALID_ARGUMENT, "created_from_us and created_to_us must not be negative");
+    LABELS_FROM_MAP(labels, request->labels, request->n_labels);
     *ret_states = states;
     *ret = (struct store_filter){
+        .owner = *request->owner ? request->owner : NULL,
+        .labels = labels,
+        .n_labels = request->n_labels,
+        .created_from_us = (uint64_t)request->created_from_us,
+        .created_to_us = (uint64_t)request->created_to_us,
+        .dead_letters = request->dead_letters,
         .states = stored_states(states),
         .type = *request->task_type ? request->task_type : NULL,
         .before = before,
@@ -454,13 +376,14 @@ static int filter_from_request(
 static void list_tasks(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__ListTasksRequest *request = NULL;
-    struct pending *p = begin(call, ctx, &taskworker__list_tasks_request__descriptor, msg, len, &request);
+    struct pending *p = pending_begin(call, ctx, &taskworker__list_tasks_request__descriptor, msg, len, &request);
     if (!p)
         return;
     struct tw_error error;
     struct store_filter filter;
-    if (filter_from_request(request, &filter, &p->states, &error) < 0)
-        on_page(p, NULL, 0, false, &error);
+    struct tw_label labels[TW_LABELS_MAX];
+    if (filter_from_request(request, labels, &filter, &p->states, &error) < 0)
+        on_page(p, NULL, 0, 0, &error);
     else
         store_list(p->service->store, &filter, on_page, p);
 }
@@ -487,6 +410,12 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
     response.completed_tasks = status.completed;
     response.failed_tasks = status.failed;
     response.stopped_tasks = status.stopped;
+    response.cpu_millis = status.cpu_millis;
+    response.cpu_millis_allocated = status.cpu_millis_used;
+    response.memory_bytes = status.memory_bytes;
+    response.memory_bytes_allocated = status.memory_bytes_used;
+    response.cpu_score = s->cpu_score;
+    response.last_event = store_last_event(s->store);
     const char *warnings[WARNINGS_MAX + 1];
     for (size_t i = 0; i < s->n_warnings && i < WARNINGS_MAX; i++)
         warnings[response.n_warnings++] = s->warnings[i];
@@ -509,13 +438,22 @@ int taskworker_service_register(
         {.name = METHOD("StopTask"), .unary = stop_task},
         {.name = METHOD("GetResult"), .unary = get_result},
         {.name = METHOD("StreamLogs"), .unary = taskworker_stream_logs},
+        {.name = METHOD("RetryTask"), .unary = taskworker_retry_task},
+        {.name = METHOD("ListAttempts"), .unary = taskworker_list_attempts},
+        {.name = METHOD("PauseTask"), .unary = taskworker_pause_task},
+        {.name = METHOD("ResumeTask"), .unary = taskworker_resume_task},
+        {.name = METHOD("WatchTasks"), .unary = taskworker_watch_tasks},
         {.name = METHOD("GetStatus"), .unary = get_status},
         {0},
     };
     /* Room for the data, and for the largest legal arguments and environment beside it. */
     service->execute[0] = (struct rpc_method){
         .name = METHOD("ExecuteTask"), .max_request = max_task_size + (1 << 20), .unary = execute_task};
-    service->execute[1] = (struct rpc_method){0};
+    service->execute[1] = (struct rpc_method){
+        .name = METHOD("ExecuteBatch"), .max_request = max_task_size + (16 << 20), .unary = taskworker_execute_batch};
+    service->execute[2] = (struct rpc_method){0};
+    list_init(&service->watchers);
+    store_set_on_event(service->store, taskworker_on_event, service);
 #undef METHOD
     int r = rpc_server_add_methods(server, methods, service);
     if (r == 0)

@@ -3,6 +3,7 @@
 #ifndef RPC_TASKWORKER_SERVICE_H
 #define RPC_TASKWORKER_SERVICE_H
 
+#include "base/list.h"
 #include "rpc/server.h"
 #include "store/store.h"
 #include "task/engine.h"
@@ -13,9 +14,11 @@ struct taskworker_service {
     struct store *store;
     const char *node_id;
     uint64_t started_us;
+    uint64_t cpu_score;
     const char *const *warnings;
     size_t n_warnings;
-    struct rpc_method execute[2]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */
+    struct rpc_method execute[3]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */
+    struct list watchers;         /* taskworker_events.c's */
 };
 
 /* The service is borrowed and must outlive the server. Returns 0, or -1 with the error. */

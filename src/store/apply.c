@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "store/write.h"
 
 /* --- before the transaction --- */
@@ -14,6 +16,17 @@ static int prepare_payload(struct store *store, struct write *w, const void *dat
     return len > STORE_INLINE_MAX ? payload_write(&store->folder, data, len, w->file, error) : 0;
 }
 
+/* What is no text could not be read again. */
+static int check_labels(const struct tw_task_info *info, struct tw_error *error)
+{
+    for (size_t i = 0; i < info->n_labels; i++) {
+        const struct tw_label *label = &info->labels[i];
+        if (!text_is_utf8(label->key, strlen(label->key)) || !text_is_utf8(label->value, strlen(label->value)))
+            return error_set(error, TW_INVALID_ARGUMENT, "label %zu of task '%s' is not valid UTF-8", i + 1, info->id);
+    }
+    return 0;
+}
+
 static int prepare_admit(struct store *store, struct write *w, struct tw_error *error)
 {
     const struct store_task *task = w->task;
@@ -21,7 +34,8 @@ static int prepare_admit(struct store *store, struct write *w, struct tw_error *
         return error_set(error, TW_INVALID_ARGUMENT, "a task needs an id");
     if (task->spec.data_len > 0 && !task->spec.data)
         return error_set(error, TW_INVALID_ARGUMENT, "the data of task '%s' is not loaded", task->info.id);
-    if (row_encode_spec(&task->spec, &w->texts, error) < 0)
+    spec_texts_done(&w->texts);
+    if (check_labels(&task->info, error) < 0 || row_encode_spec(&task->spec, &w->texts, error) < 0)
         return -1;
     if (task->spec.data_len > STORE_INLINE_MAX) {
         /* Do not write a large file for a task that is only handed in again. */
@@ -83,11 +97,27 @@ int write_prepare(struct store *store, struct write *w, struct tw_error *error)
         if (prepare_log(store, w, error) < 0)
             return -1;
         return prepare_payload(store, w, w->result, w->result_len, error);
+    case WRITE_BATCH:
+        for (size_t i = 0; i < w->n_parts; i++) {
+            if (prepare_admit(store, &w->parts[i], error) < 0)
+                return -1;
+        }
+        break;
     case WRITE_ATTEMPT:
     case WRITE_REQUEUE:
+    case WRITE_PAUSE:
+    case WRITE_PRUNE:
         break;
     }
     return 0;
+}
+
+bool write_has_files(const struct write *w)
+{
+    bool any = w->file[0] != '\0';
+    for (size_t i = 0; i < w->n_parts; i++)
+        any |= w->parts[i].file[0] != '\0';
+    return any;
 }
 
 /* --- in the transaction --- */
@@ -100,6 +130,22 @@ static enum outcome of(int r)
 static const char *or_empty(const char *s)
 {
     return s ? s : "";
+}
+
+/* Attempt 0: the one that the task is at. */
+static enum outcome note_event(struct store *store, uint64_t seq, enum tw_event_kind kind, uint32_t attempt,
+    enum tw_reason reason, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_EVENT);
+    db_bind_u64(&q, 1, seq);
+    db_bind_u64(&q, 2, clock_wall_us());
+    db_bind_int(&q, 3, kind);
+    db_bind_int(&q, 4, attempt);
+    db_bind_int(&q, 5, reason);
+    if (db_run(&q, error) < 0)
+        return OUTCOME_FAILED;
+    store->event = (uint64_t)sqlite3_last_insert_rowid(store->writer.handle);
+    return OUTCOME_OK;
 }
 
 /* Binds data and file, of which at most one is there. */
@@ -151,33 +197,147 @@ static enum outcome apply_input(struct store *store, struct write *w, struct tw_
     return of(db_run(&q, error));
 }
 
-static enum outcome apply_admit(struct store *store, struct write *w, struct tw_error *error)
+/* The task that another is to come after: its number, and how it stands. */
+static enum outcome find_dep(
+    struct store *store, const struct write *w, struct tw_after *after, uint64_t *ret_seq, struct tw_error *error)
 {
-    const struct tw_task_info *info = &w->task->info;
-    {
-        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT);
-        db_bind_text(&q, 1, or_empty(info->id));
-        db_bind_text(&q, 2, or_empty(info->type));
-        db_bind_text(&q, 3, or_empty(info->owner));
-        db_bind_int(&q, 4, info->state);
-        db_bind_int(&q, 5, info->reason);
-        db_bind_text(&q, 6, or_empty(info->message));
-        db_bind_text(&q, 7, or_empty(info->error));
-        db_bind_int(&q, 8, info->attempt);
-        db_bind_int(&q, 9, info->retries);
-        db_bind_u64(&q, 10, info->timeout_us);
-        db_bind_u64(&q, 11, info->created_us);
-        db_bind_blob(&q, 12, w->task->digest, STORE_DIGEST_LEN);
-        db_bind_int(&q, 13, info->priority);
-        db_bind_u64(&q, 14, info->not_before_us);
-        db_bind_u64(&q, 15, info->queue_timeout_us);
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_DEP_OF_ID);
+    db_bind_text(&q, 1, after->id);
+    int r = db_step(&q, error);
+    if (r < 0)
+        return OUTCOME_FAILED;
+    if (r == 0 || db_u64(&q, 0) == w->seq) { /* itself is not there either, yet */
+        error_set(error, TW_INVALID_ARGUMENT, "task '%s' cannot come after '%s': there is no such task",
+            w->task->info.id, after->id);
+        return OUTCOME_REFUSED;
+    }
+    *ret_seq = db_u64(&q, 0);
+    after->state = (enum tw_task_state)db_int(&q, 1);
+    if (after->state > TW_TASK_COMPLETED && !w->task->spec.after_any) {
+        error_set(error, TW_FAILED_PRECONDITION, "task '%s' cannot come after '%s', which has ended as %s",
+            w->task->info.id, after->id, tw_task_state_to_string(after->state));
+        return OUTCOME_REFUSED;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome apply_deps(struct store *store, struct write *w, struct tw_error *error)
+{
+    struct tw_task_info *info = &w->task->info;
+    for (size_t i = 0; i < info->n_after; i++) {
+        uint64_t on_seq = 0;
+        enum outcome outcome = find_dep(store, w, &info->after[i], &on_seq, error);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT_DEP);
+        db_bind_u64(&q, 1, w->seq);
+        db_bind_u64(&q, 2, on_seq);
         if (db_run(&q, error) < 0)
             return OUTCOME_FAILED;
     }
-    if (sqlite3_changes(store->writer.handle) == 0)
+    return OUTCOME_OK;
+}
+
+static enum outcome apply_labels(struct store *store, struct write *w, struct tw_error *error)
+{
+    const struct tw_task_info *info = &w->task->info;
+    for (size_t i = 0; i < info->n_labels; i++) {
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT_LABEL);
+        db_bind_text(&q, 1, info->labels[i].key);
+        db_bind_text(&q, 2, info->labels[i].value);
+        db_bind_u64(&q, 3, w->seq);
+        if (db_run(&q, error) < 0)
+            return OUTCOME_FAILED;
+    }
+    return OUTCOME_OK;
+}
+
+/* The row itself; false in *ret_new: the id is taken. */
+static enum outcome insert_task(struct store *store, struct write *w, bool *ret_new, struct tw_error *error)
+{
+    const struct tw_task_info *info = &w->task->info;
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ADMIT);
+    db_bind_text(&q, 1, or_empty(info->id));
+    db_bind_text(&q, 2, or_empty(info->type));
+    db_bind_text(&q, 3, or_empty(info->owner));
+    db_bind_int(&q, 4, info->state);
+    db_bind_int(&q, 5, info->reason);
+    db_bind_text(&q, 6, or_empty(info->message));
+    db_bind_text(&q, 7, or_empty(info->error));
+    db_bind_int(&q, 8, info->attempt);
+    db_bind_int(&q, 9, info->retries);
+    db_bind_u64(&q, 10, info->timeout_us);
+    db_bind_u64(&q, 11, info->created_us);
+    db_bind_blob(&q, 12, w->task->digest, STORE_DIGEST_LEN);
+    db_bind_int(&q, 13, info->priority);
+    db_bind_u64(&q, 14, info->not_before_us);
+    db_bind_u64(&q, 15, info->queue_timeout_us);
+    db_bind_u64(&q, 16, info->retry_delay_us);
+    db_bind_text(&q, 17, or_empty(info->retry_of));
+    if (db_run(&q, error) < 0)
+        return OUTCOME_FAILED;
+    *ret_new = sqlite3_changes(store->writer.handle) != 0;
+    if (*ret_new)
+        w->seq = (uint64_t)sqlite3_last_insert_rowid(store->writer.handle);
+    store->added += *ret_new;
+    return OUTCOME_OK;
+}
+
+/* What is refused leaves something behind: the caller goes back to a savepoint. */
+static enum outcome insert_whole(struct store *store, struct write *w, struct tw_error *error)
+{
+    bool is_new = false;
+    enum outcome outcome = insert_task(store, w, &is_new, error);
+    if (outcome == OUTCOME_OK && !is_new)
         return apply_existing(store, w, error);
-    w->seq = (uint64_t)sqlite3_last_insert_rowid(store->writer.handle);
-    return apply_input(store, w, error);
+    if (outcome == OUTCOME_OK)
+        outcome = apply_input(store, w, error);
+    if (outcome == OUTCOME_OK)
+        outcome = apply_labels(store, w, error);
+    if (outcome == OUTCOME_OK)
+        outcome = apply_deps(store, w, error);
+    if (outcome == OUTCOME_OK)
+        outcome = note_event(store, w->seq, TW_EVENT_ACCEPTED, 0, TW_REASON_NONE, error);
+    return outcome;
+}
+
+static int run_statement(struct store *store, enum store_statement which, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, which);
+    return db_run(&q, error);
+}
+
+/* All of them or none. */
+static enum outcome insert_parts(struct store *store, struct write *parts, size_t n, struct tw_error *error)
+{
+    uint64_t event = store->event;
+    int64_t added = store->added;
+    struct tw_error other;
+    enum outcome outcome = of(run_statement(store, STORE_SQL_SAVEPOINT, error));
+    for (size_t i = 0; i < n && outcome == OUTCOME_OK; i++) {
+        write_forget_existing(&parts[i]); /* of a try before */
+        outcome = insert_whole(store, &parts[i], error);
+    }
+    if (outcome == OUTCOME_REFUSED) {
+        store->event = event;
+        store->added = added;
+        if (run_statement(store, STORE_SQL_SAVEPOINT_UNDO, &other) < 0) {
+            *error = other;
+            return OUTCOME_FAILED;
+        }
+    }
+    if (outcome != OUTCOME_FAILED && run_statement(store, STORE_SQL_SAVEPOINT_END, &other) < 0) {
+        *error = other;
+        return OUTCOME_FAILED;
+    }
+    return outcome;
+}
+
+static enum outcome apply_admit(struct store *store, struct write *w, struct tw_error *error)
+{
+    if (w->task->info.n_after > 0)
+        return insert_parts(store, w, 1, error);
+    return insert_whole(store, w, error); /* is refused before anything was written, or not at all */
 }
 
 /* Why an UPDATE of an open task found none. */
@@ -208,14 +368,77 @@ static enum outcome apply_attempt(struct store *store, struct write *w, struct t
     db_bind_u64(&q, 1, w->seq);
     db_bind_int(&q, 2, w->attempt);
     db_bind_u64(&q, 3, w->started_us);
+    enum outcome outcome = run_update(store, w, &q, error);
+    return outcome == OUTCOME_OK ? note_event(store, w->seq, TW_EVENT_STARTED, w->attempt, TW_REASON_NONE, error)
+                                 : outcome;
+}
+
+static void bind_receipt(struct db_query *q, int at, const struct tw_usage *usage, const struct tw_receipt *r)
+{
+    db_bind_int(q, at++, r->runtime);
+    db_bind_int(q, at++, r->network);
+    db_bind_u64(q, at++, r->layers);
+    db_bind_u64(q, at++, r->missing);
+    db_bind_u64(q, at++, r->denied);
+    db_bind_text(q, at++, r->denied_calls);
+#define X(name) db_bind_u64(q, at++, usage->name);
+    STORE_RECEIPT_USAGE(X)
+#undef X
+#define X(name) db_bind_u64(q, at++, r->limits.name);
+    TW_LIMITS(X)
+#undef X
+}
+
+static enum outcome apply_former(struct store *store, const struct write *w, struct tw_error *error)
+{
+    const struct tw_attempt_info *a = &w->former;
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FORMER);
+    db_bind_u64(&q, 1, w->seq);
+    db_bind_int(&q, 2, a->attempt);
+    db_bind_int(&q, 3, a->reason);
+    db_bind_text(&q, 4, or_empty(a->message));
+    db_bind_text(&q, 5, or_empty(a->error));
+    db_bind_int(&q, 6, a->exit_code);
+    db_bind_int(&q, 7, a->signal);
+    db_bind_u64(&q, 8, a->started_us);
+    db_bind_u64(&q, 9, a->finished_us);
+    db_bind_u64(&q, 10, a->usage.wall_us);
+    db_bind_u64(&q, 11, a->usage.user_us);
+    db_bind_u64(&q, 12, a->usage.system_us);
+    db_bind_u64(&q, 13, a->usage.max_rss_bytes);
+    bind_receipt(&q, 14, &a->usage, &a->receipt);
+    return of(db_run(&q, error));
+}
+
+static enum outcome update_requeued(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_REQUEUE);
+    db_bind_u64(&q, 1, w->seq);
+    db_bind_int(&q, 2, w->attempt);
+    db_bind_u64(&q, 3, w->not_before_us);
+    db_bind_text(&q, 4, or_empty(w->message));
     return run_update(store, w, &q, error);
 }
 
 static enum outcome apply_requeue(struct store *store, struct write *w, struct tw_error *error)
 {
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_REQUEUE);
+    enum outcome outcome = update_requeued(store, w, error);
+    if (outcome == OUTCOME_OK && w->former.attempt)
+        outcome = apply_former(store, w, error);
+    if (outcome == OUTCOME_OK)
+        outcome = note_event(store, w->seq, TW_EVENT_REQUEUED, w->attempt, w->former.reason, error);
+    return outcome;
+}
+
+static enum outcome apply_pause(struct store *store, struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_PAUSE);
     db_bind_u64(&q, 1, w->seq);
-    return run_update(store, w, &q, error);
+    db_bind_int(&q, 2, w->paused);
+    enum outcome outcome = run_update(store, w, &q, error);
+    return outcome == OUTCOME_OK
+        ? note_event(store, w->seq, w->paused ? TW_EVENT_PAUSED : TW_EVENT_RESUMED, w->attempt, TW_REASON_NONE, error)
+        : outcome;
 }
 
 static enum outcome apply_end(struct store *store, struct write *w, struct tw_error *error)
@@ -259,23 +482,17 @@ static bool has_receipt(const struct tw_task_info *info)
 
 static enum outcome apply_receipt(struct store *store, struct write *w, struct tw_error *error)
 {
-    const struct tw_receipt *r = &w->info->receipt;
-    int at = 1;
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_RECEIPT);
-    db_bind_u64(&q, at++, w->seq);
-    db_bind_int(&q, at++, r->runtime);
-    db_bind_int(&q, at++, r->network);
-    db_bind_u64(&q, at++, r->layers);
-    db_bind_u64(&q, at++, r->missing);
-    db_bind_u64(&q, at++, r->denied);
-    db_bind_text(&q, at++, r->denied_calls);
-#define X(name) db_bind_u64(&q, at++, w->info->usage.name);
-    STORE_RECEIPT_USAGE(X)
-#undef X
-#define X(name) db_bind_u64(&q, at++, r->limits.name);
-    TW_LIMITS(X)
-#undef X
+    db_bind_u64(&q, 1, w->seq);
+    bind_receipt(&q, 2, &w->info->usage, &w->info->receipt);
     return of(db_run(&q, error));
+}
+
+static enum tw_event_kind event_of(enum tw_task_state state)
+{
+    return state == TW_TASK_COMPLETED ? TW_EVENT_COMPLETED
+        : state == TW_TASK_FAILED     ? TW_EVENT_FAILED
+                                      : TW_EVENT_STOPPED;
 }
 
 static enum outcome apply_finish(struct store *store, struct write *w, struct tw_error *error)
@@ -297,6 +514,8 @@ static enum outcome apply_finish(struct store *store, struct write *w, struct tw
         db_bind_blob(&q, 3, w->log_data, w->log_data ? (size_t)w->log.end : 0);
         outcome = of(db_run(&q, error));
     }
+    if (outcome == OUTCOME_OK)
+        outcome = note_event(store, w->seq, event_of(w->info->state), w->info->attempt, w->info->reason, error);
     return outcome;
 }
 
@@ -307,10 +526,16 @@ enum outcome write_apply(struct store *store, struct write *w, struct tw_error *
         return apply_admit(store, w, error);
     case WRITE_ATTEMPT:
         return apply_attempt(store, w, error);
+    case WRITE_BATCH:
+        return insert_parts(store, w->parts, w->n_parts, error);
     case WRITE_REQUEUE:
         return apply_requeue(store, w, error);
+    case WRITE_PAUSE:
+        return apply_pause(store, w, error);
     case WRITE_FINISH:
         return apply_finish(store, w, error);
+    case WRITE_PRUNE:
+        return apply_prune(store, w, error);
     }
     return OUTCOME_FAILED;
 }

@@ -20,44 +20,10 @@
 
 #include "base/fd.h"
 #include "base/text.h"
-#include "store/internal.h"
+#include "store/read.h"
 
 enum {
     LOG_READ_MAX = 4 << 20,
-    LIST_MAX = 1000,
-};
-
-enum read_kind {
-    READ_TASK,
-    READ_LIST,
-    READ_INPUT,
-    READ_RESULT,
-    READ_LOG,
-};
-
-struct read {
-    struct list link;
-    enum read_kind kind;
-    void *ctx;
-    struct tw_error *error; /* the outcome, NULL: success; owned unless it is &no_memory */
-    union {
-        store_task_cb task;
-        store_list_cb list;
-        store_bytes_cb bytes;
-    } cb;
-
-    char *id; /* or the filter's type, may be NULL there */
-    uint64_t seq;
-    struct store_filter filter; /* its type is in `id` */
-    uint64_t offset, limit;     /* of a log; nothing from limit on is looked at */
-    size_t max_bytes;
-    bool verified;
-
-    struct store_task *tasks; /* what was found */
-    size_t n_tasks;
-    bool more;
-    uint8_t *data;
-    size_t len;
 };
 
 static struct tw_error no_memory = {.code = TW_RESOURCE_EXHAUSTED, .sys_errno = ENOMEM, .message = "out of memory"};
@@ -66,6 +32,16 @@ static void read_free(struct read *r)
 {
     for (size_t i = 0; i < r->n_tasks; i++)
         store_task_done(&r->tasks[i]);
+    for (size_t i = 0; i < r->n_attempts; i++)
+        tw_attempt_info_done(&r->attempts[i]);
+    for (size_t i = 0; i < r->n_events; i++) {
+        free(r->events[i].id);
+        free(r->events[i].type);
+        free(r->events[i].owner);
+    }
+    find_done(&r->find);
+    free(r->attempts);
+    free(r->events);
     if (r->error != &no_memory)
         free(r->error);
     free(r->tasks);
@@ -100,97 +76,6 @@ static int read_task(struct db *db, struct read *r, struct tw_error *error)
         return -1;
     r->n_tasks = 1;
     return 0;
-}
-
-struct seqs {
-    uint64_t *list;
-    size_t n;
-};
-
-static int find(struct db *db, const struct read *r, enum store_statement which, int state, struct seqs *found,
-    struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(db, which);
-    db_bind_int(&q, 1, r->filter.before == 0 ? INT64_MAX : (int64_t)MIN(r->filter.before, (uint64_t)INT64_MAX));
-    db_bind_int(&q, 2, (int64_t)r->filter.limit + 1);
-    if (which != STORE_SQL_LIST)
-        db_bind_int(&q, 3, state);
-    if (which == STORE_SQL_LIST_TYPE_STATE)
-        db_bind_text(&q, 4, r->id);
-    int step;
-    while ((step = db_step(&q, error)) > 0)
-        found->list[found->n++] = db_u64(&q, 0);
-    return step;
-}
-
-static int by_seq_down(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-/*
- * The newest limit + 1 of each state, from an index where they stand in order, then the newest of
- * all these: never more than states times limit index entries are touched, however many tasks there
- * are and however few match.
- */
-static int find_all(struct db *db, const struct read *r, struct seqs *found, struct tw_error *error)
-{
-    uint32_t all = (1u << TW_TASK_STATE_MAX) - 2;
-    uint32_t states = r->filter.states == 0 ? all : r->filter.states & all;
-    if (states == all && !r->id)
-        return find(db, r, STORE_SQL_LIST, 0, found, error);
-    for (int state = 1; state < TW_TASK_STATE_MAX; state++) {
-        if (!(states & (1u << state)))
-            continue;
-        if (find(db, r, r->id ? STORE_SQL_LIST_TYPE_STATE : STORE_SQL_LIST_STATE, state, found, error) < 0)
-            return -1;
-    }
-    qsort(found->list, found->n, sizeof *found->list, by_seq_down);
-    return 0;
-}
-
-static int load_found(struct db *db, struct read *r, const struct seqs *found, struct tw_error *error)
-{
-    size_t n = MIN(found->n, r->filter.limit);
-    r->more = found->n > n;
-    r->tasks = calloc(n ? n : 1, sizeof *r->tasks);
-    if (!r->tasks)
-        return error_oom(error);
-    for (size_t i = 0; i < n; i++) {
-        CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_GET_INFO);
-        db_bind_u64(&q, 1, found->list[i]);
-        int step = db_step(&q, error);
-        if (step == 0)
-            return error_set(
-                error, TW_DATA_LOSS, "an index of %s names a task that is not there: `REINDEX` it", db->path);
-        if (step < 0 || row_load(&q, false, &r->tasks[i], error) < 0)
-            return -1;
-        r->n_tasks++;
-    }
-    return 0;
-}
-
-static int run_query(struct db *db, enum store_statement which, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(db, which);
-    return db_run(&q, error);
-}
-
-static int read_list(struct db *db, struct read *r, struct tw_error *error)
-{
-    struct seqs found = {.list = calloc(TW_TASK_STATE_MAX * (r->filter.limit + 1), sizeof *found.list)};
-    if (!found.list)
-        return error_oom(error);
-    /* One snapshot, so that what is shown is what was asked for. */
-    int result = run_query(db, STORE_SQL_BEGIN_READ, error);
-    if (result == 0)
-        result = find_all(db, r, &found, error);
-    if (result == 0)
-        result = load_found(db, r, &found, error);
-    free(found.list);
-    db_rollback(db);
-    return result;
 }
 
 /* --- payloads --- */
@@ -360,6 +245,10 @@ static int carry_out(const struct store *store, struct db *db, struct read *r, s
         return read_task(db, r, error);
     case READ_LIST:
         return read_list(db, r, error);
+    case READ_ATTEMPTS:
+        return read_attempts(db, r, error);
+    case READ_EVENTS:
+        return read_events(db, r, error);
     case READ_INPUT:
         return read_input(store, db, r, error);
     case READ_RESULT:
@@ -377,7 +266,11 @@ static void read_job(uv_work_t *req)
         struct read *r = CONTAINER_OF(it, struct read, link);
         struct tw_error error;
         db_rollback(&reader->db); /* a transaction that could not be ended would show the same old snapshot for ever */
-        if (carry_out(reader->store, &reader->db, r, &error) == 0)
+        int result = carry_out(reader->store, &reader->db, r, &error);
+        /* The file of a task that was removed meanwhile goes after its row: a second look finds neither. */
+        if (result < 0 && error.code == TW_DATA_LOSS && (r->kind == READ_INPUT || r->kind == READ_RESULT))
+            result = carry_out(reader->store, &reader->db, r, &error);
+        if (result == 0)
             continue;
         r->error = malloc(sizeof error);
         if (r->error)
@@ -394,7 +287,14 @@ static void call_back(struct store *store, const struct read *r)
         r->cb.task(r->ctx, r->error ? NULL : r->tasks, r->error);
         return;
     case READ_LIST:
-        r->cb.list(r->ctx, r->error ? NULL : r->tasks, r->error ? 0 : r->n_tasks, !r->error && r->more, r->error);
+        r->cb.list(r->ctx, r->error ? NULL : r->tasks, r->error ? 0 : r->n_tasks, r->error ? 0 : r->next, r->error);
+        return;
+    case READ_ATTEMPTS:
+        r->cb.attempts(r->ctx, r->error ? NULL : r->attempts, r->error ? 0 : r->n_attempts, r->error);
+        return;
+    case READ_EVENTS:
+        r->cb.events(
+            r->ctx, r->error ? NULL : r->events, r->error ? 0 : r->n_events, r->error ? r->offset : r->next, r->error);
         return;
     case READ_LOG:
         if (!r->error)
@@ -513,16 +413,38 @@ void store_load_result(struct store *store, const char *id, store_bytes_cb cb, v
 
 void store_list(struct store *store, const struct store_filter *filter, store_list_cb cb, void *ctx)
 {
-    struct read *r = read_new(READ_LIST, filter->type, ctx);
-    if (!r) {
-        cb(ctx, NULL, 0, false, &no_memory);
+    struct read *r = read_new(READ_LIST, NULL, ctx);
+    if (!r || find_init(&r->find, filter) < 0) {
+        free(r);
+        cb(ctx, NULL, 0, 0, &no_memory);
         return;
     }
-    r->filter = *filter;
-    r->filter.type = NULL;
-    r->filter.limit = MIN(filter->limit, (size_t)LIST_MAX);
-    r->filter.limit = MAX(r->filter.limit, (size_t)1);
     r->cb.list = cb;
+    enqueue(store, r);
+}
+
+void store_attempts(struct store *store, const char *id, store_attempts_cb cb, void *ctx)
+{
+    struct read *r = read_new(READ_ATTEMPTS, id, ctx);
+    if (!r) {
+        cb(ctx, NULL, 0, &no_memory);
+        return;
+    }
+    r->cb.attempts = cb;
+    enqueue(store, r);
+}
+
+void store_events(struct store *store, uint64_t after, const struct store_filter *filter, store_events_cb cb, void *ctx)
+{
+    static const struct store_filter all = {0};
+    struct read *r = read_new(READ_EVENTS, NULL, ctx);
+    if (!r || find_init(&r->find, filter ? filter : &all) < 0) {
+        free(r);
+        cb(ctx, NULL, 0, after, &no_memory);
+        return;
+    }
+    r->offset = after;
+    r->cb.events = cb;
     enqueue(store, r);
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -50,6 +51,10 @@ static int encode_options(const struct store_spec *spec, char **ret, struct tw_e
         r = encode_number(object, "network", (uint64_t)spec->network, error);
     if (r == 0)
         r = encode_number(object, "fresh_interpreter", spec->fresh_interpreter, error);
+    if (r == 0)
+        r = encode_number(object, "grace_us", spec->grace_us, error);
+    if (r == 0)
+        r = encode_number(object, "after_any", spec->after_any, error);
     if (r == 0 && json_object_size(object) > 0 && !(*ret = json_dumps(object, JSON_COMPACT)))
         r = error_oom(error);
     json_decref(object);
@@ -101,38 +106,43 @@ int row_encode_spec(const struct store_spec *spec, struct spec_texts *ret, struc
     return 0;
 }
 
+/* What follows returns -EINVAL for values that cannot be, and -ENOMEM. */
 static int decode_string(const json_t *value, char **ret)
 {
     if (!json_is_string(value))
-        return -1;
+        return -EINVAL;
     *ret = text_dup(json_string_value(value), json_string_length(value));
-    return *ret ? 0 : -1;
+    return *ret ? 0 : -ENOMEM;
+}
+
+static int decode_pair(const json_t *pair, char **ret_first, char **ret_second)
+{
+    int r = decode_string(json_array_get(pair, 0), ret_first);
+    return r < 0 ? r : decode_string(json_array_get(pair, 1), ret_second);
 }
 
 static int decode_args(const json_t *array, struct store_spec *spec)
 {
     size_t n = json_array_size(array);
     spec->args = calloc(n ? n : 1, sizeof *spec->args);
-    for (size_t i = 0; spec->args && i < n; i++) {
-        if (decode_string(json_array_get(array, i), &spec->args[i]) < 0)
-            return -1;
-        spec->n_args++;
+    int r = spec->args ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = decode_string(json_array_get(array, i), &spec->args[i]);
+        spec->n_args += r == 0;
     }
-    return spec->args ? 0 : -1;
+    return r;
 }
 
 static int decode_env(const json_t *array, struct store_spec *spec)
 {
     size_t n = json_array_size(array);
     spec->env = calloc(n ? n : 1, sizeof *spec->env);
-    for (size_t i = 0; spec->env && i < n; i++) {
-        const json_t *pair = json_array_get(array, i);
+    int r = spec->env ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++) {
         struct store_env *env = &spec->env[spec->n_env++]; /* counted first: a half-read pair is freed too */
-        if (decode_string(json_array_get(pair, 0), &env->name) < 0 ||
-            decode_string(json_array_get(pair, 1), &env->value) < 0)
-            return -1;
+        r = decode_pair(json_array_get(array, i), &env->name, &env->value);
     }
-    return spec->env ? 0 : -1;
+    return r;
 }
 
 /* Every key is known, every value a number above 0. */
@@ -144,7 +154,7 @@ static int decode_options(const json_t *object, struct store_spec *spec)
     {
         json_int_t number = json_integer_value(value);
         if (!json_is_integer(value) || number <= 0)
-            return -1;
+            return -EINVAL;
         bool known = false;
 #define X(name)                               \
     if (!strcmp(key, #name)) {                \
@@ -157,26 +167,98 @@ static int decode_options(const json_t *object, struct store_spec *spec)
             spec->network = (enum tw_network)number;
             known = true;
         } else if (!strcmp(key, "fresh_interpreter") && number == 1) {
-            spec->fresh_interpreter = true;
+            known = spec->fresh_interpreter = true;
+        } else if (!strcmp(key, "after_any") && number == 1) {
+            known = spec->after_any = true;
+        } else if (!strcmp(key, "grace_us")) {
+            spec->grace_us = (uint64_t)number;
             known = true;
         }
         if (!known)
-            return -1;
+            return -EINVAL;
     }
     return 0;
+}
+
+static int parse_json(const struct db_query *q, int column, json_t **ret)
+{
+    size_t len;
+    const char *text = db_blob(q, column, &len);
+    json_error_t why = {0};
+    *ret = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, &why) : NULL;
+    if (*ret)
+        return 0;
+    return text && json_error_code(&why) == json_error_out_of_memory ? -ENOMEM : -EINVAL;
 }
 
 static int decode(
     const struct db_query *q, int column, int (*each)(const json_t *, struct store_spec *), struct store_spec *spec)
 {
+    json_t *value;
     if (db_is_null(q, column))
         return 0;
-    size_t len;
-    const char *text = db_blob(q, column, &len);
-    json_t *value = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    int r = parse_json(q, column, &value);
     bool right = each == decode_options ? json_is_object(value) : json_is_array(value);
-    int r = right ? each(value, spec) : -1;
+    if (r == 0)
+        r = right ? each(value, spec) : -EINVAL;
     json_decref(value);
+    return r;
+}
+
+/* --- labels and dependencies, which SQLite puts together as arrays of pairs --- */
+
+char *row_encode_labels(const struct tw_label *labels, size_t n)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < n; i++) {
+        json_t *pair = json_pack("[ss]", labels[i].key, labels[i].value);
+        if (json_array_append_new(array, pair) < 0) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    char *text = array ? json_dumps(array, JSON_COMPACT) : NULL;
+    json_decref(array);
+    return text;
+}
+
+static int decode_labels(const json_t *pairs, struct tw_task_info *info)
+{
+    size_t n = json_array_size(pairs);
+    info->labels = n ? calloc(n, sizeof *info->labels) : NULL;
+    int r = n && !info->labels ? -ENOMEM : 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        char *key = NULL, *value = NULL;
+        r = decode_pair(json_array_get(pairs, i), &key, &value);
+        info->labels[info->n_labels++] = (struct tw_label){.key = key, .value = value}; /* also a half: it is freed */
+    }
+    return r;
+}
+
+static int decode_after(const json_t *pairs, struct tw_task_info *info)
+{
+    size_t n = json_array_size(pairs);
+    info->after = n ? calloc(n, sizeof *info->after) : NULL;
+    int r = n && !info->after ? -ENOMEM : 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        const json_t *pair = json_array_get(pairs, i);
+        struct tw_after *after = &info->after[info->n_after++];
+        after->state = (enum tw_task_state)json_integer_value(json_array_get(pair, 1));
+        r = decode_string(json_array_get(pair, 0), &after->id);
+        if (r == 0 && !tw_task_state_to_string(after->state))
+            r = -EINVAL;
+    }
+    return r;
+}
+
+static int load_pairs(
+    const struct db_query *q, int column, int (*each)(const json_t *, struct tw_task_info *), struct tw_task_info *info)
+{
+    json_t *pairs;
+    int r = parse_json(q, column, &pairs);
+    if (r == 0)
+        r = json_is_array(pairs) ? each(pairs, info) : -EINVAL;
+    json_decref(pairs);
     return r;
 }
 
@@ -189,7 +271,8 @@ static int load_text(const struct db_query *q, struct tw_task_info *info)
     info->owner = db_text(q, 3);
     info->message = db_text(q, 6);
     info->error = db_text(q, 7);
-    return info->id && info->type && info->owner && info->message && info->error ? 0 : -1;
+    info->retry_of = db_text(q, 29);
+    return info->id && info->type && info->owner && info->message && info->error && info->retry_of ? 0 : -ENOMEM;
 }
 
 static void load_numbers(const struct db_query *q, struct tw_task_info *info)
@@ -214,13 +297,13 @@ static void load_numbers(const struct db_query *q, struct tw_task_info *info)
     info->priority = (int32_t)db_int(q, 24);
     info->not_before_us = db_u64(q, 25);
     info->queue_timeout_us = db_u64(q, 26);
+    info->retry_delay_us = db_u64(q, 27);
+    info->paused = db_int(q, 28) != 0;
 }
 
-/* The rest of the usage, and the receipt; -1 for values that cannot be. */
-static int load_receipt(const struct db_query *q, struct tw_task_info *info)
+/* The rest of the usage, and the receipt, from a column on. */
+static int load_receipt(const struct db_query *q, int at, struct tw_usage *usage, struct tw_receipt *r)
 {
-    struct tw_receipt *r = &info->receipt;
-    int at = STORE_RECEIPT_COLUMN;
     if (db_is_null(q, at))
         return 0;
     r->runtime = (enum tw_runtime)db_int(q, at);
@@ -232,11 +315,11 @@ static int load_receipt(const struct db_query *q, struct tw_task_info *info)
     const void *calls = db_blob(q, at + 5, &len);
     if (!tw_runtime_to_string(r->runtime) || !tw_network_to_string(r->network) ||
         (r->layers | r->missing) >> TW_LAYER_MAX || len >= sizeof r->denied_calls || !text_is_utf8(calls, len))
-        return -1;
+        return -EINVAL;
     if (len > 0)
         memcpy(r->denied_calls, calls, len);
-    at = STORE_RECEIPT_USAGE_COLUMN;
-#define X(name) info->usage.name = db_u64(q, at++);
+    at += 6;
+#define X(name) usage->name = db_u64(q, at++);
     STORE_RECEIPT_USAGE(X)
 #undef X
 #define X(name) r->limits.name = db_u64(q, at++);
@@ -245,35 +328,81 @@ static int load_receipt(const struct db_query *q, struct tw_task_info *info)
     return 0;
 }
 
-static int load_spec(const struct db_query *q, struct store_spec *spec)
+/* Which the columns of the tasks table have; before the spec's. */
+static int load_info(const struct db_query *q, struct tw_task_info *info)
 {
-    if (decode(q, STORE_INFO_COLUMNS_COUNT, decode_args, spec) < 0 ||
-        decode(q, STORE_INFO_COLUMNS_COUNT + 1, decode_env, spec) < 0)
-        return -1;
-    return decode(q, STORE_INFO_COLUMNS_COUNT + 2, decode_options, spec);
+    int r = load_text(q, info);
+    load_numbers(q, info);
+    if (r == 0 &&
+        (!tw_task_state_to_string(info->state) || !tw_reason_to_string(info->reason) ||
+            info->priority < TW_PRIORITY_MIN || info->priority > TW_PRIORITY_MAX))
+        r = -EINVAL;
+    if (r == 0)
+        r = load_receipt(q, STORE_RECEIPT_COLUMN, &info->usage, &info->receipt);
+    return r < 0 ? r : load_pairs(q, 30, decode_labels, info);
+}
+
+static int load_spec(const struct db_query *q, struct store_task *task)
+{
+    int r = decode(q, STORE_INFO_COLUMNS_COUNT, decode_args, &task->spec);
+    if (r == 0)
+        r = decode(q, STORE_INFO_COLUMNS_COUNT + 1, decode_env, &task->spec);
+    if (r == 0)
+        r = decode(q, STORE_INFO_COLUMNS_COUNT + 2, decode_options, &task->spec);
+    return r < 0 ? r : load_pairs(q, STORE_INFO_COLUMNS_COUNT + 3, decode_after, &task->info);
+}
+
+static int fail_values(const struct db_query *q, uint64_t seq, struct tw_error *error)
+{
+    return error_set(error, TW_DATA_LOSS, "%s holds values for task %llu that cannot be: restore it from a backup",
+        q->db->path, (unsigned long long)seq);
+}
+
+int row_load_attempt(const struct db_query *q, uint64_t seq, struct tw_attempt_info *ret, struct tw_error *error)
+{
+    struct tw_attempt_info a = {.attempt = (uint32_t)db_int(q, 0), .reason = (enum tw_reason)db_int(q, 1)};
+    a.message = db_text(q, 2);
+    a.error = db_text(q, 3);
+    a.exit_code = (int32_t)db_int(q, 4);
+    a.signal = (int32_t)db_int(q, 5);
+    a.started_us = db_u64(q, 6);
+    a.finished_us = db_u64(q, 7);
+    a.usage.wall_us = db_u64(q, 8);
+    a.usage.user_us = db_u64(q, 9);
+    a.usage.system_us = db_u64(q, 10);
+    a.usage.max_rss_bytes = db_u64(q, 11);
+    int r = !a.message || !a.error ? error_oom(error) : 0;
+    if (r == 0 && (!tw_reason_to_string(a.reason) || load_receipt(q, 12, &a.usage, &a.receipt) < 0))
+        r = fail_values(q, seq, error);
+    if (r < 0)
+        tw_attempt_info_done(&a);
+    else
+        *ret = a;
+    return r;
+}
+
+static int load_digest(const struct db_query *q, uint8_t digest[STORE_DIGEST_LEN])
+{
+    size_t len;
+    const void *value = db_blob(q, 23, &len);
+    if (!value || len != STORE_DIGEST_LEN)
+        return -EINVAL;
+    memcpy(digest, value, STORE_DIGEST_LEN);
+    return 0;
 }
 
 int row_load(struct db_query *q, bool with_spec, struct store_task *ret, struct tw_error *error)
 {
     struct store_task task = {.seq = db_u64(q, 0)};
-    load_numbers(q, &task.info);
-    size_t len;
-    const void *digest = db_blob(q, 23, &len);
-    int r = 0;
-    if (load_text(q, &task.info) < 0) {
-        r = error_oom(error);
-    } else if (!digest || len != STORE_DIGEST_LEN || !tw_task_state_to_string(task.info.state) ||
-        !tw_reason_to_string(task.info.reason) || task.info.priority < TW_PRIORITY_MIN ||
-        task.info.priority > TW_PRIORITY_MAX || load_receipt(q, &task.info) < 0 ||
-        (with_spec && load_spec(q, &task.spec) < 0)) {
-        r = error_set(error, TW_DATA_LOSS, "%s holds values for task %llu that cannot be: restore it from a backup",
-            q->db->path, (unsigned long long)task.seq);
-    } else {
-        memcpy(task.digest, digest, STORE_DIGEST_LEN);
-    }
+    int r = load_digest(q, task.digest);
+    if (r == 0)
+        r = load_info(q, &task.info);
+    if (r == 0 && with_spec)
+        r = load_spec(q, &task);
     if (r < 0) {
+        uint64_t seq = task.seq;
         store_task_done(&task);
-        return -1;
+        return r == -ENOMEM ? error_oom(error) : fail_values(q, seq, error);
     }
     *ret = task;
     return 0;

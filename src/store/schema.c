@@ -25,7 +25,7 @@
 
 enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
-    VERSION = 3,
+    VERSION = 4,
     BUSY_MS = 10000,
     WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
@@ -111,8 +111,44 @@ static const char schema_v3[] = "ALTER TABLE tasks ADD COLUMN priority INTEGER N
                                 "ALTER TABLE tasks ADD COLUMN not_before_us INTEGER NOT NULL DEFAULT 0;"
                                 "ALTER TABLE tasks ADD COLUMN queue_timeout_us INTEGER NOT NULL DEFAULT 0;";
 
+/*
+ * What a task's life leaves behind beside its end. attempts: those that were not the last; labels and deps: of whom there are
+ * any; on_seq comes before seq. events: kind is enum tw_event_kind; the number of one that was removed is never used again.
+ */
+#define NUMBER(name) "  " #name " INTEGER NOT NULL,"
+#define LIMIT(name) "  " STORE_LIMIT_COLUMN(name) " INTEGER NOT NULL,"
+static const char schema_v4[] =
+    "ALTER TABLE tasks ADD COLUMN retry_delay_us INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE tasks ADD COLUMN retry_of TEXT NOT NULL DEFAULT '';"
+    "CREATE INDEX tasks_by_owner ON tasks (owner);"
+    "CREATE INDEX tasks_dead ON tasks (seq) WHERE " STORE_DEAD ";"
+    "CREATE TABLE attempts ("
+    "  seq INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,"
+    "  attempt INTEGER NOT NULL, reason INTEGER NOT NULL, message TEXT NOT NULL, error TEXT NOT NULL,"
+    "  exit_code INTEGER NOT NULL, signal INTEGER NOT NULL, started_us INTEGER NOT NULL, finished_us INTEGER NOT NULL,"
+    "  wall_us INTEGER NOT NULL, user_us INTEGER NOT NULL, system_us INTEGER NOT NULL, max_rss_bytes INTEGER NOT NULL,"
+    "  runtime INTEGER NOT NULL, network INTEGER NOT NULL, layers INTEGER NOT NULL, missing INTEGER NOT NULL,"
+    "  denied INTEGER NOT NULL, denied_calls TEXT NOT NULL," STORE_RECEIPT_USAGE(NUMBER) TW_LIMITS(
+        LIMIT) "  PRIMARY KEY (seq, attempt)) STRICT, WITHOUT ROWID;"
+               "CREATE TABLE labels ("
+               "  key TEXT NOT NULL, value TEXT NOT NULL, seq INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,"
+               "  PRIMARY KEY (key, value, seq)) STRICT, WITHOUT ROWID;"
+               "CREATE INDEX labels_of_task ON labels (seq);"
+               "CREATE TABLE deps ("
+               "  seq INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,"
+               "  on_seq INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,"
+               "  PRIMARY KEY (seq, on_seq)) STRICT, WITHOUT ROWID;"
+               "CREATE INDEX deps_on ON deps (on_seq);"
+               "CREATE TABLE events ("
+               "  n INTEGER PRIMARY KEY AUTOINCREMENT, seq INTEGER NOT NULL, time_us INTEGER NOT NULL, kind INTEGER "
+               "NOT NULL,"
+               "  attempt INTEGER NOT NULL, reason INTEGER NOT NULL) STRICT;";
+#undef NUMBER
+#undef LIMIT
+
 /* steps[n] makes layout n + 1 of layout n. */
-static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3};
+static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3, schema_v4};
 
 static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
 {

@@ -9,6 +9,7 @@
  * refers to it is committed, and is removed only after the row that replaces it is; so every row's
  * file is there, and what no row refers to is rubbish that the next start sweeps away.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,11 @@ static int open_all(struct store *store, const char *path, struct tw_error *erro
         if (schema_open_reader(&store->readers[i].db, &store->folder, error) < 0)
             return -1;
     }
+    int64_t last = 0;
+    if (db_get_int(&store->writer, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'", &last,
+            error) < 0)
+        return -1;
+    store->last_event = store->told_event = (uint64_t)last;
     return tasklog_sweep(store, error);
 }
 
@@ -61,6 +67,24 @@ int store_open(uv_loop_t *loop, const struct store_options *options, struct stor
     }
     *ret = store;
     return 0;
+}
+
+int store_get_number(struct store *store, const char *name, uint64_t *ret, struct tw_error *error)
+{
+    char sql[120];
+    int64_t value = 0;
+    snprintf(sql, sizeof sql, "SELECT value FROM meta WHERE key = '%s'", name);
+    if (db_get_int(&store->writer, sql, &value, error) < 0)
+        return -1;
+    *ret = (uint64_t)value;
+    return 0;
+}
+
+int store_set_number(struct store *store, const char *name, uint64_t value, struct tw_error *error)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta (key, value) VALUES ('%s', %lld)", name, (long long)value);
+    return db_exec(&store->writer, sql, error);
 }
 
 /* --- closing --- */

@@ -43,8 +43,13 @@ struct store_spec {
     struct tw_limits limits;
     enum tw_network network;
     bool fresh_interpreter;
+    uint64_t grace_us; /* 0: the node's default */
+    bool after_any;
 };
 void store_spec_done(struct store_spec *spec);
+
+/* A deep copy; -ENOMEM leaves nothing. */
+int store_info_copy(const struct tw_task_info *from, struct tw_task_info *to);
 
 /* One row of the tasks table. `info` is what is shown, the rest is what it takes to run the task. */
 struct store_task {
@@ -78,6 +83,10 @@ void store_close(struct store *store, void (*done)(void *ctx), void *ctx);
 int store_recover(
     struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error);
 
+/* Numbers that the node keeps about itself; before the loop runs. NOT_FOUND where there is none of this name (a literal). */
+int store_get_number(struct store *store, const char *name, uint64_t *ret, struct tw_error *error);
+int store_set_number(struct store *store, const char *name, uint64_t value, struct tw_error *error);
+
 /* --- writes --- */
 
 /*
@@ -91,17 +100,39 @@ typedef void (*store_done_cb)(void *ctx, const struct tw_error *error);
 /*
  * A new task, with spec and data. On success task->seq is set and `existing` is NULL. When the id is taken: with the same
  * digest no error, and `existing` is what the store holds under the id (borrowed, final or not); with another digest
- * ALREADY_EXISTS. `task` is borrowed until the callback.
+ * ALREADY_EXISTS. `task` is borrowed until the callback; where it comes after others their states are filled in. One that is
+ * not there is INVALID_ARGUMENT, one that ended badly already FAILED_PRECONDITION unless spec.after_any is set.
  */
 typedef void (*store_admit_cb)(void *ctx, const struct store_task *existing, const struct tw_error *error);
 void store_admit(struct store *store, struct store_task *task, store_admit_cb cb, void *ctx);
+
+/*
+ * All of these tasks or, on any failure, none; the error names the task. They may come after each other, the later after the
+ * earlier. `existing` (during the callback) tells of each whether it was there already with the same content.
+ */
+typedef void (*store_batch_cb)(void *ctx, const bool *existing, const struct tw_error *error);
+void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx);
 
 /* An attempt begins: the task's attempt counter and started_us, state RUNNING. Scalars are copied at once. */
 void store_attempt(
     struct store *store, uint64_t seq, uint32_t attempt, uint64_t started_us, store_done_cb cb, void *ctx);
 
-/* The attempt was lost and the task goes back to the queue: state QUEUED again. Its log is kept and appended to. */
-void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ctx);
+/*
+ * The task goes back to the queue: state QUEUED again, with what `info` now says of attempt, not_before_us and message. Its log is
+ * kept and appended to. `ended` is the attempt that is over and becomes one of its former attempts; NULL where none had begun.
+ * All of it is copied at once.
+ */
+struct store_requeued {
+    uint32_t attempt;
+    uint64_t not_before_us;
+    const char *message;
+    const struct tw_task_info *ended; /* reason, message, error, exit_code, signal, attempt, times, usage, receipt */
+};
+void store_requeue(
+    struct store *store, uint64_t seq, const struct store_requeued *requeued, store_done_cb cb, void *ctx);
+
+/* Whether it is held on request. */
+void store_pause(struct store *store, uint64_t seq, bool paused, store_done_cb cb, void *ctx);
 
 /*
  * The end of a task: `info` with final state, reason and everything else, and its result. Both are borrowed until the
@@ -110,6 +141,19 @@ void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ct
  */
 void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *info, const void *result,
     size_t result_len, store_done_cb cb, void *ctx);
+
+/*
+ * Removes tasks that have ended, at most 500 in one call, lowest number first: those that ended before a time, and as many as
+ * there are too many in all. What an open task comes after stays. With them go their payloads, logs and events; events of
+ * other tasks go when they are older than that time. Only the oldest 500 in each final state are looked at, so that a call
+ * costs the same however many there are. `more`: calling again may remove others.
+ */
+struct store_retention {
+    uint64_t ended_before_us; /* 0: no bound */
+    uint64_t max_tasks;       /* 0: no bound; open ones count */
+};
+typedef void (*store_pruned_cb)(void *ctx, size_t removed, bool more, const struct tw_error *error);
+void store_prune(struct store *store, const struct store_retention *keep, store_pruned_cb cb, void *ctx);
 
 /* --- reads: results are borrowed, valid during the callback; error is NULL on success, NOT_FOUND for an unknown task --- */
 
@@ -120,15 +164,54 @@ typedef void (*store_bytes_cb)(void *ctx, const void *data, size_t len, const st
 void store_load_input(struct store *store, uint64_t seq, store_bytes_cb cb, void *ctx);
 void store_load_result(struct store *store, const char *id, store_bytes_cb cb, void *ctx);
 
+/* Everything is copied by the call. */
 struct store_filter {
-    uint32_t states;  /* bit 1 << state; 0: all */
-    const char *type; /* NULL: all; copied */
-    uint64_t before;  /* only seq below this; 0: from the newest */
-    size_t limit;     /* 1 to 1000 */
+    uint32_t states;               /* bit 1 << state; 0: all */
+    const char *type;              /* NULL: all */
+    const char *owner;             /* NULL: all */
+    const struct tw_label *labels; /* all of them */
+    size_t n_labels;
+    uint64_t created_from_us, created_to_us; /* not before, and before; 0: whenever */
+    bool dead_letters;                       /* failed, and the retries that it had are used up */
+    uint64_t before;                         /* only seq below this; 0: from the newest */
+    size_t limit;                            /* 1 to 1000 */
 };
+/*
+ * Newest first. `next` is the `before` of the next page, 0 where there is none. A page may be short, even empty, and yet have
+ * a next: one call looks at a bounded number of tasks, however few of them match.
+ */
 typedef void (*store_list_cb)(
-    void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error);
+    void *ctx, const struct store_task *tasks, size_t n, uint64_t next, const struct tw_error *error);
 void store_list(struct store *store, const struct store_filter *filter, store_list_cb cb, void *ctx);
+
+/* The attempts of a task before its last, in order. */
+typedef void (*store_attempts_cb)(
+    void *ctx, const struct tw_attempt_info *attempts, size_t n, const struct tw_error *error);
+void store_attempts(struct store *store, const char *id, store_attempts_cb cb, void *ctx);
+
+/* --- events ---
+ * What happens to tasks, numbered in the order in which it became durable, each in the transaction that makes it true.
+ */
+struct store_event {
+    uint64_t number;
+    uint64_t time_us;
+    enum tw_event_kind kind;
+    uint32_t attempt;
+    enum tw_reason reason;
+    char *id, *type, *owner; /* of the task */
+};
+/* The number of the newest event that is durable; 0: there is none. */
+uint64_t store_last_event(const struct store *store);
+/* `cb` is called on the loop's thread whenever there are new ones, after the callbacks of the writes that brought them. */
+void store_set_on_event(struct store *store, void (*cb)(void *ctx), void *ctx);
+/*
+ * The events behind number `after` of tasks that the filter's type, owner and labels match (all if it is NULL). `upto` is how
+ * far the look went: go on from there. OUT_OF_RANGE when events behind `after` (and that is not 0) are gone already.
+ */
+typedef void (*store_events_cb)(
+    void *ctx, const struct store_event *events, size_t n, uint64_t upto, const struct tw_error *error);
+void store_events(
+    struct store *store, uint64_t after, const struct store_filter *filter, store_events_cb cb, void *ctx);
 
 /* --- logs ---
  * A task's log is a row of records: u32 length, u8 stream (enum tw_stream), 3 zero bytes, u64 wall-clock microseconds (all

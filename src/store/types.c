@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The small functions of the public headers that need nothing but the value itself. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,37 @@ const char *tw_reason_to_string(enum tw_reason reason)
 TO_STRING(tw_network_to_string, tw_network, TW_NETWORKS)
 TO_STRING(tw_runtime_to_string, tw_runtime, TW_RUNTIMES)
 TO_STRING(tw_layer_to_string, tw_layer, TW_LAYERS)
+TO_STRING(tw_event_to_string, tw_event_kind, TW_EVENTS)
 #undef X
+
+bool tw_reason_is_retried(enum tw_reason reason)
+{
+    switch (reason) {
+    case TW_REASON_EXIT_CODE:
+    case TW_REASON_SIGNAL:
+    case TW_REASON_TIMEOUT_WALL:
+    case TW_REASON_TIMEOUT_CPU:
+    case TW_REASON_OOM:
+    case TW_REASON_DISK_LIMIT:
+    case TW_REASON_PIDS_LIMIT:
+    case TW_REASON_LOST:
+    case TW_REASON_IMAGE_ERROR:
+    case TW_REASON_SANDBOX_ERROR:
+    case TW_REASON_STORAGE_ERROR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void tw_attempt_info_done(struct tw_attempt_info *info)
+{
+    if (!info)
+        return;
+    free(info->message);
+    free(info->error);
+    *info = (struct tw_attempt_info){0};
+}
 
 void tw_task_info_done(struct tw_task_info *info)
 {
@@ -70,7 +101,59 @@ void tw_task_info_done(struct tw_task_info *info)
     free(info->owner);
     free(info->message);
     free(info->error);
+    free(info->retry_of);
+    for (size_t i = 0; i < info->n_labels; i++) {
+        free((char *)info->labels[i].key);
+        free((char *)info->labels[i].value);
+    }
+    for (size_t i = 0; i < info->n_after; i++)
+        free(info->after[i].id);
+    free(info->labels);
+    free(info->after);
     *info = (struct tw_task_info){0};
+}
+
+static int copy_text(const char *from, char **to)
+{
+    *to = strdup(from ? from : "");
+    return *to ? 0 : -ENOMEM;
+}
+
+static int copy_lists(const struct tw_task_info *from, struct tw_task_info *to)
+{
+    to->labels = from->n_labels ? calloc(from->n_labels, sizeof *to->labels) : NULL;
+    to->after = from->n_after ? calloc(from->n_after, sizeof *to->after) : NULL;
+    if ((from->n_labels && !to->labels) || (from->n_after && !to->after))
+        return -ENOMEM;
+    for (size_t i = 0; i < from->n_labels; i++) {
+        char *key = NULL, *value = NULL;
+        int r = copy_text(from->labels[i].key, &key) | copy_text(from->labels[i].value, &value);
+        to->labels[to->n_labels++] = (struct tw_label){.key = key, .value = value};
+        if (r < 0)
+            return -ENOMEM;
+    }
+    for (size_t i = 0; i < from->n_after; i++) {
+        to->after[to->n_after++].state = from->after[i].state;
+        if (copy_text(from->after[i].id, &to->after[i].id) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int store_info_copy(const struct tw_task_info *from, struct tw_task_info *to)
+{
+    *to = *from;
+    to->id = to->type = to->owner = to->message = to->error = to->retry_of = NULL;
+    to->labels = NULL;
+    to->after = NULL;
+    to->n_labels = to->n_after = 0;
+    if (copy_text(from->id, &to->id) == 0 && copy_text(from->type, &to->type) == 0 &&
+        copy_text(from->owner, &to->owner) == 0 && copy_text(from->message, &to->message) == 0 &&
+        copy_text(from->error, &to->error) == 0 && copy_text(from->retry_of, &to->retry_of) == 0 &&
+        copy_lists(from, to) == 0)
+        return 0;
+    tw_task_info_done(to);
+    return -ENOMEM;
 }
 
 void store_spec_done(struct store_spec *spec)

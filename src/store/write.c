@@ -48,7 +48,16 @@ static void write_free(struct write *w)
     write_set_error(w, NULL);
     write_forget_existing(w);
     spec_texts_done(&w->texts);
+    for (size_t i = 0; i < w->n_parts; i++) {
+        write_forget_existing(&w->parts[i]);
+        spec_texts_done(&w->parts[i].texts);
+    }
+    free(w->parts);
+    free(w->were_there);
+    tw_attempt_info_done(&w->former);
+    free(w->message);
     free(w->log_data);
+    free(w->pruned);
     free(w);
 }
 
@@ -56,7 +65,10 @@ static void write_free(struct write *w)
 
 static size_t payload_len(const struct write *w)
 {
-    return w->kind == WRITE_ADMIT ? w->task->spec.data_len : w->kind == WRITE_FINISH ? w->result_len : 0;
+    size_t len = w->kind == WRITE_ADMIT ? w->task->spec.data_len : w->kind == WRITE_FINISH ? w->result_len : 0;
+    for (size_t i = 0; i < w->n_parts; i++)
+        len += w->parts[i].task->spec.data_len;
+    return len;
 }
 
 static void prepare_all(struct store *store)
@@ -68,13 +80,13 @@ static void prepare_all(struct store *store)
         w->prepared = write_prepare(store, w, &error) == 0;
         if (!w->prepared)
             write_set_error(w, &error);
-        wrote |= w->file[0] != '\0';
+        wrote |= write_has_files(w);
     }
     if (!wrote || payload_sync(&store->folder, &error) == 0)
         return;
     list_for_each (it, &store->batch) {
         struct write *w = CONTAINER_OF(it, struct write, link);
-        if (w->prepared && w->file[0] != '\0') {
+        if (w->prepared && write_has_files(w)) {
             w->prepared = false;
             write_set_error(w, &error);
         }
@@ -92,6 +104,8 @@ static int run_query(struct store *store, enum store_statement which, struct tw_
 static int try_transaction(struct store *store, struct list *first, struct list *end, struct tw_error *error)
 {
     db_rollback(&store->writer); /* one that could not be rolled back before */
+    store->event = store->last_event;
+    store->added = 0;
     if (run_query(store, STORE_SQL_BEGIN_WRITE, error) < 0)
         return -1;
     for (struct list *it = first; it != end; it = it->next) {
@@ -113,6 +127,8 @@ static int transact(struct store *store, struct list *first, struct list *end, s
 {
     if (try_transaction(store, first, end, error) == 0) {
         atomic_fetch_add(&store->commits, 1);
+        store->last_event = store->event;
+        store->n_tasks += store->added;
         return 0;
     }
     db_rollback(&store->writer);
@@ -163,12 +179,21 @@ static bool is_surely_absent(const struct tw_error *error)
     return error->code != TW_INTERNAL && error->code != TW_DATA_LOSS;
 }
 
+static void settle_payload(struct store *store, const struct write *w, const struct tw_error *error)
+{
+    if (w->file[0] != '\0' && (w->existing || (error && is_surely_absent(error))))
+        payload_unlink(&store->folder, w->file);
+}
+
 static void settle_files(struct store *store)
 {
     list_for_each (it, &store->batch) {
         struct write *w = CONTAINER_OF(it, struct write, link);
-        if (w->file[0] != '\0' && (w->existing || (w->error && is_surely_absent(w->error))))
-            payload_unlink(&store->folder, w->file);
+        settle_payload(store, w, w->error);
+        for (size_t i = 0; i < w->n_parts; i++)
+            settle_payload(store, &w->parts[i], w->error);
+        if (!w->error)
+            settle_pruned(store, w);
         if (w->log_dropped && !w->error)
             tasklog_unlink(&store->folder, w->seq);
     }
@@ -199,8 +224,27 @@ static void write_job(uv_work_t *req)
 
 /* --- the queue --- */
 
+static void call_back_batch(struct write *w)
+{
+    for (size_t i = 0; i < w->n_parts; i++) {
+        struct write *part = &w->parts[i];
+        if (!w->error && !part->existing)
+            part->task->seq = part->seq;
+        w->were_there[i] = part->existing;
+    }
+    w->batch_cb(w->ctx, w->error ? NULL : w->were_there, w->error);
+}
+
 static void call_back(struct write *w)
 {
+    if (w->kind == WRITE_BATCH) {
+        call_back_batch(w);
+        return;
+    }
+    if (w->kind == WRITE_PRUNE) {
+        w->pruned_cb(w->ctx, w->error ? 0 : w->n_pruned, !w->error && w->prune_more, w->error);
+        return;
+    }
     if (w->kind != WRITE_ADMIT) {
         w->done_cb(w->ctx, w->error);
         return;
@@ -250,6 +294,26 @@ static void go_on(struct store *store)
     store_settle(store);
 }
 
+static void tell_events(struct store *store, uint64_t last)
+{
+    if (last == store->told_event)
+        return;
+    store->told_event = last;
+    if (store->on_event)
+        store->on_event(store->on_event_ctx);
+}
+
+uint64_t store_last_event(const struct store *store)
+{
+    return store->told_event;
+}
+
+void store_set_on_event(struct store *store, void (*cb)(void *ctx), void *ctx)
+{
+    store->on_event = cb;
+    store->on_event_ctx = ctx;
+}
+
 static void write_job_done(uv_work_t *req, int status)
 {
     (void)status; /* only uv_cancel() makes it other than 0 */
@@ -258,12 +322,14 @@ static void write_job_done(uv_work_t *req, int status)
     list_init(&done);
     list_splice(&done, &store->batch);
     store->writing = false;
+    uint64_t last_event = store->last_event;
     /* The disk works on while we call back; what the callbacks queue then gathers for the job after
      * that. */
     write_kick(store);
     store->calling = true;
     call_all_back(&done);
     store->calling = false;
+    tell_events(store, last_event);
     go_on(store);
 }
 
@@ -305,6 +371,7 @@ void write_release(struct store *store)
         call_all_back(&done);
     }
     store->calling = false;
+    store->told_event = store->last_event;
 }
 
 static struct write *write_new(enum write_kind kind, uint64_t seq, void *ctx)
@@ -347,14 +414,84 @@ void store_attempt(
     enqueue(store, w);
 }
 
-void store_requeue(struct store *store, uint64_t seq, store_done_cb cb, void *ctx)
+void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx)
+{
+    struct write *w = write_new(WRITE_BATCH, 0, ctx);
+    struct write *parts = w ? calloc(n ? n : 1, sizeof *parts) : NULL;
+    bool *were_there = parts ? calloc(n ? n : 1, sizeof *were_there) : NULL;
+    if (!were_there) {
+        free(parts);
+        free(w);
+        cb(ctx, NULL, &no_memory);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (struct write){.kind = WRITE_ADMIT, .task = &tasks[i]};
+    w->parts = parts;
+    w->were_there = were_there;
+    w->n_parts = n;
+    w->batch_cb = cb;
+    enqueue(store, w);
+}
+
+static int copy_attempt(struct tw_attempt_info *to, const struct tw_task_info *from)
+{
+    *to = (struct tw_attempt_info){
+        .attempt = from->attempt,
+        .reason = from->reason,
+        .message = strdup(from->message ? from->message : ""),
+        .error = strdup(from->error ? from->error : ""),
+        .exit_code = from->exit_code,
+        .signal = from->signal,
+        .started_us = from->started_us,
+        .finished_us = from->finished_us,
+        .usage = from->usage,
+        .receipt = from->receipt,
+    };
+    return to->message && to->error ? 0 : -ENOMEM;
+}
+
+void store_requeue(
+    struct store *store, uint64_t seq, const struct store_requeued *requeued, store_done_cb cb, void *ctx)
 {
     struct write *w = write_new(WRITE_REQUEUE, seq, ctx);
     if (!w) {
         cb(ctx, &no_memory);
         return;
     }
+    w->attempt = requeued->attempt;
+    w->not_before_us = requeued->not_before_us;
+    w->message = strdup(requeued->message ? requeued->message : "");
     w->done_cb = cb;
+    if (!w->message || (requeued->ended && copy_attempt(&w->former, requeued->ended) < 0)) {
+        write_free(w);
+        cb(ctx, &no_memory);
+        return;
+    }
+    enqueue(store, w);
+}
+
+void store_pause(struct store *store, uint64_t seq, bool paused, store_done_cb cb, void *ctx)
+{
+    struct write *w = write_new(WRITE_PAUSE, seq, ctx);
+    if (!w) {
+        cb(ctx, &no_memory);
+        return;
+    }
+    w->paused = paused;
+    w->done_cb = cb;
+    enqueue(store, w);
+}
+
+void store_prune(struct store *store, const struct store_retention *keep, store_pruned_cb cb, void *ctx)
+{
+    struct write *w = write_new(WRITE_PRUNE, 0, ctx);
+    if (!w) {
+        cb(ctx, 0, false, &no_memory);
+        return;
+    }
+    w->keep = *keep;
+    w->pruned_cb = cb;
     enqueue(store, w);
 }
 

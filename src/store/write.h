@@ -7,9 +7,12 @@
 
 enum write_kind {
     WRITE_ADMIT,
+    WRITE_BATCH,
     WRITE_ATTEMPT,
     WRITE_REQUEUE,
+    WRITE_PAUSE,
     WRITE_FINISH,
+    WRITE_PRUNE,
 };
 
 enum outcome {
@@ -32,9 +35,22 @@ struct write {
     struct spec_texts texts;
     store_admit_cb admit_cb;
 
-    /* attempt */
+    /* batch */
+    struct write *parts; /* of kind WRITE_ADMIT; what becomes of them is in the whole's error */
+    size_t n_parts;
+    bool *were_there; /* of each part: for the callback, which must not want for memory */
+    store_batch_cb batch_cb;
+
+    /* attempt, and requeue */
     uint32_t attempt;
     uint64_t started_us;
+
+    /* requeue */
+    uint64_t not_before_us;
+    char *message;
+    struct tw_attempt_info former; /* attempt 0: none */
+
+    bool paused; /* pause */
 
     /* finish; `info` and `result` are the caller's */
     const struct tw_task_info *info;
@@ -47,14 +63,31 @@ struct write {
     uint8_t *log_data;
     store_done_cb done_cb;
 
+    /* prune */
+    struct store_retention keep;
+    struct pruned {
+        uint64_t seq;
+        char files[2][PAYLOAD_NAME_MAX]; /* "" for none */
+        bool has_log;
+    } * pruned; /* what goes when this is committed */
+    size_t n_pruned;
+    bool prune_more;
+    store_pruned_cb pruned_cb;
+
     char file[PAYLOAD_NAME_MAX]; /* of the input or the result, "" for none */
 };
 
 void write_forget_existing(struct write *w);
+/* Payload files were written for it. */
+bool write_has_files(const struct write *w);
 
 /* On the pool's thread: what must be on disk before the transaction; -1 is this write's own failure. */
 int write_prepare(struct store *store, struct write *w, struct tw_error *error);
 /* Within the transaction. The error is filled unless it is OUTCOME_OK. */
 enum outcome write_apply(struct store *store, struct write *w, struct tw_error *error);
+
+/* The same for WRITE_PRUNE, and its files once it is committed. */
+enum outcome apply_prune(struct store *store, struct write *w, struct tw_error *error);
+void settle_pruned(struct store *store, const struct write *w);
 
 #endif

@@ -14,6 +14,7 @@
  * A wish to end the task early (stop, time-out, shutdown) can come at any of these points. It is kept as the reason in
  * task->end_asked, the run is killed if there is one, and every step looks at it before it goes on.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -79,13 +80,30 @@ static void on_requeued(void *ctx UNUSED, const struct tw_error *error)
         log_error("a lost attempt could not be noted: %s", error->message);
 }
 
-void task_requeue(struct task *task, const char *message, bool front, bool stored)
+static char *again_message(const char *message)
 {
+    char *text;
+    return asprintf(&text, "%s; waiting to run again", message) < 0 ? NULL : text;
+}
+
+void task_store_requeue(struct task *task, const char *message, const struct tw_task_info *ended)
+{
+    CLEANUP_FREE char *shown = again_message(message);
+    struct store_requeued requeued = {
+        .attempt = task->record.info.attempt,
+        .not_before_us = task->record.info.not_before_us,
+        .message = shown ? shown : message,
+        .ended = ended,
+    };
+    store_requeue(task->engine->options.store, task->record.seq, &requeued, on_requeued, NULL);
+}
+
+void task_requeue(struct task *task, const char *message, bool front)
+{
+    CLEANUP_FREE char *shown = again_message(message);
     task_move(task, TW_TASK_QUEUED);
     task->record.info.usage = (struct tw_usage){0};
-    task_set_message(task, "%s; waiting to run again", message);
-    if (stored)
-        store_requeue(task->engine->options.store, task->record.seq, on_requeued, NULL);
+    task_set_message(task, "%s", shown ? shown : message);
     engine_enqueue(task, front);
 }
 
@@ -129,24 +147,57 @@ static void false_start(struct attempt *a, const char *message)
     attempt_give_slot_back(a);
     attempt_release(a);
     engine_pause(engine, message);
-    task_requeue(task, message, true, stored);
+    if (stored)
+        task_store_requeue(task, message, NULL);
+    task_requeue(task, message, true);
     engine_check_drained(engine);
 }
 
-/* The node lost it while it ran: it runs again if it may. */
-static void lose(struct attempt *a, const struct verdict *v)
+/* After a failure: the delay, doubled with each further attempt. What was lost with the node is run again at once. */
+static uint64_t delay_before_next(const struct task *task, enum tw_reason reason)
+{
+    const struct tw_task_info *info = &task->record.info;
+    uint64_t delay = info->retry_delay_us, max = MAX(task->engine->options.max_retry_delay_us, delay);
+    if (reason == TW_REASON_LOST)
+        return 0;
+    for (uint32_t n = 1; n < info->attempt && delay < max; n++)
+        delay *= 2;
+    return MIN(delay, max);
+}
+
+static bool may_try_again(const struct task *task, enum tw_reason reason)
+{
+    const struct tw_task_info *info = &task->record.info;
+    return info->attempt <= info->retries && tw_reason_is_retried(reason);
+}
+
+/* The attempt has ended badly, and there will be another. */
+static void try_again(struct attempt *a, const struct verdict *v)
 {
     struct task *task = a->task;
-    const char *message = v->message ? v->message : "its sandbox was lost";
-    if (task->record.info.attempt > task->record.info.retries) {
-        attempt_finish(a, v);
-        return;
-    }
-    log_warning("task %s goes back to the queue: %s", task->record.info.id, message);
+    struct engine *engine = task->engine;
+    struct tw_task_info *info = &task->record.info, ended;
+    CLEANUP_FREE char *message = attempt_describe_end(a, v, &ended);
+    CLEANUP_FREE uint8_t *result UNUSED = v->result;
+    uint64_t delay = delay_before_next(task, v->reason);
+    const char *why = message ? message : "it failed";
+    log_info("task %s, attempt %u of %u: %s", info->id, info->attempt, info->retries + 1, why);
+    if (delay)
+        info->not_before_us = clock_wall_us() + delay;
+    task->end_asked = TW_REASON_NONE;
     attempt_give_slot_back(a);
     attempt_release(a);
-    task_requeue(task, message, false, true);
-    engine_check_drained(task->engine);
+    task_store_requeue(task, why, &ended);
+    task_requeue(task, why, false);
+    engine_check_drained(engine);
+}
+
+static void end_or_try_again(struct attempt *a, const struct verdict *v)
+{
+    if (may_try_again(a->task, v->reason))
+        try_again(a, v);
+    else
+        attempt_finish(a, v);
 }
 
 /* What a bad end comes from: the limit that the task ran into may be why it failed. */
@@ -179,11 +230,13 @@ static enum tw_reason reason_of(const struct run_outcome *outcome, bool begun)
     return TW_REASON_LOST;
 }
 
-static void take_result(const struct run_outcome *outcome, struct verdict *v)
+static void take_result(const struct attempt *a, const struct run_outcome *outcome, struct verdict *v)
 {
+    /* What was asked to end and did, in order, may have left one too. */
+    bool asked = a->terminated && outcome->exit_code == 0 && !outcome->result_too_large && !outcome->bad_result;
     if (outcome->end != RUN_EXITED ||
-        (v->reason != TW_REASON_NONE && v->reason != TW_REASON_EXIT_CODE && v->reason != TW_REASON_PIDS_LIMIT &&
-            v->reason != TW_REASON_DISK_LIMIT))
+        (!asked && v->reason != TW_REASON_NONE && v->reason != TW_REASON_EXIT_CODE &&
+            v->reason != TW_REASON_PIDS_LIMIT && v->reason != TW_REASON_DISK_LIMIT))
         return;
     v->result = (uint8_t *)text_dup(outcome->result, outcome->result_len);
     v->result_len = outcome->result_len;
@@ -233,22 +286,20 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         v.usage.wall_us = clock_monotonic_us() - a->begun_us;
     /* One that had ended well just before, has. But what printed too much did so before it ended. */
     if (task->end_asked == TW_REASON_OUTPUT_LIMIT ||
-        (task->end_asked != TW_REASON_NONE && v.reason != TW_REASON_NONE)) {
+        (task->end_asked != TW_REASON_NONE && (v.reason != TW_REASON_NONE || a->terminated))) {
         v.reason = task->end_asked;
         v.message = NULL;
         v.state = state_for(v.reason);
-        attempt_finish(a, &v);
+        take_result(a, outcome, &v);
+        end_or_try_again(a, &v);
     } else if (a->cannot_begin) {
         false_start(a, a->why.message);
     } else if (!begun && (v.reason == TW_REASON_LOST || v.reason == TW_REASON_SANDBOX_ERROR)) {
         false_start(a, outcome->message);
     } else {
         v.state = v.reason == TW_REASON_NONE ? TW_TASK_COMPLETED : TW_TASK_FAILED;
-        take_result(outcome, &v);
-        if (v.reason == TW_REASON_LOST)
-            lose(a, &v);
-        else
-            attempt_finish(a, &v);
+        take_result(a, outcome, &v);
+        end_or_try_again(a, &v);
     }
     engine_schedule(engine);
 }
@@ -261,21 +312,49 @@ static void on_wall_timeout(uv_timer_t *timer)
     task_end_early(a->task, TW_REASON_TIMEOUT_WALL);
 }
 
+static void start_wall_clock(struct attempt *a)
+{
+    a->wall_from_us = clock_monotonic_us();
+    uv_update_time(a->timer.loop);
+    uv_timer_start(&a->timer, on_wall_timeout, (a->wall_left_us + 999) / 1000, 0);
+}
+
 static void go_if_ready(struct attempt *a)
 {
     struct task *task = a->task;
-    if (!a->ready || !a->durable || !a->run || a->cannot_begin || task->end_asked != TW_REASON_NONE)
-        return;
     struct tw_task_info *info = &task->record.info;
+    if (!a->ready || !a->durable || !a->run || a->cannot_begin || task->end_asked != TW_REASON_NONE || info->paused)
+        return;
     task_move(task, TW_TASK_RUNNING);
     task_set_message(task, "running");
     task->engine->begun++;
     engine_works(task->engine);
     info->started_us = clock_wall_us();
     a->begun_us = clock_monotonic_us();
-    uv_update_time(a->timer.loop);
-    uv_timer_start(&a->timer, on_wall_timeout, (info->timeout_us + 999) / 1000, 0);
+    a->wall_left_us = info->timeout_us;
+    start_wall_clock(a);
     a->run->rt->ops->go(a->run);
+}
+
+void attempt_pause(struct attempt *a, bool paused)
+{
+    struct task *task = a->task;
+    if (task->record.info.state != TW_TASK_RUNNING) {
+        if (!paused)
+            go_if_ready(a);
+        return;
+    }
+    if (!a->run || a->ending || task->end_asked != TW_REASON_NONE || !a->run->rt->ops->pause)
+        return;
+    if (paused) {
+        uint64_t passed = clock_monotonic_us() - a->wall_from_us;
+        a->wall_left_us -= MIN(passed, a->wall_left_us);
+        uv_timer_stop(&a->timer);
+    } else {
+        start_wall_clock(a);
+    }
+    a->run->rt->ops->pause(a->run, paused);
+    task_set_message(task, paused ? "paused on request" : "running");
 }
 
 static void on_ready(void *ctx)
@@ -439,9 +518,35 @@ void attempt_drop(struct task *task)
         attempt_release(task->attempt);
 }
 
+/* What ran over a limit is killed; what is only unwanted may clear up behind itself. */
+static bool is_polite(enum tw_reason reason)
+{
+    return reason == TW_REASON_STOPPED_BY_USER || reason == TW_REASON_SHUTDOWN || reason == TW_REASON_TIMEOUT_WALL;
+}
+
+static void on_grace_over(uv_timer_t *timer)
+{
+    struct attempt *a = timer->data;
+    if (a->run)
+        a->run->rt->ops->kill(a->run);
+}
+
+static void terminate(struct attempt *a)
+{
+    const struct task *task = a->task;
+    uint64_t asked = task->record.spec.grace_us, grace = asked ? asked : task->engine->options.grace_us;
+    a->terminated = true;
+    uv_update_time(a->timer.loop);
+    uv_timer_start(&a->timer, on_grace_over, (grace + 999) / 1000, 0);
+    a->run->rt->ops->terminate(a->run);
+}
+
 void task_end_early(struct task *task, enum tw_reason reason)
 {
     struct attempt *a = task->attempt;
+    /* After a time-out there may be another attempt, but not after this. */
+    if (task->end_asked == TW_REASON_TIMEOUT_WALL && reason != TW_REASON_TIMEOUT_WALL && a && !a->ending)
+        task->end_asked = reason;
     if (task->end_asked != TW_REASON_NONE || (a && a->ending))
         return;
     if (!a) {
@@ -451,7 +556,9 @@ void task_end_early(struct task *task, enum tw_reason reason)
         return;
     }
     task->end_asked = reason;
-    if (a->run)
+    if (a->run && is_polite(reason) && task->record.info.state == TW_TASK_RUNNING && a->run->rt->ops->terminate)
+        terminate(a);
+    else if (a->run)
         a->run->rt->ops->kill(a->run);
     /* else its input is being loaded, and on_input looks at end_asked */
 }

@@ -13,11 +13,14 @@ struct attempt {
     uv_timer_t timer;        /* the wall clock while it runs, then the pause between two tries to write the end */
     struct tw_limits limits; /* of this attempt; 0: none. output_bytes is never 0 */
     uint64_t begun_us;       /* on the monotonic clock, when the task was let go; 0: it was not */
+    uint64_t wall_from_us;   /* on the same, when the wall clock was started last; */
+    uint64_t wall_left_us;   /* what was left of it then */
     uint64_t usage_seen_us;  /* on the same, when the runtime was asked for its usage last */
     bool holds_slot;
     bool written;        /* the store was asked to make it durable, */
     bool durable;        /* and has */
     bool ready;          /* the sandbox waits for its go */
+    bool terminated;     /* its processes were asked to end */
     bool cannot_begin;   /* the attempt could not be made durable: its run is being killed, the task goes back */
     struct tw_error why; /* of cannot_begin */
     /* The end, from attempt_finish() until it is on disk; the task's own record knows nothing of it before. */
@@ -44,6 +47,11 @@ struct verdict {
 
 /* Settles how the attempt's task ends, gives its slot back, and writes until that is on disk. Once per attempt. */
 void attempt_finish(struct attempt *a, const struct verdict *verdict);
+/*
+ * The record with the end of this attempt in it, as a former attempt is kept. It owns nothing; its message is the returned
+ * string (free it; NULL: no memory), its error the verdict's.
+ */
+char *attempt_describe_end(const struct attempt *a, const struct verdict *verdict, struct tw_task_info *ret);
 void attempt_give_slot_back(struct attempt *a);
 /* The attempt is over for the task. */
 void attempt_release(struct attempt *a);

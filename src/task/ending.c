@@ -198,11 +198,11 @@ static char *describe(const struct attempt *a, const struct verdict *v)
             &text, "killed by signal %d%s%s%s", v->signal, name ? " (SIG" : "", name ? name : "", name ? ")" : "");
         break;
     case TW_REASON_TIMEOUT_WALL:
-        n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)a->final.timeout_us / 1e6);
+        n = asprintf(&text, "ran longer than its time-out of %.3g s", (double)a->task->record.info.timeout_us / 1e6);
         break;
     case TW_REASON_TIMEOUT_QUEUE:
-        n = asprintf(
-            &text, "was not started within its queue time-out of %.6g s", (double)a->final.queue_timeout_us / 1e6);
+        n = asprintf(&text, "was not started within its queue time-out of %.6g s",
+            (double)a->task->record.info.queue_timeout_us / 1e6);
         break;
     case TW_REASON_STOPPED_BY_USER:
         n = asprintf(&text, "stopped on request");
@@ -234,6 +234,23 @@ static char *describe(const struct attempt *a, const struct verdict *v)
     return n < 0 ? NULL : text;
 }
 
+char *attempt_describe_end(const struct attempt *a, const struct verdict *v, struct tw_task_info *ret)
+{
+    static char nothing[] = "";
+    *ret = a->task->record.info;
+    ret->state = v->state;
+    ret->reason = v->reason;
+    ret->exit_code = v->exit_code;
+    ret->signal = v->signal;
+    ret->usage = v->usage;
+    ret->receipt = v->receipt;
+    ret->finished_us = clock_wall_us();
+    char *message = v->message ? text_printable(v->message, strlen(v->message), 1000, false) : describe(a, v);
+    ret->message = message ? message : nothing;
+    ret->error = v->error ? (char *)v->error : nothing;
+    return message;
+}
+
 void attempt_finish(struct attempt *a, const struct verdict *v)
 {
     struct task *task = a->task;
@@ -241,18 +258,10 @@ void attempt_finish(struct attempt *a, const struct verdict *v)
     uv_timer_stop(&a->timer);
     attempt_give_slot_back(a);
     a->ending = true;
-    a->final = task->record.info;
-    a->final.state = v->state;
-    a->final.reason = v->reason;
-    a->final.exit_code = v->exit_code;
-    a->final.signal = v->signal;
-    a->final.usage = v->usage;
-    a->final.receipt = v->receipt;
-    a->final.finished_us = clock_wall_us();
+    a->final_message = attempt_describe_end(a, v, &a->final);
     a->result = v->result;
     a->result_len = v->result ? v->result_len : 0;
     a->final.result_size = a->result_len;
-    a->final_message = v->message ? text_printable(v->message, strlen(v->message), 1000, false) : describe(a, v);
     a->final_error = v->error && *v->error ? strdup(v->error) : NULL;
     write_end(a);
 }

@@ -51,9 +51,13 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret)
 {
     *ret = (struct engine_status){
         .running = engine->running,
-        .queued = (unsigned)engine->queue.len,
+        .queued = (unsigned)engine->queue.len + engine->held,
         .max_running = engine->options.max_running,
         .max_queued = engine->options.max_queued,
+        .cpu_millis = engine->queue.total.cpu_millis,
+        .memory_bytes = engine->queue.total.memory_bytes,
+        .cpu_millis_used = engine->queue.used.cpu_millis,
+        .memory_bytes_used = engine->queue.used.memory_bytes,
         .max_task_size = engine->options.max_task_size,
         .draining = engine->draining,
         .trouble = engine->trouble,
@@ -71,6 +75,14 @@ void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max
     o->max_queued = max_queued ? max_queued : o->max_queued;
     o->default_timeout_us = default_timeout_us ? default_timeout_us : o->default_timeout_us;
     o->runtime->ops->resize(o->runtime, o->max_running);
+    schedule_set_totals(engine);
+    engine_schedule(engine);
+}
+
+void engine_set_overcommit(struct engine *engine, unsigned per_mille)
+{
+    engine->overcommit = per_mille;
+    schedule_set_totals(engine);
     engine_schedule(engine);
 }
 
@@ -82,7 +94,14 @@ void engine_set_task_limits(struct engine *engine, const struct engine_options *
     o->max_task_network = from->max_task_network;
     o->stop_on_output_limit = from->stop_on_output_limit;
     o->default_queue_timeout_us = from->default_queue_timeout_us;
+    o->cpu_millis = from->cpu_millis;
+    o->memory_bytes = from->memory_bytes;
+    o->max_queued_per_owner = from->max_queued_per_owner;
+    o->retry_delay_us = from->retry_delay_us;
+    o->max_retry_delay_us = from->max_retry_delay_us;
+    o->grace_us = from->grace_us;
     queue_set_max_running_per_owner(&engine->queue, from->max_running_per_owner);
+    schedule_set_totals(engine);
     engine_schedule(engine);
 }
 
@@ -213,6 +232,7 @@ void engine_task_ended(struct task *task, const void *result, size_t result_len)
     schedule_note_end(engine);
     log_debug("task %s ended: %s, %s", info->id, tw_task_state_to_string(info->state), info->message);
     tell_all(task, info, result, result_len, NULL);
+    task_tell_dependents(task);
     task_free(task);
     engine_check_drained(engine);
 }
@@ -281,10 +301,15 @@ static void recover_task(void *ctx, struct store_task *record)
     struct tw_task_info *info = &task->record.info;
     if (info->state == TW_TASK_QUEUED) {
         r->queued++;
-        engine_enqueue(task, false);
+        task_begin_waiting(task);
     } else if (info->attempt <= info->retries) {
         r->again++;
-        task_requeue(task, "the node stopped while it was running", false, true);
+        struct tw_task_info ended = *info;
+        ended.reason = TW_REASON_LOST;
+        ended.message = (char *)"the node stopped while it was running";
+        ended.finished_us = clock_wall_us();
+        task_store_requeue(task, ended.message, &ended);
+        task_requeue(task, ended.message, false);
     } else {
         r->lost++;
         if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_LOST, "the node stopped while the task was running"))
@@ -299,7 +324,9 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         return error_oom(error);
     engine->options = *options;
     map_init(&engine->tasks);
+    engine->overcommit = 1000;
     queue_init(&engine->queue, options->max_running_per_owner);
+    schedule_set_totals(engine);
     if (schedule_init(engine) < 0) {
         free(engine);
         return error_oom(error);

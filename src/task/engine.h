@@ -37,6 +37,11 @@ struct engine_options {
     bool stop_on_output_limit;
     uint64_t default_queue_timeout_us; /* 0: for ever */
     unsigned max_running_per_owner;    /* 0: no bound */
+    unsigned max_queued_per_owner;     /* 0: no bound */
+    uint64_t cpu_millis, memory_bytes; /* what all tasks together may take; 0: not bounded */
+    uint64_t retry_delay_us;           /* of a task that names none */
+    uint64_t max_retry_delay_us;       /* however often it was doubled */
+    uint64_t grace_us;                 /* of a task that names none */
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
@@ -47,6 +52,7 @@ enum {
     ENGINE_MAX_QUEUE_BYTES = 64 * 1024 * 1024,
     ENGINE_MAX_ADMITTING_BYTES = 256 * 1024 * 1024, /* of tasks on their way to disk; a larger one goes alone */
     ENGINE_MAX_RETRIES = 1000,
+    ENGINE_MAX_BATCH = 10000,
 };
 
 /* Takes up what the store holds: queued tasks are queued again, running ones are run again or end as LOST. */
@@ -58,6 +64,8 @@ void engine_free(struct engine *engine);
 
 /* New limits from now on; zero leaves one as it is. */
 void engine_set_limits(struct engine *engine, unsigned max_running, unsigned max_queued, uint64_t default_timeout_us);
+/* How much may be promised of the processors, in thousandths of options.cpu_millis: 1000 or more. */
+void engine_set_overcommit(struct engine *engine, unsigned per_mille);
 /* Those of `from` that concern single tasks and owners: for all that are admitted or started from now on. */
 void engine_set_task_limits(struct engine *engine, const struct engine_options *from);
 /* Whether limits are such that a task can live with them (0: no limit). INVALID_ARGUMENT names the one that is not. */
@@ -74,6 +82,25 @@ typedef void (*engine_admit_cb)(
 void engine_admit(
     struct engine *engine, const struct tw_task_spec *spec, void *take_data, engine_admit_cb cb, void *ctx);
 
+/*
+ * Many tasks, all of them or none. batch_id: their label TW_LABEL_BATCH, NULL or "": the engine makes one; a task without an id
+ * gets BATCH-N. With array_count there has to be one spec, which is admitted so many times, with its index in the environment
+ * (HIVEMIND_ARRAY_INDEX) and in the label TW_LABEL_INDEX. Specs are copied.
+ */
+struct engine_batch {
+    const char *batch_id;
+    const struct tw_task_spec *specs;
+    size_t n_specs;
+    unsigned array_first, array_count;
+};
+/* ids: of all tasks, in order. On failure both are NULL, and the error names the task. */
+typedef void (*engine_batch_cb)(
+    void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error);
+void engine_admit_batch(struct engine *engine, const struct engine_batch *batch, engine_batch_cb cb, void *ctx);
+
+/* Admits once more what a task was that failed or was stopped, under a new id (NULL or "": the engine makes one). */
+void engine_retry(struct engine *engine, const char *id, const char *new_id, engine_admit_cb cb, void *ctx);
+
 /* A task that is live, or NULL. Valid until control returns to the loop. */
 struct task *engine_find(const struct engine *engine, const char *id);
 /* What is shown of it: why it still waits, or, asked of the runtime unless that was done a moment ago, what it uses. */
@@ -83,6 +110,9 @@ uint64_t task_seq(const struct task *task);
 /* One task, live or stored. `seq` identifies it in the store. */
 typedef void (*engine_task_cb)(void *ctx, const struct tw_task_info *info, uint64_t seq, const struct tw_error *error);
 void engine_get(struct engine *engine, const char *id, engine_task_cb cb, void *ctx);
+
+/* Holds a live task, or lets it go on; the callback comes when that is on disk and done. */
+void engine_set_paused(struct engine *engine, const char *id, bool paused, engine_task_cb cb, void *ctx);
 
 /*
  * Waits for the end of a task. The result comes along when the engine still holds it, else it is NULL and
@@ -110,6 +140,8 @@ void engine_unwatch(struct engine_watch *watch);
 
 struct engine_status {
     unsigned running, queued, max_running, max_queued;
+    uint64_t cpu_millis, memory_bytes;           /* what there is for tasks; 0: not bounded */
+    uint64_t cpu_millis_used, memory_bytes_used; /* what those that run have been given of it */
     uint64_t max_task_size;
     bool draining;
     const char *trouble; /* why no task is started at present, in a sentence; NULL: all is well. Borrowed */

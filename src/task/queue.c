@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each owner has a heap of its entries that are awake, the highest priority first and then the lowest order. An owner that has
+ * Each owner has its entries that are awake in a few lanes, by what they need: in a lane all need the same, so that whether the
+ * first one fits is said for all of it (but the last, where those go for whom there is no other). A lane is a heap, the highest
+ * priority first and then the lowest order; who is first of them all is the owner's first. An owner that has
  * such entries and may start one stands in the ring of its first entry's priority; a bit for each ring finds the highest. To
  * take is to take the first owner of that ring and its first entry, and to put the owner last in the ring it then belongs to.
  */
@@ -15,11 +17,18 @@
 enum { ORDER_BITS = 56 };
 #define FIRST_ORDER (UINT64_C(1) << (ORDER_BITS - 1)) /* in the middle: those at the front count down from it */
 
+enum { LANES = 8, OWNERS_LOOKED_AT = 64 };
+
+struct lane {
+    struct queue_need need; /* of all in it, but for the last lane */
+    struct heap awake;
+};
+
 struct queue_owner {
     char *name;
     size_t refs;
     unsigned running;
-    struct heap awake;
+    struct lane lanes[LANES];
     struct list link; /* in the ring `ring`; linked to itself: in none */
     size_t ring;
 };
@@ -34,10 +43,80 @@ static uint64_t order_key(const struct queue_entry *e)
     return (uint64_t)(QUEUE_PRIORITY_MAX - e->priority) << ORDER_BITS | e->order;
 }
 
+/* --- the ledger --- */
+
+static bool fits(uint64_t need, uint64_t used, uint64_t total)
+{
+    return total == 0 || need == 0 || (used <= total && need <= total - used);
+}
+
+bool queue_has_free(const struct queue *q, const struct queue_need *need)
+{
+    return fits(need->cpu_millis, q->used.cpu_millis, q->total.cpu_millis) &&
+        fits(need->memory_bytes, q->used.memory_bytes, q->total.memory_bytes);
+}
+
+static void hold(struct queue *q, const struct queue_need *need)
+{
+    q->used.cpu_millis += need->cpu_millis;
+    q->used.memory_bytes += need->memory_bytes;
+}
+
+static void give_back(struct queue *q, const struct queue_need *need)
+{
+    assert(q->used.cpu_millis >= need->cpu_millis && q->used.memory_bytes >= need->memory_bytes);
+    q->used.cpu_millis -= need->cpu_millis;
+    q->used.memory_bytes -= need->memory_bytes;
+}
+
+/* --- the lanes --- */
+
+static bool is_same(const struct queue_need *a, const struct queue_need *b)
+{
+    return a->cpu_millis == b->cpu_millis && a->memory_bytes == b->memory_bytes;
+}
+
+static unsigned lane_for(const struct queue_owner *owner, const struct queue_need *need)
+{
+    unsigned empty = LANES - 1;
+    for (unsigned i = LANES - 1; i-- > 0;) {
+        if (!heap_first(&owner->lanes[i].awake))
+            empty = i;
+        else if (is_same(&owner->lanes[i].need, need))
+            return i;
+    }
+    return empty;
+}
+
+static void enter_lane(struct queue_entry *e)
+{
+    e->lane = lane_for(e->owner, &e->need);
+    struct lane *lane = &e->owner->lanes[e->lane];
+    lane->need = e->need;
+    heap_push(&lane->awake, &e->by_order, order_key(e));
+}
+
+static void leave_lane(struct queue_entry *e)
+{
+    heap_remove(&e->owner->lanes[e->lane].awake, &e->by_order);
+}
+
+/* The owner's first entry; with `q`, the first that fits into what is free there. */
+static struct queue_entry *first_fitting(const struct queue_owner *owner, const struct queue *q)
+{
+    const struct heap_node *best = NULL;
+    for (size_t i = 0; i < LANES; i++) {
+        const struct heap_node *first = heap_first(&owner->lanes[i].awake);
+        if (first && (!best || first->key < best->key) &&
+            (!q || queue_has_free(q, &CONTAINER_OF(first, struct queue_entry, by_order)->need)))
+            best = first;
+    }
+    return best ? CONTAINER_OF(best, struct queue_entry, by_order) : NULL;
+}
+
 static struct queue_entry *first_of(const struct queue_owner *owner)
 {
-    struct heap_node *first = heap_first(&owner->awake);
-    return first ? CONTAINER_OF(first, struct queue_entry, by_order) : NULL;
+    return first_fitting(owner, NULL);
 }
 
 /* --- the rings --- */
@@ -75,12 +154,35 @@ static void settle(struct queue *q, struct queue_owner *owner, enum turn turn)
     q->any_ready[ring / 64] |= UINT64_C(1) << ring % 64;
 }
 
-static struct queue_owner *next_owner(const struct queue *q)
+/* Nobody goes before an entry that has been passed over for long enough. */
+static bool may_pass(struct queue_entry *first, uint64_t now)
 {
+    if (!first->passed_us)
+        first->passed_us = now;
+    return now - first->passed_us < QUEUE_BACKFILL_US;
+}
+
+/*
+ * Whose turn it is: the first entry of the first owner in the highest ring; where that does not fit the next that does, as long as
+ * those that are passed over let it. Only so many owners are looked at: what is free is not worth a search without end.
+ */
+static struct queue_entry *next_entry(const struct queue *q, uint64_t now)
+{
+    unsigned looked_at = 0;
     for (size_t i = ARRAY_LEN(q->any_ready); i-- > 0;) {
-        if (q->any_ready[i]) {
-            size_t ring = i * 64 + 63 - (size_t)__builtin_clzll(q->any_ready[i]);
-            return LIST_FIRST(&q->ready[ring], struct queue_owner, link);
+        for (uint64_t bits = q->any_ready[i]; bits;) {
+            size_t bit = 63 - (size_t)__builtin_clzll(bits);
+            bits &= ~(UINT64_C(1) << bit);
+            list_for_each (it, &q->ready[i * 64 + bit]) {
+                const struct queue_owner *owner = CONTAINER_OF(it, struct queue_owner, link);
+                struct queue_entry *first = first_of(owner), *e = first_fitting(owner, q);
+                if (e == first)
+                    return e; /* who stands in a ring has one */
+                if (!may_pass(first, now) || ++looked_at == OWNERS_LOOKED_AT)
+                    return NULL;
+                if (e)
+                    return e;
+            }
         }
     }
     return NULL;
@@ -107,6 +209,25 @@ void queue_set_max_running_per_owner(struct queue *q, unsigned max)
     q->max_running_per_owner = max;
     map_for_each (it, &q->owners)
         settle(q, it->value, TURN_KEEP);
+}
+
+void queue_set_total(struct queue *q, const struct queue_need *total)
+{
+    q->total = *total;
+}
+
+void queue_set_need(struct queue *q, struct queue_entry *e, const struct queue_need *need)
+{
+    bool awake = e->in && !e->asleep;
+    if (e->running) {
+        give_back(q, &e->need);
+        hold(q, need);
+    }
+    if (awake)
+        leave_lane(e);
+    e->need = *need;
+    if (awake)
+        enter_lane(e); /* its place in the order stays, and so does its owner's */
 }
 
 struct queue_owner *queue_owner_get(struct queue *q, const char *name)
@@ -145,11 +266,17 @@ unsigned queue_owner_running(const struct queue_owner *owner)
     return owner->running;
 }
 
+size_t queue_owner_waiting(const struct queue *q, const char *name)
+{
+    const struct queue_owner *owner = map_get(&q->owners, name);
+    return owner ? owner->refs - MIN(owner->refs, (size_t)owner->running) : 0;
+}
+
 /* --- entries --- */
 
 static void wake(struct queue *q, struct queue_entry *e, enum turn turn)
 {
-    heap_push(&e->owner->awake, &e->by_order, order_key(e));
+    enter_lane(e);
     settle(q, e->owner, turn);
 }
 
@@ -157,9 +284,11 @@ void queue_add(struct queue *q, struct queue_entry *e, bool front, uint64_t wall
 {
     assert(!e->in && !e->running && e->priority >= QUEUE_PRIORITY_MIN && e->priority <= QUEUE_PRIORITY_MAX);
     e->in = true;
+    e->passed_us = 0;
     e->order = front ? --q->front : q->order++;
     e->asleep = e->not_before_us > wall_us;
     q->len++;
+    q->n_asleep += e->asleep;
     if (e->deadline_us)
         heap_push(&q->expiring, &e->by_deadline, e->deadline_us);
     if (e->asleep)
@@ -175,9 +304,10 @@ static void take_out(struct queue *q, struct queue_entry *e)
     if (e->asleep)
         heap_remove(&q->sleeping, &e->by_time);
     else
-        heap_remove(&e->owner->awake, &e->by_order);
+        leave_lane(e);
     if (e->deadline_us)
         heap_remove(&q->expiring, &e->by_deadline);
+    q->n_asleep -= e->asleep;
     e->in = e->asleep = false;
     q->len--;
 }
@@ -188,16 +318,16 @@ void queue_remove(struct queue *q, struct queue_entry *e)
     settle(q, e->owner, TURN_KEEP);
 }
 
-struct queue_entry *queue_take(struct queue *q)
+struct queue_entry *queue_take(struct queue *q, uint64_t monotonic_us)
 {
-    struct queue_owner *owner = next_owner(q);
-    struct queue_entry *e = owner ? first_of(owner) : NULL; /* who stands in a ring has one */
+    struct queue_entry *e = next_entry(q, monotonic_us);
     if (!e)
         return NULL;
     take_out(q, e);
     e->running = true;
-    owner->running++;
-    settle(q, owner, TURN_LAST);
+    e->owner->running++;
+    hold(q, &e->need);
+    settle(q, e->owner, TURN_LAST);
     return e;
 }
 
@@ -206,6 +336,7 @@ void queue_finished(struct queue *q, struct queue_entry *e)
     assert(e->running && e->owner->running > 0);
     e->running = false;
     e->owner->running--;
+    give_back(q, &e->need);
     settle(q, e->owner, TURN_KEEP);
 }
 
@@ -216,6 +347,7 @@ void queue_wake(struct queue *q, uint64_t wall_us)
         struct queue_entry *e = CONTAINER_OF(first, struct queue_entry, by_time);
         heap_remove(&q->sleeping, first);
         e->asleep = false;
+        q->n_asleep--;
         wake(q, e, TURN_KEEP);
     }
 }

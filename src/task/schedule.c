@@ -4,6 +4,7 @@
  * on the node's side.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -21,10 +22,12 @@ enum {
 /* --- the queue --- */
 
 /* On the monotonic clock. While the task sleeps it is when to look again, since the wall clock may be set. 0: never. */
-static uint64_t deadline_of(const struct tw_task_info *info, uint64_t wall_us)
+static uint64_t deadline_of(const struct task *task, uint64_t wall_us)
 {
+    const struct tw_task_info *info = &task->record.info;
     /* A clock that was ahead when it was handed in must not make it wait for ever. */
-    uint64_t from = MAX(MIN(info->created_us, wall_us), info->not_before_us);
+    uint64_t since = MAX(info->created_us, task->released_us);
+    uint64_t from = MAX(MIN(since, wall_us), info->not_before_us);
     if (info->queue_timeout_us == 0 || info->attempt > 0)
         return 0;
     uint64_t left = from > wall_us                ? from - wall_us + info->queue_timeout_us
@@ -33,19 +36,62 @@ static uint64_t deadline_of(const struct tw_task_info *info, uint64_t wall_us)
     return clock_monotonic_us() + left;
 }
 
+/* What it asked for or, for nothing, an equal share of the node; never more than there is, or it would wait for ever. */
+static struct queue_need need_of(const struct task *task)
+{
+    const struct engine_options *o = &task->engine->options;
+    const struct tw_limits *asked = &task->record.spec.limits;
+    uint64_t cpu = asked->cpu_millis ? asked->cpu_millis : o->cpu_millis / o->max_running;
+    uint64_t memory = asked->memory_bytes ? asked->memory_bytes : o->memory_bytes / o->max_running;
+    return (struct queue_need){
+        .cpu_millis = MIN(cpu, o->cpu_millis),
+        .memory_bytes = MIN(memory, o->memory_bytes),
+    };
+}
+
+void schedule_set_totals(struct engine *engine)
+{
+    const struct engine_options *o = &engine->options;
+    struct queue_need total = {o->cpu_millis * engine->overcommit / 1000, o->memory_bytes};
+    queue_set_total(&engine->queue, &total);
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        struct queue_need need = need_of(task);
+        queue_set_need(&engine->queue, &task->entry, &need);
+    }
+}
+
+/* Whoever came last and is still here waits: its data can wait on disk. */
+static void spare_memory(struct engine *engine)
+{
+    struct task *task = engine->came_last;
+    if (!task || !(task->entry.in || task->held) || task->record.spec.data_len <= QUEUED_DATA_MAX)
+        return;
+    free(task->record.spec.data);
+    task->record.spec.data = NULL;
+}
+
 void engine_enqueue(struct task *task, bool front)
 {
     struct engine *engine = task->engine;
     const struct tw_task_info *info = &task->record.info;
     struct store_spec *spec = &task->record.spec;
     uint64_t now = clock_wall_us();
-    task->queue_bytes = spec_bytes(spec) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
+    task->queue_bytes = record_bytes(&task->record) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
     engine->queue_bytes += task->queue_bytes;
+    if (engine->came_last != task)
+        spare_memory(engine);
+    engine->came_last = task;
+    if (task->n_after_left > 0 || info->paused) {
+        task->held = true;
+        engine->held++;
+        return;
+    }
+    task->entry.need = need_of(task);
     task->entry.priority = info->priority;
     task->entry.not_before_us = info->not_before_us;
-    task->entry.deadline_us = deadline_of(info, now);
+    task->entry.deadline_us = deadline_of(task, now);
     queue_add(&engine->queue, &task->entry, front, now);
-    engine->came_last = task;
 }
 
 /* It is out of the queue. */
@@ -57,7 +103,13 @@ static void leaves(struct task *task)
 
 void engine_dequeue(struct task *task)
 {
-    queue_remove(&task->engine->queue, &task->entry);
+    if (task->held) {
+        task->held = false;
+        task->engine->held--;
+        task->released_us = clock_wall_us();
+    } else {
+        queue_remove(&task->engine->queue, &task->entry);
+    }
     leaves(task);
 }
 
@@ -75,16 +127,6 @@ static void end_expired(struct engine *engine)
             return;
         }
     }
-}
-
-/* Whoever came last and is still here waits: its data can wait on disk. */
-static void spare_memory(struct engine *engine)
-{
-    struct task *task = engine->came_last;
-    if (!task || !task->entry.in || task->record.spec.data_len <= QUEUED_DATA_MAX)
-        return;
-    free(task->record.spec.data);
-    task->record.spec.data = NULL;
 }
 
 static void on_alarm(uv_timer_t *timer)
@@ -116,7 +158,7 @@ void engine_schedule(struct engine *engine)
         queue_wake(&engine->queue, clock_wall_us());
     }
     while (!engine->draining && !engine->paused && engine->running < engine->options.max_running &&
-        (e = queue_take(&engine->queue))) {
+        (e = queue_take(&engine->queue, clock_monotonic_us()))) {
         struct task *task = CONTAINER_OF(e, struct task, entry);
         leaves(task);
         attempt_start(task);
@@ -126,15 +168,35 @@ void engine_schedule(struct engine *engine)
     set_alarm(engine);
 }
 
+/* What there is too little of. */
+static const char *why_too_much(const struct queue *q, const struct queue_need *need)
+{
+    static char text[160];
+    uint64_t cpu = q->total.cpu_millis - MIN(q->used.cpu_millis, q->total.cpu_millis);
+    uint64_t memory = q->total.memory_bytes - MIN(q->used.memory_bytes, q->total.memory_bytes);
+    if (q->total.cpu_millis && need->cpu_millis > cpu)
+        snprintf(text, sizeof text, "waits for %.4g processors, of which %.4g are free",
+            (double)need->cpu_millis / 1000, (double)cpu / 1000);
+    else
+        snprintf(text, sizeof text, "waits for %.0f MiB of memory, of which %.0f are free",
+            (double)need->memory_bytes / (1 << 20), (double)memory / (1 << 20));
+    return text;
+}
+
 const char *engine_why_queued(const struct task *task)
 {
     const struct engine *engine = task->engine;
+    const char *held = task_why_held(task);
+    if (held)
+        return held;
     if (engine->draining)
         return "waits for the next start of the node";
     if (engine->running >= engine->options.max_running && !task->entry.asleep)
         return "waits for a free slot";
     if (engine->trouble && !task->entry.asleep)
         return engine->trouble;
+    if (!task->entry.asleep && !queue_has_free(&engine->queue, &task->entry.need))
+        return why_too_much(&engine->queue, &task->entry.need);
     return queue_why(&engine->queue, &task->entry);
 }
 

@@ -15,6 +15,7 @@ struct task *task_new(struct engine *engine, struct store_task *record)
     task->engine = engine;
     list_init(&task->waits);
     list_init(&task->watches);
+    list_init(&task->dependents);
     task->entry.owner = queue_owner_get(&engine->queue, record->info.owner);
     if (!task->entry.owner || map_put(&engine->tasks, record->info.id, task) < 0) {
         if (task->entry.owner)
@@ -33,8 +34,11 @@ void task_free(struct task *task)
         return;
     struct engine *engine = task->engine;
     map_remove(&engine->tasks, task->record.info.id);
-    if (task->entry.in)
-        queue_remove(&engine->queue, &task->entry);
+    if (task->entry.in || task->held)
+        engine_dequeue(task);
+    task_forget_edges(task);
+    while (!list_empty(&task->dependents)) /* it goes without an end: they wait for the next start */
+        list_remove(task->dependents.next);
     if (task->entry.running)
         queue_finished(&engine->queue, &task->entry);
     queue_owner_put(&engine->queue, task->entry.owner);
@@ -75,7 +79,7 @@ const struct tw_task_info *task_info(struct task *task)
 {
     if (task->attempt)
         attempt_refresh_usage(task->attempt);
-    else if (task->entry.in && task->record.info.attempt == 0) /* else it says why it runs again */
+    else if (task->held || (task->entry.in && task->record.info.attempt == 0)) /* else it says why it runs again */
         task_set_message(task, "%s", engine_why_queued(task));
     return &task->record.info;
 }

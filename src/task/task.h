@@ -11,10 +11,22 @@
 
 struct attempt;
 
+/* One task comes after another. */
+struct edge {
+    struct list in_other; /* the other's dependents; linked to itself: that one has ended */
+    struct task *task;    /* the one that waits */
+    size_t index;         /* in its info.after */
+};
+
 struct task {
     struct store_task record; /* what the store knows; record.info is what everybody sees */
     struct engine *engine;
     struct queue_entry entry; /* in engine->queue while QUEUED */
+    struct edge *edges;       /* info.n_after of them, NULL: none */
+    size_t n_after_left;      /* tasks that have to end before it may start */
+    struct list dependents;   /* struct edge, of tasks that come after this one */
+    bool held;                /* QUEUED, but not in the queue: it is paused, or comes after others */
+    uint64_t released_us;     /* on the wall clock: when it was held last; 0: never */
     struct attempt *attempt;  /* while ALLOCATED, PREPARING or RUNNING, and until its end is on disk */
     struct list waits;        /* struct engine_wait */
     struct list watches;      /* struct engine_watch */
@@ -32,6 +44,7 @@ struct engine {
     unsigned running;       /* attempts that hold a slot */
     unsigned finishing;     /* ends on their way to disk */
     unsigned admitting;     /* admissions on their way to disk */
+    unsigned held;          /* tasks that wait, but not in the queue */
     size_t queue_bytes;
     size_t admitting_bytes;
     bool draining;
@@ -42,7 +55,8 @@ struct engine {
     uv_timer_t *resume; /* on the heap: it closes after the engine has gone */
     uv_timer_t *alarm;  /* the same; for those who wait for a time */
     unsigned resume_ms;
-    uint64_t begun; /* attempts whose task was let go */
+    unsigned overcommit; /* thousandths */
+    uint64_t begun;      /* attempts whose task was let go */
     void (*on_drained)(void *ctx);
     void *on_drained_ctx;
     uint64_t accepted, completed, failed, stopped;
@@ -65,19 +79,49 @@ void task_set_message(struct task *task, const char *fmt, ...) PRINTF_LIKE(2, 3)
 struct task *task_new(struct engine *engine, struct store_task *record);
 void task_free(struct task *task);
 
-/* --- admission (admit.c) --- */
-int spec_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error);
+/* --- what is asked for (spec.c) --- */
+/* `from_outside`: a client may not set the labels that are the node's own. */
+int spec_check(const struct engine *engine, const struct tw_task_spec *spec, bool from_outside, struct tw_error *error);
+/*
+ * The record of a checked spec, of which everything is copied but *take_data, if that is given (spec->data itself, from malloc).
+ * -ENOMEM; store_task_done() it in either case.
+ */
+int spec_record(
+    const struct engine *engine, const struct tw_task_spec *spec, void **take_data, struct store_task *record);
 /* What the task may use, as of now: what it asked for within what the node allows. */
 void spec_resolve(const struct engine *engine, const struct store_spec *spec, struct tw_limits *ret_limits,
     enum tw_network *ret_network);
-/* Bytes that a queued task with this spec keeps in memory beside its data. */
-size_t spec_bytes(const struct store_spec *spec);
+/* Bytes that a queued task keeps in memory beside its data. */
+size_t record_bytes(const struct store_task *record);
+/* NULL: no memory. */
+char *spec_make_id(void);
+
+/* --- admission (admit.c) --- */
+void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *take_data, bool from_outside,
+    engine_admit_cb cb, void *ctx);
+/* Whether n more tasks fit: UNAVAILABLE, or RESOURCE_EXHAUSTED with a word about when to try again. */
+int admit_check_room(
+    const struct engine *engine, const char *owner, size_t n, size_t queue_bytes, size_t bytes, struct tw_error *error);
+/* What is on disk now becomes live, if there is memory. Takes the record over unless there is none. The task as it stands. */
+const struct tw_task_info *admit_live(struct engine *engine, struct store_task *record);
+
+/* --- dependencies and pauses (hold.c) --- */
+/* A task that is new here and QUEUED: into the queue, or held, or it ends because one that it comes after has ended badly. */
+void task_begin_waiting(struct task *task);
+/* It has ended: those that come after it may start, or end too. */
+void task_tell_dependents(struct task *task);
+/* Takes the task out of the lists of those that it comes after. */
+void task_forget_edges(struct task *task);
+/* Why a held task is held, for a person; NULL: it is not. Borrowed, until the next call. */
+const char *task_why_held(const struct task *task);
 
 /* --- the queue (schedule.c) --- */
 int schedule_init(struct engine *engine); /* -ENOMEM */
 void schedule_done(struct engine *engine);
 void engine_enqueue(struct task *task, bool front);
 void engine_dequeue(struct task *task);
+/* The node's totals or the shares of tasks that ask for nothing have changed. */
+void schedule_set_totals(struct engine *engine);
 void engine_schedule(struct engine *engine);
 /* A task has ended: how fast places in the queue become free follows from that. */
 void schedule_note_end(struct engine *engine);
@@ -103,8 +147,12 @@ void attempt_start(struct task *task);
 void attempt_refresh_usage(struct attempt *a);
 /* Forgets the attempt, if there is one, without an end: the engine is being freed. */
 void attempt_drop(struct task *task);
-/* Back into the queue, at its head or end, in memory and, if the attempt is `stored`, on disk. */
-void task_requeue(struct task *task, const char *message, bool front, bool stored);
+/* The attempt is over, and the task has not ended: back into the queue, at its head or end. The store is told already. */
+void task_requeue(struct task *task, const char *message, bool front);
+/* The attempt of info.attempt, whose end `ended` says (NULL: none had begun), is over: on disk. The task's message and time follow. */
+void task_store_requeue(struct task *task, const char *message, const struct tw_task_info *ended);
+/* Lets a running or ready attempt stand still, or go on. */
+void attempt_pause(struct attempt *a, bool paused);
 /* Ends the task for `reason` (stop, time-out, shutdown), wherever it is. */
 void task_end_early(struct task *task, enum tw_reason reason);
 /* For a task that has no attempt: writes its end. False: no memory, nothing was done. */

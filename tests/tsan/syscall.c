@@ -13,11 +13,13 @@ typedef long (*call_fn)(long number, ...);
 
 static call_fn call_of_libc;
 
-__attribute__((constructor)) static void find_call(void) {
+__attribute__((constructor)) static void find_call(void)
+{
     call_of_libc = (call_fn)dlsym(RTLD_NEXT, "syscall");
 }
 
-long syscall(long number, ...) {
+long syscall(long number, ...)
+{
     if (!call_of_libc)
         find_call(); // another library's constructor came first
     if (!call_of_libc)

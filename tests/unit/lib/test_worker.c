@@ -168,7 +168,7 @@ static void test_limits_of_a_task(void **state)
     spec.limits.processes = 0;
     spec.limits.memory_bytes = UINT64_C(1) << 50;
     assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), -1);
-    assert_non_null(strstr(error.message, "(TASK_MEMORY)")); /* a share of what there is */
+    assert_non_null(strstr(error.message, "(MAX_MEMORY_GB)")); /* a share of what there is */
     spec.limits.memory_bytes = 0;
     spec.network = TW_NETWORK_HOST;
     assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), -1);

@@ -134,10 +134,10 @@ static void test_gzip(void **state UNUSED)
     struct raw raw;
     harness_init(&h, NULL);
     raw_init(&raw, &h, 65535);
-    /* Field 15, unknown: "z" and a length, then zeros. */
-    uint8_t field[] = {0x7a, 0xe8, 0x07};
-    memcpy(zeros, field, 3);
-    size_t n = gzip(zeros, 1003, bytes, sizeof bytes);
+    /* Field 1000, unknown: its key and a length, then zeros. */
+    uint8_t field[] = {0xc2, 0x3e, 0xe8, 0x07};
+    memcpy(zeros, field, sizeof field);
+    size_t n = gzip(zeros, 1004, bytes, sizeof bytes);
     struct raw_stream *s = raw_call(&raw, SERVICE "ExecuteTask", bytes, n, true, headers);
     finish_stream(&h, s);
     assert_int_equal(s->grpc_status, 0);

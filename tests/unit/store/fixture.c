@@ -222,8 +222,14 @@ enum tw_code fixture_attempt(struct fixture *f, uint64_t seq, uint32_t attempt)
 
 enum tw_code fixture_requeue(struct fixture *f, uint64_t seq)
 {
+    const struct store_requeued requeued = {.attempt = 1, .message = "again"};
+    return fixture_requeue_as(f, seq, &requeued);
+}
+
+enum tw_code fixture_requeue_as(struct fixture *f, uint64_t seq, const struct store_requeued *requeued)
+{
     struct outcome o = {0};
-    store_requeue(f->store, seq, on_done, &o);
+    store_requeue(f->store, seq, requeued, on_done, &o);
     fixture_run(f, &o.done);
     return o.error.code;
 }
@@ -297,6 +303,19 @@ struct get_outcome {
     struct store_task *ret;
 };
 
+static void copy_lists(struct tw_task_info *to, const struct tw_task_info *from)
+{
+    to->labels = calloc(from->n_labels + 1, sizeof *to->labels);
+    to->after = calloc(from->n_after + 1, sizeof *to->after);
+    assert_true(to->labels && to->after);
+    for (size_t i = 0; i < from->n_labels; i++)
+        to->labels[i] = (struct tw_label){.key = strdup(from->labels[i].key), .value = strdup(from->labels[i].value)};
+    for (size_t i = 0; i < from->n_after; i++) {
+        to->after[i].id = strdup(from->after[i].id);
+        to->after[i].state = from->after[i].state;
+    }
+}
+
 static void on_get(void *ctx, const struct store_task *task, const struct tw_error *error)
 {
     struct get_outcome *o = ctx;
@@ -308,13 +327,17 @@ static void on_get(void *ctx, const struct store_task *task, const struct tw_err
         .info = task->info,
         .spec = {.limits = task->spec.limits,
             .network = task->spec.network,
-            .fresh_interpreter = task->spec.fresh_interpreter}};
+            .fresh_interpreter = task->spec.fresh_interpreter,
+            .grace_us = task->spec.grace_us,
+            .after_any = task->spec.after_any}};
     memcpy(o->ret->digest, task->digest, sizeof task->digest);
     o->ret->info.id = strdup(task->info.id);
     o->ret->info.type = strdup(task->info.type);
     o->ret->info.owner = strdup(task->info.owner);
     o->ret->info.message = strdup(task->info.message);
     o->ret->info.error = strdup(task->info.error);
+    o->ret->info.retry_of = strdup(task->info.retry_of);
+    copy_lists(&o->ret->info, &task->info);
     o->ret->spec.n_args = task->spec.n_args;
     o->ret->spec.args = calloc(task->spec.n_args + 1, sizeof *task->spec.args);
     for (size_t i = 0; i < task->spec.n_args; i++)

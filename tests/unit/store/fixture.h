@@ -69,6 +69,7 @@ enum tw_code fixture_admit(struct fixture *f, const char *id, const void *data, 
 uint64_t fixture_add(struct fixture *f, const char *id);
 enum tw_code fixture_attempt(struct fixture *f, uint64_t seq, uint32_t attempt);
 enum tw_code fixture_requeue(struct fixture *f, uint64_t seq);
+enum tw_code fixture_requeue_as(struct fixture *f, uint64_t seq, const struct store_requeued *requeued);
 enum tw_code fixture_finish(struct fixture *f, uint64_t seq, enum tw_task_state state, const void *result, size_t len);
 enum tw_code fixture_finish_info(struct fixture *f, uint64_t seq, const struct tw_task_info *info);
 enum tw_code fixture_input(struct fixture *f, uint64_t seq, struct outcome *o);

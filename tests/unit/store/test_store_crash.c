@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kill -9 at any moment: a child admits and ends tasks, with small and large payloads and logs, and
- * writes each promise the store makes to a pipe; it is killed, and the next life of the store must
+ * kill -9 at any moment: a child admits and ends tasks, alone and in batches, with small and large payloads and logs, removes
+ * some that have ended, and writes each promise the store makes to a pipe; it is killed, and the next life of the store must
  * hold every promise.
  */
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "fixture.h"
 
-enum { ROUNDS = 20, IN_FLIGHT = 24, LARGE = STORE_INLINE_MAX + 100 };
+enum { ROUNDS = 20, IN_FLIGHT = 24, LARGE = STORE_INLINE_MAX + 100, BATCH = 5 };
 
 struct promise {
     uint64_t seq;
@@ -67,7 +67,7 @@ static void on_attempt(void *ctx, const struct tw_error *error)
     size_t len = job->promise.large ? LARGE : 20;
     if (!job->log || store_log_append(job->log, TW_STREAM_STDOUT, payload, len) != len)
         _exit(4);
-    job->info = (struct tw_task_info){.state = TW_TASK_COMPLETED, .attempt = 1};
+    job->info = (struct tw_task_info){.state = TW_TASK_COMPLETED, .attempt = 1, .finished_us = job->worker->round + 1};
     store_finish(job->worker->f->store, job->task.seq, &job->info, payload, len, on_finish, job);
 }
 
@@ -88,14 +88,62 @@ static void admit(struct job *job)
     job->promise = (struct promise){.large = n % 16 == 0};
     snprintf(job->promise.id, sizeof job->promise.id, "r%u-%u", w->round, n);
     job->task = fixture_task(job->promise.id, payload, job->promise.large ? LARGE : 20);
+    job->task.info.created_us = 1; /* finished_us says when it ended */
     store_admit(w->f->store, &job->task, on_admit, job);
+}
+
+struct batch_job {
+    struct worker *worker;
+    struct store_task tasks[BATCH];
+    unsigned next;
+};
+
+static void admit_batch(struct batch_job *b);
+
+static void on_batch(void *ctx, const bool *existing, const struct tw_error *error)
+{
+    struct batch_job *b = ctx;
+    if (error || existing[0])
+        _exit(8);
+    for (size_t i = 0; i < BATCH; i++) {
+        struct job job = {.worker = b->worker, .promise = {.seq = b->tasks[i].seq, .large = i == 1}};
+        snprintf(job.promise.id, sizeof job.promise.id, "%s", b->tasks[i].info.id);
+        promise(&job, 0);
+        store_task_done(&b->tasks[i]);
+    }
+    admit_batch(b);
+}
+
+static void admit_batch(struct batch_job *b)
+{
+    unsigned n = b->next++;
+    for (size_t i = 0; i < BATCH; i++) {
+        char id[24];
+        snprintf(id, sizeof id, "b%u-%u/%zu", b->worker->round, n, i);
+        b->tasks[i] = fixture_task(id, payload, i == 1 ? LARGE : 20);
+    }
+    store_admit_batch(b->worker->f->store, b->tasks, BATCH, on_batch, b);
+}
+
+/* Of the rounds before: nobody looks for these again. */
+static void on_pruned(void *ctx, size_t removed, bool more, const struct tw_error *error)
+{
+    struct worker *w = ctx;
+    const struct store_retention keep = {.ended_before_us = w->round};
+    (void)removed, (void)more;
+    if (error)
+        _exit(9);
+    store_prune(w->f->store, &keep, on_pruned, w);
 }
 
 static void work(struct fixture *f, unsigned round, int out)
 {
     struct worker worker = {.f = f, .out = out, .round = round};
     struct job jobs[IN_FLIGHT];
+    struct batch_job batch = {.worker = &worker};
     fixture_open(f);
+    admit_batch(&batch);
+    on_pruned(&worker, 0, false, NULL);
     for (size_t i = 0; i < IN_FLIGHT; i++) {
         jobs[i] = (struct job){.worker = &worker};
         admit(&jobs[i]);
@@ -157,6 +205,20 @@ static void assert_nothing_superfluous(struct fixture *f)
     assert_in_range(fixture_count_files(f, "logs"), in_files, in_files + open);
 }
 
+/* Of a batch there are all or none, and each task's life is in the events: nothing more, nothing twice. */
+static void assert_whole_batches_and_events(struct fixture *f)
+{
+    assert_int_equal(fixture_sql_int(f,
+                         "SELECT count(*) FROM (SELECT count(*) AS n FROM tasks WHERE id LIKE 'b%' GROUP BY "
+                         "substr(id, 1, instr(id, '/')) HAVING n <> 5)"),
+        0);
+    assert_int_equal(fixture_sql_int(f,
+                         "SELECT count(*) FROM tasks t LEFT JOIN (SELECT seq, sum(kind = 1) AS begun, sum(kind = 2) AS "
+                         "started, sum(kind = 4) AS ended, count(*) AS n FROM events GROUP BY seq) e USING (seq) WHERE "
+                         "e.begun IS NOT 1 OR e.started <> (t.state >= 4) OR e.ended <> (t.state = 5) OR e.n > 3"),
+        0);
+}
+
 static void test_kill_at_any_moment(void **state)
 {
     struct fixture *f = *state;
@@ -201,6 +263,7 @@ static void test_kill_at_any_moment(void **state)
         promises += n;
         fclose(kept);
         assert_nothing_superfluous(f);
+        assert_whole_batches_and_events(f);
     }
     print_message("%zu promises kept over %d crashes\n", promises, ROUNDS);
 }

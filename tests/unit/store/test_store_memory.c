@@ -64,7 +64,7 @@ static int install(void **state)
 
 /* --- a round of every call --- */
 
-enum { CALLS = 9 };
+enum { CALLS = 15, BATCH = 3 };
 
 struct round {
     size_t answered;
@@ -115,15 +115,59 @@ static void on_bytes(void *ctx, const void *data, size_t len, const struct tw_er
     answer(ctx, error, false);
 }
 
-static void on_list(void *ctx, const struct store_task *tasks, size_t n, bool more, const struct tw_error *error)
+static void on_list(void *ctx, const struct store_task *tasks, size_t n, uint64_t next, const struct tw_error *error)
 {
-    (void)tasks, (void)more;
+    (void)tasks, (void)next;
     assert_true(n > 0 || error);
     answer(ctx, error, false);
 }
 
-static void run_round(
-    struct fixture *f, struct round *round, uint64_t running, struct store_task *fresh, struct store_task *known)
+static void on_batch(void *ctx, const bool *existing, const struct tw_error *error)
+{
+    assert_true(!existing == !!error);
+    answer(ctx, error, false);
+}
+
+static void on_attempts(void *ctx, const struct tw_attempt_info *attempts, size_t n, const struct tw_error *error)
+{
+    assert_true(n <= 1 && !(n > 0 && !attempts));
+    answer(ctx, error, false);
+}
+
+static void on_events(
+    void *ctx, const struct store_event *events, size_t n, uint64_t upto, const struct tw_error *error)
+{
+    (void)events, (void)upto;
+    assert_true(n == 0 || !error);
+    answer(ctx, error, false);
+}
+
+static void on_pruned(void *ctx, size_t removed, bool more, const struct tw_error *error)
+{
+    (void)more;
+    assert_int_equal(removed, 0);
+    answer(ctx, error, false);
+}
+
+/* What came later than the rest: batches, former attempts, events, retention. */
+static void call_others(struct fixture *f, uint64_t running, struct store_task *batch, struct one *ones)
+{
+    static char text[] = "m";
+    const struct tw_label label = {"k", "v"};
+    const struct store_filter filter = {.type = "python", .labels = &label, .n_labels = 1, .limit = 10};
+    const struct tw_task_info ended = {.attempt = 1, .message = text, .error = text};
+    const struct store_requeued requeued = {.attempt = 1, .message = "again", .ended = &ended};
+    const struct store_retention keep = {.ended_before_us = 1, .max_tasks = 1000000};
+    store_admit_batch(f->store, batch, BATCH, on_batch, &ones[9]);
+    store_requeue(f->store, running, &requeued, on_done, &ones[10]);
+    store_pause(f->store, running, true, on_done, &ones[11]);
+    store_attempts(f->store, "known", on_attempts, &ones[12]);
+    store_events(f->store, MAX(store_last_event(f->store), UINT64_C(4)) - 4, &filter, on_events, &ones[13]);
+    store_prune(f->store, &keep, on_pruned, &ones[14]);
+}
+
+static void run_round(struct fixture *f, struct round *round, uint64_t running, struct store_task *fresh,
+    struct store_task *known, struct store_task *batch)
 {
     struct one ones[CALLS];
     const struct store_filter filter = {.type = "python", .limit = 10};
@@ -136,6 +180,7 @@ static void run_round(
         ones[i] = (struct one){round, i};
     store_admit(f->store, fresh, on_admit, &ones[0]);
     store_admit(f->store, known, on_admit, &ones[1]);
+    call_others(f, running, batch, ones);
     store_attempt(f->store, running, 1, 1, on_done, &ones[2]);
     store_get(f->store, "known", on_task, &ones[3]);
     store_list(f->store, &filter, on_list, &ones[4]);
@@ -148,6 +193,34 @@ static void run_round(
     store_log_free(log);
 }
 
+/* Labelled, and the last comes after the first. */
+static void make_batch(struct store_task *batch, int n)
+{
+    char id[24];
+    for (int i = 0; i < BATCH; i++) {
+        snprintf(id, sizeof id, "b%d-%d", n, i);
+        batch[i] = fixture_task(id, "x", 1);
+        batch[i].info.labels = calloc(1, sizeof *batch[i].info.labels);
+        batch[i].info.labels[0] = (struct tw_label){strdup("k"), strdup("v")};
+        batch[i].info.n_labels = 1;
+    }
+    snprintf(id, sizeof id, "b%d-0", n);
+    batch[BATCH - 1].info.after = calloc(1, sizeof *batch[0].info.after);
+    batch[BATCH - 1].info.after[0].id = strdup(id);
+    batch[BATCH - 1].info.n_after = 1;
+}
+
+static void check_batch(struct fixture *f, struct store_task *batch, bool is_there)
+{
+    struct store_task got;
+    for (int i = 0; i < BATCH; i++) {
+        assert_int_equal(fixture_get(f, batch[i].info.id, &got), is_there ? TW_OK : TW_NOT_FOUND);
+        assert_true(!is_there || (got.info.n_labels == 1 && got.info.n_after == (i == BATCH - 1)));
+        store_task_done(&got);
+        store_task_done(&batch[i]);
+    }
+}
+
 static void test_every_allocation(void **state)
 {
     struct fixture *f = *state;
@@ -158,15 +231,17 @@ static void test_every_allocation(void **state)
     bool reached = true;
     size_t refused = 0;
     int n;
-    for (n = 0; reached && n < 2000; n++) {
+    for (n = 0; reached && n < 4000; n++) {
         char id[16];
         snprintf(id, sizeof id, "r%d", n);
         uint64_t running = fixture_add(f, id);
         snprintf(id, sizeof id, "n%d", n);
         struct store_task fresh = fixture_task(id, "x", 1);
+        struct store_task batch[BATCH];
+        make_batch(batch, n);
         struct round round;
         atomic_store(&left, n);
-        run_round(f, &round, running, &fresh, &known);
+        run_round(f, &round, running, &fresh, &known, batch);
         reached = atomic_exchange(&left, -1) < 0;
         for (size_t i = 0; i < CALLS; i++) {
             if (round.calls[i].code != TW_OK && round.calls[i].code != TW_RESOURCE_EXHAUSTED)
@@ -182,6 +257,7 @@ static void test_every_allocation(void **state)
             assert_int_equal(fixture_result(f, id, &o), TW_OK);
         outcome_done(&o);
         store_task_done(&fresh);
+        check_batch(f, batch, round.calls[9].code == TW_OK);
     }
     assert_false(reached); /* the last n lay behind all that there was to fail */
     assert_true(refused > 10);

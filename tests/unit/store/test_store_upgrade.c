@@ -41,7 +41,8 @@ static void make_old(struct fixture *f)
     fixture_open(f);
     fixture_close(f);
     fixture_sql(f,
-        "DROP TABLE receipts; DROP TABLE logs; DROP TABLE results; DROP TABLE inputs; DROP TABLE tasks;"
+        "DROP TABLE events; DROP TABLE deps; DROP TABLE labels; DROP TABLE attempts; DROP TABLE receipts; DROP TABLE "
+        "logs; DROP TABLE results; DROP TABLE inputs; DROP TABLE tasks;"
         "DROP TABLE meta;");
     fixture_sql(f, layout_1);
 }
@@ -75,7 +76,7 @@ static void test_its_tasks_are_intact(void **state)
     assert_string_equal((char *)o.data, "y");
     outcome_done(&o);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 3);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
 }
 
 static void test_it_goes_on(void **state)
@@ -116,7 +117,36 @@ static void test_all_or_nothing(void **state)
     fixture_sql(f, "DROP TABLE receipts");
     fixture_open(f);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 3);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
+}
+
+#define DROP_4                                                                                               \
+    "DROP TABLE events; DROP TABLE deps; DROP TABLE labels; DROP TABLE attempts; DROP INDEX tasks_by_owner;" \
+    "DROP INDEX tasks_dead; ALTER TABLE tasks DROP COLUMN retry_delay_us;"                                   \
+    "ALTER TABLE tasks DROP COLUMN paused; ALTER TABLE tasks DROP COLUMN retry_of;"
+
+static void test_layout_3(void **state)
+{
+    struct fixture *f = *state;
+    struct store_task got;
+    fixture_open(f);
+    fixture_add(f, "a");
+    fixture_close(f);
+    fixture_sql(f, DROP_4 "UPDATE tasks SET priority = 5; PRAGMA user_version = 3;");
+    fixture_open(f);
+    assert_int_equal(store_last_event(f->store), 0);
+    assert_int_equal(fixture_get(f, "a", &got), TW_OK);
+    assert_int_equal(got.info.priority, 5);
+    assert_int_equal(got.info.retry_delay_us, 0);
+    assert_false(got.info.paused);
+    assert_string_equal(got.info.retry_of, "");
+    assert_int_equal(got.info.n_labels, 0);
+    assert_int_equal(got.info.n_after, 0);
+    assert_int_equal(fixture_attempt(f, got.seq, 1), TW_OK);
+    assert_int_equal(store_last_event(f->store), 1);
+    store_task_done(&got);
+    fixture_close(f);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
 }
 
 static void test_layout_2(void **state)
@@ -127,8 +157,8 @@ static void test_layout_2(void **state)
     fixture_add(f, "a");
     fixture_close(f);
     fixture_sql(f,
-        "ALTER TABLE tasks DROP COLUMN priority; ALTER TABLE tasks DROP COLUMN not_before_us;"
-        "ALTER TABLE tasks DROP COLUMN queue_timeout_us; PRAGMA user_version = 2;");
+        DROP_4 "ALTER TABLE tasks DROP COLUMN priority; ALTER TABLE tasks DROP COLUMN not_before_us;"
+               "ALTER TABLE tasks DROP COLUMN queue_timeout_us; PRAGMA user_version = 2;");
     fixture_open(f);
     assert_int_equal(fixture_get(f, "a", &got), TW_OK);
     assert_int_equal(got.info.state, TW_TASK_QUEUED);
@@ -138,7 +168,7 @@ static void test_layout_2(void **state)
     store_task_done(&got);
     fixture_add(f, "b");
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 3);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
 }
 
 int main(void)
@@ -149,6 +179,7 @@ int main(void)
         T(test_it_goes_on),
         T(test_all_or_nothing),
         T(test_layout_2),
+        T(test_layout_3),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,16 @@ static void fake_kill(struct run *run)
     CONTAINER_OF(run, struct fake_run, base)->killed = true;
 }
 
+static void fake_terminate(struct run *run)
+{
+    CONTAINER_OF(run, struct fake_run, base)->terminated = true;
+}
+
+static void fake_pause(struct run *run, bool paused)
+{
+    CONTAINER_OF(run, struct fake_run, base)->paused = paused;
+}
+
 static bool fake_usage(struct run *run, struct tw_usage *ret)
 {
     struct fake_run *r = CONTAINER_OF(run, struct fake_run, base);
@@ -86,6 +96,8 @@ static const struct runtime_ops fake_ops = {.serves = fake_serves,
     .start = fake_start,
     .go = fake_go,
     .kill = fake_kill,
+    .terminate = fake_terminate,
+    .pause = fake_pause,
     .usage = fake_usage,
     .resize = fake_resize};
 
@@ -188,6 +200,9 @@ void fixture_open(struct fixture *f)
         .max_task_network = TW_NETWORK_LOOPBACK,
         .stop_on_output_limit = f->stop_on_output_limit,
         .default_queue_timeout_us = f->queue_timeout_us,
+        .retry_delay_us = 1000,
+        .max_retry_delay_us = 4000,
+        .grace_us = f->grace_us ? f->grace_us : 3600000000u,
         .max_running_per_owner = f->max_running_per_owner,
     };
     assert_int_equal(engine_new(&options, &f->engine, &error), 0);
@@ -272,14 +287,8 @@ static void keep_info(struct said *said, const struct tw_task_info *info, const 
     said->called = true;
     if (error)
         said->error = *error;
-    if (info) {
-        said->info = *info;
-        said->info.id = strdup(info->id);
-        said->info.type = strdup(info->type);
-        said->info.owner = strdup(info->owner);
-        said->info.message = strdup(info->message);
-        said->info.error = strdup(info->error);
-    }
+    if (info)
+        assert_int_equal(store_info_copy(info, &said->info), 0);
 }
 
 void said_done(struct said *said)

@@ -29,7 +29,7 @@ struct fake_run {
     bool knows_usage;
     unsigned usage_asked;
     bool ready; /* for the test's own book-keeping */
-    bool went, killed;
+    bool went, killed, terminated, paused;
 };
 
 struct fixture {
@@ -46,6 +46,7 @@ struct fixture {
     bool stop_on_output_limit;
     uint64_t queue_timeout_us;
     unsigned max_running_per_owner;
+    uint64_t grace_us; /* 0: longer than any test */
 };
 
 int fixture_setup(void **state);

@@ -241,9 +241,9 @@ static void test_drain_hurried(void **state)
     struct said end = {0};
     engine_wait(f->engine, "a", on_end, &end);
     engine_shutdown(f->engine, false, set_flag, &drained);
-    assert_false(run->killed);
+    assert_false(run->terminated);
     engine_shutdown(f->engine, true, set_flag, &ignored);
-    assert_true(run->killed);
+    assert_true(run->terminated);
     struct run_outcome killed = {.end = RUN_SIGNALED, .signal = 9};
     run_end(run, &killed);
     run_until(f, &drained);

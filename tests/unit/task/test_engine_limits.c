@@ -47,10 +47,10 @@ static void test_what_cannot_be_given_is_refused(void **state)
     spec.limits.name = (value);                       \
     assert_refused(f, &spec, "limits." #name, bound); \
     spec.limits.name = 0
-    REFUSED(memory_bytes, (512 << 20) + 1, "536870912 (TASK_MEMORY)");
+    REFUSED(memory_bytes, (512 << 20) + 1, "536870912 (MAX_MEMORY_GB)");
     REFUSED(memory_bytes, (16 << 20) - 1, "at least 16777216, or 0");
-    REFUSED(cpu_millis, 9, "TASK_CPUS");
-    REFUSED(cpu_millis, UINT64_MAX, "at most 65536000 (TASK_CPUS)");
+    REFUSED(cpu_millis, 9, "MAX_CPU_CORES");
+    REFUSED(cpu_millis, UINT64_MAX, "at most 65536000 (MAX_CPU_CORES)");
     REFUSED(cpu_time_us, 999, "TASK_CPU_TIME");
     REFUSED(processes, 65, "64 (TASK_PROCESSES)");
     REFUSED(processes, 1, "at least 2, or 0");

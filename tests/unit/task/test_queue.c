@@ -39,7 +39,7 @@ static void assert_order(struct queue *q, const struct queue_entry *entries, con
 {
     char got[32] = "";
     const struct queue_entry *e;
-    for (size_t i = 0; i < sizeof got - 1 && (e = queue_take(q)); i++)
+    for (size_t i = 0; i < sizeof got - 1 && (e = queue_take(q, 1)); i++)
         got[i] = (char)('0' + (e - entries));
     assert_string_equal(got, order);
 }
@@ -87,12 +87,12 @@ static void owners_have_a_bound(void **state)
     assert_int_equal(queue_owner_running(e[0].owner), 2);
     assert_non_null(strstr(queue_why(&q, &e[2]), "MAX_TASKS_PER_OWNER"));
     queue_finished(&q, &e[3]);
-    assert_null(queue_take(&q));
+    assert_null(queue_take(&q, 1));
     queue_finished(&q, &e[1]);
     assert_string_equal(queue_why(&q, &e[2]), "waits for its turn");
     assert_order(&q, e, "2");
     queue_add(&q, &e[1], false, 0);
-    assert_null(queue_take(&q));
+    assert_null(queue_take(&q, 1));
     queue_set_max_running_per_owner(&q, 3);
     assert_order(&q, e, "1");
     queue_add(&q, &e[3], false, 0);
@@ -125,7 +125,7 @@ static void times(void **state)
     assert_string_equal(queue_why(&q, &e[1]), "waits until its start time");
     assert_order(&q, e, "2");
     queue_wake(&q, 999);
-    assert_null(queue_take(&q));
+    assert_null(queue_take(&q, 1));
     queue_wake(&q, 1000);
     assert_order(&q, e, "1");
     assert_null(queue_take_expired(&q, 49));
@@ -190,7 +190,7 @@ static bool is_behind(const struct model *m, size_t k, size_t i)
 static void check_take(struct model *m)
 {
     queue_wake(&m->q, m->wall);
-    struct queue_entry *e = queue_take(&m->q);
+    struct queue_entry *e = queue_take(&m->q, 1);
     size_t i = e ? (size_t)(e - m->e) : 0;
     for (size_t k = 0; k < ENTRIES; k++) {
         if (!may_start(m, k))
@@ -291,10 +291,144 @@ static void turns_are_fair(void **state)
         queue_add(&q, &e[i], false, 0);
     }
     for (size_t i = 0; i < OWNERS * EACH; i++) {
-        struct queue_entry *taken = queue_take(&q);
+        struct queue_entry *taken = queue_take(&q, 1);
         assert_int_equal((size_t)(taken - e), i % OWNERS * EACH + i / OWNERS);
     }
     put_all(&q, e, OWNERS * EACH);
+}
+
+/* --- what entries need --- */
+
+static struct queue_entry needing(struct queue *q, const char *owner, uint64_t cpu, uint64_t memory)
+{
+    struct queue_entry e = entry(q, owner, 0);
+    e.need = (struct queue_need){cpu, memory};
+    return e;
+}
+
+static void what_does_not_fit_waits(void **state)
+{
+    (void)state;
+    struct queue q;
+    queue_init(&q, 0);
+    queue_set_total(&q, &(struct queue_need){4, 100});
+    struct queue_entry e[] = {needing(&q, "a", 3, 10), needing(&q, "a", 2, 10), needing(&q, "a", 1, 10),
+        needing(&q, "b", 1, 91), needing(&q, "b", 1, 0)};
+    for (size_t i = 0; i < ARRAY_LEN(e); i++)
+        queue_add(&q, &e[i], false, 0);
+    assert_order(&q, e, "04"); /* 3 wants too much memory, and 4 is behind it; 1 and 2 more than is left */
+    assert_int_equal(q.used.cpu_millis, 4);
+    assert_int_equal(q.used.memory_bytes, 10);
+    assert_false(queue_has_free(&q, &e[2].need));
+    queue_finished(&q, &e[0]);
+    assert_order(&q, e, "12");
+    queue_finished(&q, &e[1]);
+    queue_finished(&q, &e[2]);
+    assert_order(&q, e, "3");
+    queue_finished(&q, &e[3]);
+    queue_finished(&q, &e[4]);
+    assert_int_equal(q.used.cpu_millis, 0);
+    assert_int_equal(q.used.memory_bytes, 0);
+    put_all(&q, e, ARRAY_LEN(e));
+}
+
+static void small_ones_go_before_a_big_one_for_a_while(void **state)
+{
+    (void)state;
+    struct queue q;
+    queue_init(&q, 0);
+    queue_set_total(&q, &(struct queue_need){4, 0});
+    struct queue_entry e[] = {
+        needing(&q, "a", 2, 0), needing(&q, "a", 4, 0), needing(&q, "a", 1, 0), needing(&q, "b", 1, 0)};
+    for (size_t i = 0; i < ARRAY_LEN(e); i++)
+        queue_add(&q, &e[i], false, 0);
+    const uint64_t now = 1000;
+    assert_ptr_equal(queue_take(&q, now), &e[0]);
+    assert_ptr_equal(queue_take(&q, now), &e[3]); /* the other owner's turn */
+    for (int i = 0; i < 2; i++) {
+        assert_ptr_equal(queue_take(&q, now + (i ? QUEUE_BACKFILL_US - 1 : 0)), &e[2]);
+        queue_finished(&q, &e[2]);
+        queue_add(&q, &e[2], false, 0);
+    }
+    assert_null(queue_take(&q, now + QUEUE_BACKFILL_US)); /* there is room for it, but that is kept */
+    queue_finished(&q, &e[0]);
+    queue_finished(&q, &e[3]);
+    assert_ptr_equal(queue_take(&q, now + QUEUE_BACKFILL_US), &e[1]);
+    assert_null(queue_take(&q, now + QUEUE_BACKFILL_US));
+    queue_finished(&q, &e[1]);
+    assert_ptr_equal(queue_take(&q, now + QUEUE_BACKFILL_US), &e[2]);
+    put_all(&q, e, ARRAY_LEN(e));
+}
+
+static void needs_change(void **state)
+{
+    (void)state;
+    struct queue q;
+    queue_init(&q, 0);
+    queue_set_total(&q, &(struct queue_need){4, 0});
+    struct queue_entry e[] = {needing(&q, "a", 4, 0), needing(&q, "a", 4, 0)};
+    queue_add(&q, &e[0], false, 0);
+    queue_add(&q, &e[1], false, 0);
+    assert_order(&q, e, "0");
+    const struct queue_need half = {2, 0};
+    queue_set_need(&q, &e[0], &half);
+    queue_set_need(&q, &e[1], &half);
+    assert_int_equal(q.used.cpu_millis, 2);
+    assert_order(&q, e, "1");
+    queue_set_total(&q, &(struct queue_need){3, 0}); /* less than is held: nothing is taken away */
+    queue_finished(&q, &e[1]);
+    queue_add(&q, &e[1], false, 0);
+    assert_null(queue_take(&q, 1));
+    queue_finished(&q, &e[0]);
+    assert_order(&q, e, "1");
+    queue_finished(&q, &e[1]);
+    assert_int_equal(q.used.cpu_millis, 0);
+    put_all(&q, e, ARRAY_LEN(e));
+}
+
+/* Whatever happens, what is held is what those that run need, never more than there is, and in the end nothing. */
+static void the_ledger_is_exact(void **state)
+{
+    (void)state;
+    enum { MANY = 200, STEPS = 50000 };
+    static struct queue_entry e[MANY];
+    const struct queue_need total = {1000, 4096};
+    struct queue q;
+    uint64_t now = 1;
+    queue_init(&q, 3);
+    queue_set_total(&q, &total);
+    for (int i = 0; i < MANY; i++) {
+        char owner[8];
+        snprintf(owner, sizeof owner, "%u", random_below(9));
+        e[i] = needing(&q, owner, random_below(40) * 25,
+            random_below(5) ? 64 : random_below(4097)); /* many different ones: the last lane */
+    }
+    for (int step = 0; step < STEPS; step++) {
+        struct queue_entry *one = &e[random_below(MANY)];
+        const struct queue_need need = {random_below(1001), random_below(4097)};
+        now += random_below(1000000);
+        if (one->running)
+            queue_finished(&q, one);
+        else if (one->in && random_below(4) == 0)
+            queue_remove(&q, one);
+        else if (one->in)
+            queue_set_need(&q, one, &need);
+        else
+            queue_add(&q, one, random_below(2), 0);
+        while (random_below(2) && queue_take(&q, now))
+            ;
+        struct queue_need sum = {0};
+        for (int i = 0; i < MANY; i++) {
+            sum.cpu_millis += e[i].running ? e[i].need.cpu_millis : 0;
+            sum.memory_bytes += e[i].running ? e[i].need.memory_bytes : 0;
+        }
+        assert_int_equal(sum.cpu_millis, q.used.cpu_millis);
+        assert_int_equal(sum.memory_bytes, q.used.memory_bytes);
+        assert_true(sum.cpu_millis <= total.cpu_millis && sum.memory_bytes <= total.memory_bytes);
+    }
+    put_all(&q, e, MANY);
+    assert_int_equal(q.used.cpu_millis, 0);
+    assert_int_equal(q.used.memory_bytes, 0);
 }
 
 int main(void)
@@ -307,6 +441,10 @@ int main(void)
         cmocka_unit_test(owners_are_counted),
         cmocka_unit_test(random_operations),
         cmocka_unit_test(turns_are_fair),
+        cmocka_unit_test(what_does_not_fit_waits),
+        cmocka_unit_test(small_ones_go_before_a_big_one_for_a_while),
+        cmocka_unit_test(needs_change),
+        cmocka_unit_test(the_ledger_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

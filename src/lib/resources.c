@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/resources.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { SAMPLE_MS = 10000 };
+
+void resources_find(struct resources *r)
+{
+    uint64_t memory = 0;
+    r->cpu_millis = machine_cpu_millis(NULL);
+    if (machine_memory_bytes(NULL, &memory) == 0)
+        r->memory_bytes = memory - memory / 10;
+}
+
+void resources_score(struct resources *r, struct store *store)
+{
+    uint64_t processors = 0;
+    struct tw_error error;
+    if (store_get_number(store, "cpu_score_processors", &processors, &error) == 0 && processors == r->cpu_millis &&
+        store_get_number(store, "cpu_score", &r->cpu_score, &error) == 0)
+        return;
+    if (machine_measure_cpu_score(&r->cpu_score) < 0)
+        return;
+    if (store_set_number(store, "cpu_score", r->cpu_score, &error) < 0 ||
+        store_set_number(store, "cpu_score_processors", r->cpu_millis, &error) < 0)
+        log_warning("the CPU score could not be kept: %s", error.message);
+}
+
+static void on_sample(uv_timer_t *timer)
+{
+    struct resources *r = timer->data;
+    struct machine_load load;
+    unsigned before = r->overcommit.per_mille;
+    (void)machine_load_sample(&r->load, &load); /* what is missing counts as not known */
+    unsigned now = overcommit_step(&r->overcommit, &load, clock_monotonic_us(), r->ceiling);
+    if (now == before)
+        return;
+    log_debug("of the processors %u in 1000 may be promised", now);
+    engine_set_overcommit(r->engine, now);
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+int resources_watch(struct resources *r, uv_loop_t *loop, struct engine *engine, unsigned ceiling)
+{
+    r->engine = engine;
+    r->ceiling = ceiling;
+    machine_load_init(&r->load, NULL);
+    overcommit_init(&r->overcommit);
+    r->timer = malloc(sizeof *r->timer);
+    if (!r->timer)
+        return -ENOMEM;
+    uv_timer_init(loop, r->timer);
+    r->timer->data = r;
+    uv_timer_start(r->timer, on_sample, SAMPLE_MS, SAMPLE_MS);
+    uv_unref((uv_handle_t *)r->timer);
+    return 0;
+}
+
+void resources_set_ceiling(struct resources *r, unsigned ceiling)
+{
+    r->ceiling = ceiling;
+}
+
+void resources_stop(struct resources *r)
+{
+    if (r->timer)
+        uv_close((uv_handle_t *)r->timer, free_timer);
+    r->timer = NULL;
+}

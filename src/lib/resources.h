@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the node has for tasks, and how much of it may be promised at the moment. On the loop's thread. */
+#ifndef LIB_RESOURCES_H
+#define LIB_RESOURCES_H
+
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "machine/machine.h"
+#include "store/store.h"
+#include "task/engine.h"
+
+struct resources {
+    uint64_t cpu_millis, memory_bytes; /* of the machine, less what the node keeps for itself */
+    uint64_t cpu_score;                /* see machine_measure_cpu_score(); 0: not known */
+    struct engine *engine;
+    struct machine_load_state load;
+    struct overcommit overcommit;
+    unsigned ceiling; /* thousandths */
+    uv_timer_t *timer;
+};
+
+/* Looks at the machine. What cannot be found out is 0, which nobody is bounded by. */
+void resources_find(struct resources *r);
+/* The CPU score as the store has it, or measured now and kept there: a busy machine would measure another one. */
+void resources_score(struct resources *r, struct store *store);
+/* Looks at the load every ten seconds and tells the engine what may be promised. */
+int resources_watch(struct resources *r, uv_loop_t *loop, struct engine *engine, unsigned ceiling);
+void resources_set_ceiling(struct resources *r, unsigned ceiling);
+void resources_stop(struct resources *r);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls of TaskWorkerService about more, or other, than one run of one task: batches, retries, pauses, former attempts. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "rpc/taskworker_convert.h"
+#include "rpc/taskworker_pending.h"
+
+/* --- ExecuteBatch --- */
+
+struct specs {
+    struct tw_task_spec *list;
+    void **arrays; /* of each */
+    size_t n;
+};
+
+static void specs_done(struct specs *specs)
+{
+    for (size_t i = 0; i < specs->n; i++)
+        free(specs->arrays[i]);
+    free(specs->arrays);
+    free(specs->list);
+}
+
+static int specs_from_request(const Taskworker__ExecuteBatchRequest *request, struct specs *ret, struct tw_error *error)
+{
+    if (request->n_tasks > ENGINE_MAX_BATCH)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "the batch has %zu tasks: at most %d", request->n_tasks, ENGINE_MAX_BATCH);
+    ret->list = calloc(request->n_tasks + 1, sizeof *ret->list);
+    ret->arrays = calloc(request->n_tasks + 1, sizeof *ret->arrays);
+    if (!ret->list || !ret->arrays)
+        return error_oom(error);
+    for (; ret->n < request->n_tasks; ret->n++) {
+        struct tw_error cause;
+        if (spec_from_request(request->tasks[ret->n], &ret->list[ret->n], &ret->arrays[ret->n], &cause) < 0)
+            return error_set(error, cause.code, "task %zu of the batch: %s", ret->n + 1, cause.message);
+    }
+    return 0;
+}
+
+static void on_batch(void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    if (p->call) {
+        Taskworker__ExecuteBatchResponse response = TASKWORKER__EXECUTE_BATCH_RESPONSE__INIT;
+        response.success = !error;
+        response.message = (char *)(error ? error->message : "accepted");
+        response.batch_id = (char *)(batch_id ? batch_id : "");
+        response.task_ids = (char **)ids;
+        response.n_task_ids = n;
+        if (error) {
+            rpc_call_send(p->call, &response.base);
+            pending_fail(p, error);
+        } else {
+            rpc_call_reply(p->call, &response.base);
+        }
+    }
+    pending_unref(p);
+}
+
+void taskworker_execute_batch(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__ExecuteBatchRequest *request = NULL;
+    struct pending *p = pending_begin(call, ctx, &taskworker__execute_batch_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    CLEANUP(specs_done) struct specs specs = {0};
+    struct tw_error error;
+    if (specs_from_request(request, &specs, &error) < 0) {
+        on_batch(p, NULL, NULL, 0, &error);
+        return;
+    }
+    const struct engine_batch batch = {
+        .batch_id = request->batch_id,
+        .specs = specs.list,
+        .n_specs = specs.n,
+        .array_count = request->array_count,
+        .array_first = request->array_first,
+    };
+    engine_admit_batch(p->service->engine, &batch, on_batch, p);
+}
+
+/* --- RetryTask --- */
+
+void taskworker_retry_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__RetryTaskRequest *request = NULL;
+    struct pending *p = pending_begin(call, ctx, &taskworker__retry_task_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    if (pending_require_id(request->task_id, &error) < 0)
+        pending_on_admitted(p, NULL, false, &error);
+    else
+        engine_retry(p->service->engine, request->task_id, request->new_task_id, pending_on_admitted, p);
+}
+
+/* --- PauseTask, ResumeTask --- */
+
+/* Their responses have one field each, of the same number: one serves for both. */
+static void on_paused(void *ctx, const struct tw_task_info *info, uint64_t seq UNUSED, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    if (error) {
+        pending_fail(p, error);
+    } else if (p->call) {
+        CLEANUP_TASK_MESSAGE struct task_message message = {0};
+        Taskworker__PauseTaskResponse response = TASKWORKER__PAUSE_TASK_RESPONSE__INIT;
+        response.task = task_to_message(info, true, &message);
+        rpc_call_reply(p->call, &response.base);
+    }
+    pending_unref(p);
+}
+
+static void set_paused(struct pending *p, const char *id, bool paused)
+{
+    struct tw_error error;
+    if (pending_require_id(id, &error) < 0)
+        on_paused(p, NULL, 0, &error);
+    else
+        engine_set_paused(p->service->engine, id, paused, on_paused, p);
+}
+
+void taskworker_pause_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__PauseTaskRequest *request = NULL;
+    struct pending *p = pending_begin(call, ctx, &taskworker__pause_task_request__descriptor, msg, len, &request);
+    if (p)
+        set_paused(p, request->task_id, true);
+}
+
+void taskworker_resume_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__ResumeTaskRequest *request = NULL;
+    struct pending *p = pending_begin(call, ctx, &taskworker__resume_task_request__descriptor, msg, len, &request);
+    if (p)
+        set_paused(p, request->task_id, false);
+}
+
+/* --- ListAttempts --- */
+
+static void reply_attempts(struct pending *p, const struct tw_attempt_info *attempts, size_t n)
+{
+    CLEANUP_FREE struct attempt_message *messages = calloc(n + 1, sizeof *messages);
+    CLEANUP_FREE Taskworker__Attempt **rows = calloc(n + 1, sizeof *rows);
+    struct tw_error error;
+    if (!messages || !rows) {
+        error_oom(&error);
+        pending_fail(p, &error);
+        return;
+    }
+    Taskworker__ListAttemptsResponse response = TASKWORKER__LIST_ATTEMPTS_RESPONSE__INIT;
+    for (size_t i = 0; i < n; i++)
+        rows[i] = attempt_to_message(&attempts[i], &messages[i]);
+    response.attempts = rows;
+    response.n_attempts = n;
+    rpc_call_reply(p->call, &response.base);
+}
+
+static void on_attempts(void *ctx, const struct tw_attempt_info *attempts, size_t n, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    if (error)
+        pending_fail(p, error);
+    else if (p->call)
+        reply_attempts(p, attempts, n);
+    pending_unref(p);
+}
+
+void taskworker_list_attempts(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    CLEANUP_REQUEST Taskworker__ListAttemptsRequest *request = NULL;
+    struct pending *p = pending_begin(call, ctx, &taskworker__list_attempts_request__descriptor, msg, len, &request);
+    if (!p)
+        return;
+    struct tw_error error;
+    if (pending_require_id(request->task_id, &error) < 0)
+        on_attempts(p, NULL, 0, &error);
+    else
+        store_attempts(p->service->store, request->task_id, on_attempts, p);
+}

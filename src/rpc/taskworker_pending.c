@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/taskworker_pending.h"
+
+#include "base/error.h"
+#include "rpc/wire_check.h"
+
+void pending_drop(struct pending *p, unsigned refs)
+{
+    p->refs -= refs;
+    if (p->refs == 0)
+        free(p);
+}
+
+void pending_unref(struct pending *p)
+{
+    pending_drop(p, 1);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    pending_unref(handle->data);
+}
+
+void pending_stop_timer(struct pending *p)
+{
+    if (!p->timer_used)
+        return;
+    p->timer_used = false;
+    uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+}
+
+static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
+{
+    struct pending *p = ctx;
+    p->call = NULL;
+    pending_stop_timer(p);
+    unsigned refs = 1;
+    if (p->wait) {
+        engine_wait_cancel(STEAL(p->wait)); /* and with it the engine's */
+        refs++;
+    }
+    pending_drop(p, refs);
+}
+
+/* Unpacks the request and makes the pending; NULL when the call has been refused already. */
+struct pending *pending_begin(struct rpc_call *call, struct taskworker_service *service,
+    const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len, void *ret_request)
+{
+    struct tw_error error;
+    if (wire_check(descriptor, msg, len, &error) < 0) {
+        rpc_call_finish_error(call, &error);
+        return NULL;
+    }
+    ProtobufCMessage *request = protobuf_c_message_unpack(descriptor, NULL, len, msg);
+    struct pending *p = request ? calloc(1, sizeof *p) : NULL;
+    if (!p) {
+        if (request)
+            error_oom(&error);
+        else
+            error_set(&error, TW_INVALID_ARGUMENT, "the request is not a valid %s message", descriptor->name);
+        protobuf_c_message_free_unpacked(request, NULL);
+        rpc_call_finish_error(call, &error);
+        return NULL;
+    }
+    *p = (struct pending){.service = service, .call = call, .refs = 2};
+    rpc_call_set_on_done(call, on_call_done, p);
+    *(ProtobufCMessage **)ret_request = request;
+    return p;
+}
+
+void pending_free_request(void *p)
+{
+    protobuf_c_message_free_unpacked(*(ProtobufCMessage **)p, NULL);
+}
+void pending_fail(struct pending *p, const struct tw_error *error)
+{
+    if (p->call)
+        rpc_call_finish_error(p->call, error);
+}
+
+int pending_require_id(const char *id, struct tw_error *error)
+{
+    return *id ? 0 : error_set(error, TW_INVALID_ARGUMENT, "task_id is empty");
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Attempts, dependencies, pauses, polite ends and batches, with a runtime that does what the test says. */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+static void start(struct fixture *f, const struct tw_task_spec *spec)
+{
+    unsigned started = f->started;
+    admit(f, spec);
+    run_until_runs(f, started + 1);
+    run_to_go(f, run_of(f, spec->id));
+}
+
+static void fail_run(struct fixture *f, const char *id)
+{
+    const struct run_outcome outcome = {.end = RUN_EXITED, .exit_code = 3};
+    run_end(run_of(f, id), &outcome);
+}
+
+static void assert_ends(struct fixture *f, const char *id, enum tw_task_state state, enum tw_reason reason)
+{
+    struct said said = {0};
+    engine_wait(f->engine, id, on_end, &said);
+    run_until(f, &said.called);
+    assert_int_equal(said.error.code, TW_OK);
+    assert_int_equal(said.info.state, state);
+    assert_int_equal(said.info.reason, reason);
+    said_done(&said);
+}
+
+static void test_a_stop_ends_the_attempts(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    struct said said = {0};
+    spec.retries = 5;
+    spec.timeout_us = 1000;
+    start(f, &spec);
+    struct fake_run *run = run_of(f, "t");
+    run_until(f, &run->terminated); /* its time is over, and there would be another attempt */
+    engine_stop(f->engine, "t", on_end, &said);
+    fail_run(f, "t");
+    run_until(f, &said.called);
+    assert_int_equal(said.info.state, TW_TASK_STOPPED);
+    assert_int_equal(f->started, 1);
+    said_done(&said);
+}
+
+static void test_a_time_out_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    spec.retries = 1;
+    spec.timeout_us = 1000;
+    start(f, &spec);
+    run_until(f, &run_of(f, "t")->terminated);
+    run_end_well(run_of(f, "t"), "1"); /* too late to end well */
+    run_until_runs(f, 2);
+    run_to_go(f, run_of(f, "t"));
+    run_until(f, &run_of(f, "t")->terminated);
+    fail_run(f, "t");
+    assert_ends(f, "t", TW_TASK_FAILED, TW_REASON_TIMEOUT_WALL);
+}
+
+static void test_grace_has_an_end(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    struct said said = {0};
+    spec.grace_us = 1;
+    start(f, &spec);
+    engine_stop(f->engine, "t", on_end, &said);
+    assert_true(run_of(f, "t")->terminated);
+    run_until(f, &run_of(f, "t")->killed);
+    const struct run_outcome outcome = {.end = RUN_SIGNALED, .signal = 9};
+    run_end(run_of(f, "t"), &outcome);
+    run_until(f, &said.called);
+    assert_int_equal(said.info.reason, TW_REASON_STOPPED_BY_USER);
+    said_done(&said);
+}
+
+static void test_a_tidy_end_keeps_its_result(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    struct said said = {0};
+    start(f, &spec);
+    engine_stop(f->engine, "t", on_end, &said);
+    run_end_well(run_of(f, "t"), "42");
+    run_until(f, &said.called);
+    assert_int_equal(said.info.state, TW_TASK_STOPPED);
+    assert_string_equal(said.result, "42");
+    said_done(&said);
+}
+
+static void test_those_that_come_after(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const first[] = {"first"}, *const second[] = {"second"};
+    struct tw_task_spec spec = spec_of("first", "x"), next = spec_of("second", "x"), third = spec_of("third", "x");
+    next.after = first;
+    third.after = second;
+    next.n_after = third.n_after = 1;
+    start(f, &spec);
+    admit(f, &next);
+    admit(f, &third);
+    assert_int_equal(f->started, 1);
+    run_end_well(run_of(f, "first"), "1");
+    run_until_runs(f, 2);
+    run_to_go(f, run_of(f, "second"));
+    fail_run(f, "second");
+    assert_ends(f, "third", TW_TASK_FAILED, TW_REASON_DEPENDENCY);
+    assert_int_equal(f->started, 2);
+}
+
+/* Whatever is left goes with the engine, in any order. */
+static void test_held_tasks_at_the_end(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const first[] = {"first", "second"};
+    struct tw_task_spec a = spec_of("first", "x"), b = spec_of("second", "x"), c = spec_of("third", "x");
+    b.after = c.after = first;
+    b.n_after = 1;
+    c.n_after = 2;
+    start(f, &a);
+    admit(f, &b);
+    admit(f, &c);
+    fixture_crash(f);
+    fixture_open(f);
+    assert_int_equal(state_of(f, "first"), TW_TASK_FAILED);
+    assert_ends(f, "second", TW_TASK_FAILED, TW_REASON_DEPENDENCY);
+    assert_ends(f, "third", TW_TASK_FAILED, TW_REASON_DEPENDENCY);
+}
+
+static void set_paused(struct fixture *f, const char *id, bool paused)
+{
+    struct said said = {0};
+    engine_set_paused(f->engine, id, paused, on_task, &said);
+    run_until(f, &said.called);
+    assert_int_equal(said.error.code, TW_OK);
+    assert_int_equal(said.info.paused, paused);
+    said_done(&said);
+}
+
+static void test_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    start(f, &spec);
+    set_paused(f, "t", true);
+    assert_true(run_of(f, "t")->paused);
+    set_paused(f, "t", false);
+    assert_false(run_of(f, "t")->paused);
+    run_end_well(run_of(f, "t"), "1");
+    assert_ends(f, "t", TW_TASK_COMPLETED, TW_REASON_NONE);
+}
+
+/* Between its start and its go. */
+static void test_a_pause_before_it_runs(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    admit(f, &spec);
+    run_until_runs(f, 1);
+    set_paused(f, "t", true);
+    struct fake_run *run = run_of(f, "t");
+    run->events->ready(run->ctx);
+    struct tw_task_spec other = spec_of("other", "x"); /* has gone by when it has started: so would the first have */
+    start(f, &other);
+    assert_false(run->went);
+    set_paused(f, "t", false);
+    assert_true(run->went);
+    run_end_well(run, "1");
+    run_end_well(run_of(f, "other"), "1");
+    assert_ends(f, "t", TW_TASK_COMPLETED, TW_REASON_NONE);
+}
+
+struct batch_said {
+    bool called;
+    enum tw_code code;
+    size_t n;
+};
+
+static void on_batch(void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error)
+{
+    struct batch_said *said = ctx;
+    said->called = true;
+    said->code = error ? error->code : TW_OK;
+    said->n = n;
+    assert_true(error ? !batch_id && !ids : batch_id && ids);
+}
+
+static enum tw_code admit_array(struct fixture *f, unsigned count, size_t data_len)
+{
+    struct batch_said said = {0};
+    CLEANUP_FREE char *data = calloc(1, data_len);
+    struct tw_task_spec spec = spec_of("", "x");
+    spec.data = data;
+    spec.data_len = data_len;
+    const struct engine_batch batch = {.batch_id = "b", .specs = &spec, .n_specs = 1, .array_count = count};
+    engine_admit_batch(f->engine, &batch, on_batch, &said);
+    run_until(f, &said.called);
+    if (said.code == TW_OK)
+        assert_int_equal(said.n, count);
+    return said.code;
+}
+
+static void test_an_array_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(admit_array(f, ENGINE_MAX_BATCH + 1, 1), TW_INVALID_ARGUMENT);
+    assert_int_equal(admit_array(f, f->max_queued + 1, 1), TW_INVALID_ARGUMENT);
+    assert_int_equal(admit_array(f, f->max_queued, 2000), TW_OK);
+    struct engine_status status;
+    engine_get_status(f->engine, &status);
+    assert_int_equal(status.queued + status.running, f->max_queued);
+    assert_int_equal(admit_array(f, f->max_queued, 2000), TW_RESOURCE_EXHAUSTED);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_a_stop_ends_the_attempts),
+        T(test_a_time_out_is_tried_again),
+        T(test_grace_has_an_end),
+        T(test_a_tidy_end_keeps_its_result),
+        T(test_those_that_come_after),
+        T(test_held_tasks_at_the_end),
+        T(test_a_pause),
+        T(test_a_pause_before_it_runs),
+        T(test_an_array_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
