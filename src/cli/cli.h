@@ -84,6 +84,11 @@ static inline void cli_free_message(void *p)
     X(result, "the result of a task")                        \
     X(wait, "wait until tasks have ended")                   \
     X(stop, "end tasks")                                     \
+    X(pause, "hold tasks")                                   \
+    X(resume, "let paused tasks go on")                      \
+    X(retry, "hand in once more what failed")                \
+    X(events, "what happens to tasks")                       \
+    X(top, "the node and its tasks, live")                   \
     X(status, "the node")                                    \
     X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);

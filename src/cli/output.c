@@ -199,20 +199,63 @@ int json_set_bytes(json_t *object, const char *key, const void *data, size_t len
     return json_object_set_new(object, name, value);
 }
 
+static json_t *json_labels(const Taskworker__Task *t)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; object && i < t->n_labels; i++)
+        json_object_set_new(object, t->labels[i]->key, json_text(t->labels[i]->value));
+    return object;
+}
+
+static json_t *json_after(const Taskworker__Task *t)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < t->n_after; i++)
+        json_array_append_new(array,
+            json_pack("{s:o, s:s}", "task_id", json_text(t->after[i]->task_id), "state",
+                task_state_name(t->after[i]->state)));
+    return array;
+}
+
+/* What a task has beyond its run. */
+static int json_add_life(json_t *object, const Taskworker__Task *t)
+{
+    json_t *more = json_pack("{s:o, s:o, s:b, s:o, s:I}", "labels", json_labels(t), "after", json_after(t), "paused",
+        (int)t->paused, "retry_of", json_text(t->retry_of), "retry_delay_ms", (json_int_t)t->retry_delay_ms);
+    int r = more ? json_object_update(object, more) : -1;
+    json_decref(more);
+    return r;
+}
+
+json_t *json_attempt(const Taskworker__Attempt *a)
+{
+    char reason[32];
+    return json_pack("{s:I, s:s, s:o, s:o, s:i, s:i, s:I, s:I, s:o, s:o}", "attempt", (json_int_t)a->attempt, "reason",
+        task_reason_name(a->reason, reason), "message", json_text(a->message), "error", json_text(a->error),
+        "exit_code", (int)a->exit_code, "signal", (int)a->signal, "started_us", (json_int_t)a->started_us,
+        "finished_us", (json_int_t)a->finished_us, "usage", json_usage(a->usage), "receipt", json_receipt(a->receipt));
+}
+
 json_t *json_task(const Taskworker__Task *t)
 {
     char reason[32];
-    return json_pack("{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, "
-                     "s:o, s:i, s:I, s:I}",
-        "task_id", json_text(t->task_id), "task_type", json_text(t->task_type), "owner", json_text(t->owner), "state",
-        task_state_name(t->state), "reason", task_reason_name(t->reason, reason), "message", json_text(t->message),
-        "error", json_text(t->error), "exit_code", (int)t->exit_code, "signal", (int)t->signal, "attempt",
-        (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms", (json_int_t)t->timeout_ms,
-        "created_us", (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us, "finished_us",
-        (json_int_t)t->finished_us, "result_size", (json_int_t)t->result_size, "log_size", (json_int_t)t->log_size,
-        "log_truncated", (int)t->log_truncated, "usage", json_usage(t->usage), "receipt", json_receipt(t->receipt),
-        "priority", (int)t->priority, "not_before_us", (json_int_t)t->not_before_us, "queue_timeout_ms",
-        (json_int_t)t->queue_timeout_ms);
+    json_t *object =
+        json_pack("{s:o, s:o, s:o, s:s, s:s, s:o, s:o, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, "
+                  "s:o, s:i, s:I, s:I}",
+            "task_id", json_text(t->task_id), "task_type", json_text(t->task_type), "owner", json_text(t->owner),
+            "state", task_state_name(t->state), "reason", task_reason_name(t->reason, reason), "message",
+            json_text(t->message), "error", json_text(t->error), "exit_code", (int)t->exit_code, "signal",
+            (int)t->signal, "attempt", (json_int_t)t->attempt, "retries", (json_int_t)t->retries, "timeout_ms",
+            (json_int_t)t->timeout_ms, "created_us", (json_int_t)t->created_us, "started_us", (json_int_t)t->started_us,
+            "finished_us", (json_int_t)t->finished_us, "result_size", (json_int_t)t->result_size, "log_size",
+            (json_int_t)t->log_size, "log_truncated", (int)t->log_truncated, "usage", json_usage(t->usage), "receipt",
+            json_receipt(t->receipt), "priority", (int)t->priority, "not_before_us", (json_int_t)t->not_before_us,
+            "queue_timeout_ms", (json_int_t)t->queue_timeout_ms);
+    if (object && json_add_life(object, t) < 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
 }
 
 /* --- tasks --- */

@@ -50,6 +50,7 @@ json_t *json_text(const char *s);
 /* {"data":"..."} or, for what is not UTF-8, {"data_base64":"..."}; into an object. 0 or -1. */
 int json_set_bytes(json_t *object, const char *key, const void *data, size_t len);
 json_t *json_task(const Taskworker__Task *task);
+json_t *json_attempt(const Taskworker__Attempt *attempt);
 
 /* Names: "RUNNING", "timeout_wall"; "?" for a number that this program does not know. */
 const char *task_state_name(Taskworker__Task__State state);

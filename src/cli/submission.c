@@ -212,6 +212,41 @@ static int fill_schedule(struct cli *cli, struct submission *s)
     return 0;
 }
 
+static int fill_labels(struct cli *cli, struct submission *s)
+{
+    int code = labels_parse(cli, &s->labels);
+    if (code)
+        return code;
+    size_t n = s->labels.n;
+    s->label_entries = calloc(n + 1, sizeof *s->label_entries);
+    s->label_list = calloc(n + 1, sizeof(void *));
+    if (!s->label_entries || !s->label_list)
+        return out_of_memory(cli);
+    for (size_t i = 0; i < n; i++) {
+        taskworker__execute_task_request__labels_entry__init(&s->label_entries[i]);
+        s->label_entries[i].key = s->labels.keys[i];
+        s->label_entries[i].value = s->labels.values[i];
+        s->label_list[i] = &s->label_entries[i];
+    }
+    s->request.labels = s->label_list;
+    s->request.n_labels = n;
+    return 0;
+}
+
+static int fill_life(struct cli *cli, struct submission *s)
+{
+    if (s->after_any && s->after.n == 0) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "--after-any says how the tasks of --after may end: give --after too");
+        return EXIT_USAGE;
+    }
+    s->request.retry_delay_ms = (int64_t)((s->retry_delay_us + 999) / 1000);
+    s->request.grace_ms = (int64_t)((s->grace_us + 999) / 1000);
+    s->request.after = (char **)s->after.items;
+    s->request.n_after = s->after.n;
+    s->request.after_any = s->after_any;
+    return fill_labels(cli, s);
+}
+
 /* The fields that do not depend on where the source comes from. */
 static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
 {
@@ -237,7 +272,8 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     fill_limits(s);
     s->request.network = network;
     s->request.fresh_interpreter = s->fresh;
-    return fill_schedule(cli, s);
+    code = fill_life(cli, s);
+    return code ? code : fill_schedule(cli, s);
 }
 
 /* A script that asks for another shell may mean something else to this one, or nothing. */
@@ -282,6 +318,19 @@ int submission_make_command(struct cli *cli, struct submission *s, char **words,
     return s->data ? fill_request(cli, s, "shell", NULL, 0) : out_of_memory(cli);
 }
 
+int submission_send_array(struct cli *cli, struct submission *s, const char *batch_id, uint64_t first, uint64_t count,
+    Taskworker__ExecuteBatchResponse **ret)
+{
+    Taskworker__ExecuteBatchRequest batch = TASKWORKER__EXECUTE_BATCH_REQUEST__INIT;
+    Taskworker__ExecuteTaskRequest *one = &s->request;
+    batch.batch_id = (char *)(batch_id ? batch_id : "");
+    batch.tasks = &one;
+    batch.n_tasks = 1;
+    batch.array_first = (uint32_t)first;
+    batch.array_count = (uint32_t)count;
+    return cli_call(cli, "ExecuteBatch", &batch.base, &taskworker__execute_batch_response__descriptor, 0, ret);
+}
+
 /* The server refuses a message by its size before it knows what is in it. */
 static int report_size(struct cli *cli, const struct submission *s)
 {
@@ -321,4 +370,8 @@ void submission_done(struct submission *s)
     free(s->entry_pointers);
     free(s->data);
     words_done(&s->env);
+    words_done(&s->after);
+    free(s->label_entries);
+    free(s->label_list);
+    labels_done(&s->labels);
 }

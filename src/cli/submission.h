@@ -6,6 +6,7 @@
 #include <taskworker/task.h>
 
 #include "cli/options.h"
+#include "cli/tasks.h"
 #include "taskworker.pb-c.h"
 
 /* What submit and run share; targets of options. */
@@ -18,6 +19,11 @@ struct submission {
     const char *at;       /* a time as in when.h; NULL: at once, or after delay_us */
     uint64_t delay_us;
     uint64_t queue_timeout_us;
+    uint64_t retry_delay_us, grace_us;
+    struct words after;
+    bool after_any;
+    struct labels labels;
+    Taskworker__ExecuteTaskRequest__LabelsEntry *label_entries, **label_list;
     struct tw_limits limits; /* 0: the node's own */
     const char *network;
     bool fresh;
@@ -61,7 +67,7 @@ struct submission {
             .target = &(s)->retries,                                                                                 \
             .max = 1000,                                                                                             \
             .metavar = "N",                                                                                          \
-            .help = "more attempts if the node dies under it [0]"},                                                  \
+            .help = "more attempts if it fails, or the node dies under it [0]"},                                     \
         {.name = "priority",                                                                                         \
             .kind = OPTION_TEXT,                                                                                     \
             .target = &(s)->priority,                                                                                \
@@ -85,9 +91,33 @@ struct submission {
             .max = UINT64_C(365) * 86400000000,                                                                      \
             .metavar = "TIME",                                                                                       \
             .help = "how long it may wait for its start [the node's default]"},                                      \
+        {.name = "retry-delay",                                                                                      \
+            .kind = OPTION_DURATION,                                                                                 \
+            .target = &(s)->retry_delay_us,                                                                          \
+            .min = 1000,                                                                                             \
+            .max = UINT64_C(365) * 86400000000,                                                                      \
+            .metavar = "TIME",                                                                                       \
+            .help = "before its second attempt, doubled with each further [the node's default]"},                    \
+        {.name = "grace",                                                                                            \
+            .kind = OPTION_DURATION,                                                                                 \
+            .target = &(s)->grace_us,                                                                                \
+            .min = 1000,                                                                                             \
+            .max = UINT64_C(365) * 86400000000,                                                                      \
+            .metavar = "TIME",                                                                                       \
+            .help = "from SIGTERM to SIGKILL, when it is to end early [the node's default]"},                        \
+        {.name = "after",                                                                                            \
+            .kind = OPTION_LIST,                                                                                     \
+            .target = &(s)->after,                                                                                   \
+            .metavar = "ID",                                                                                         \
+            .help = "start when this task has completed; may be repeated"},                                          \
+        {.name = "after-any",                                                                                        \
+            .kind = OPTION_FLAG,                                                                                     \
+            .target = &(s)->after_any,                                                                               \
+            .help = "however the tasks of --after end"},                                                             \
+        LABELS_OPTION(&(s)->labels, "what it is found by; may be repeated"),                                         \
         SUBMISSION_LIMIT(                                                                                            \
             s, "memory", SIZE, memory_bytes, 1, INT64_MAX, "SIZE", "memory of all its processes, and of its files"), \
-        SUBMISSION_LIMIT(s, "cpus", CPUS, cpu_millis, 1, INT64_MAX, "N", "processors, such as 0.5"),                 \
+        SUBMISSION_LIMIT(s, "cpu", CPUS, cpu_millis, 1, INT64_MAX, "N", "processors, such as 0.5"),                  \
         SUBMISSION_LIMIT(s, "cpu-time", DURATION, cpu_time_us, 1000, UINT64_C(365) * 86400000000, "TIME",            \
             "processor time of all its processes"),                                                                  \
         SUBMISSION_LIMIT(s, "processes", COUNT, processes, 1, 4194304, "N", "processes and threads at once"),        \
@@ -117,6 +147,9 @@ int submission_make(struct cli *cli, struct submission *s, const struct argument
 int submission_make_command(struct cli *cli, struct submission *s, char **words, size_t n);
 /* Hands it in. Returns 0 or the exit code. */
 int submission_send(struct cli *cli, const struct submission *s, Taskworker__ExecuteTaskResponse **ret);
+/* The same as an array of so many tasks; batch_id: NULL: the node makes one. */
+int submission_send_array(struct cli *cli, struct submission *s, const char *batch_id, uint64_t first, uint64_t count,
+    Taskworker__ExecuteBatchResponse **ret);
 void submission_done(struct submission *s);
 
 /* "python", "shell", or NULL: by the ending of the name, else by the first line. name "-": standard input. */

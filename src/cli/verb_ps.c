@@ -3,18 +3,23 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/parse.h"
 #include "base/suggest.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/receipt.h"
 #include "cli/table.h"
+#include "cli/tasks.h"
+#include "cli/when.h"
 
-enum { PAGE = 500, STATES_MAX = 16 };
+enum { STATES_MAX = 16 };
 
 struct query {
     struct words states; /* as given */
     bool all;
-    const char *type;
+    bool dead;
+    const char *type, *owner, *since;
+    struct labels labels;
     uint64_t limit;
     Taskworker__Task__State list[STATES_MAX];
     size_t n_list;
@@ -49,7 +54,7 @@ static int choose_states(struct cli *cli, struct query *q)
         if (code)
             return code;
     }
-    if (q->states.n || q->all)
+    if (q->states.n || q->all || q->dead)
         return 0;
     for (Taskworker__Task__State s = TASKWORKER__TASK__STATE__QUEUED; s <= TASKWORKER__TASK__STATE__RUNNING; s++)
         q->list[q->n_list++] = s;
@@ -81,48 +86,56 @@ static void add_row(struct cli *cli, struct table *table, const Taskworker__Task
     table_add(table, cells, color_of_state(cli, t->state));
 }
 
-/* Prints (JSON) or collects one page; returns how many. */
-static size_t take_page(struct cli *cli, struct table *table, const Taskworker__ListTasksResponse *page, uint64_t room)
+static int take_task(struct cli *cli, const Taskworker__Task *task, void *ctx)
 {
-    size_t n = (size_t)MIN((uint64_t)page->n_tasks, room);
-    for (size_t i = 0; i < n; i++) {
-        if (cli->json)
-            output_json(stdout, json_task(page->tasks[i]));
-        else
-            add_row(cli, table, page->tasks[i]);
+    struct table *table = ctx;
+    if (cli->json)
+        output_json(stdout, json_task(task));
+    else
+        add_row(cli, table, task);
+    return 0;
+}
+
+/* A span ("2h": that long ago) or a time as in when.h. */
+static int since_from(struct cli *cli, const char *given, int64_t *ret)
+{
+    uint64_t now = clock_wall_us(), us = 0;
+    if (!given)
+        return 0;
+    if (parse_duration(given, &us) == 0 && us <= now) {
+        *ret = (int64_t)(now - us);
+        return 0;
     }
-    return n;
+    if (when_parse(given, now, &us) == 0) {
+        *ret = (int64_t)us;
+        return 0;
+    }
+    cli_error(cli, TW_INVALID_ARGUMENT,
+        "--since is \"%.60s\", but has to be a span like 2h or a time like 2030-01-31 18:30", given);
+    return EXIT_USAGE;
 }
 
 static int list_tasks(struct cli *cli, struct query *q, struct table *table, bool *ret_more)
 {
     Taskworker__ListTasksRequest request = TASKWORKER__LIST_TASKS_REQUEST__INIT;
-    char *token = NULL;
-    uint64_t done = 0;
-    int code;
+    int code = labels_parse(cli, &q->labels);
+    if (!code)
+        code = since_from(cli, q->since, &request.created_from_us);
+    if (code)
+        return code;
     request.states = q->list;
     request.n_states = q->n_list;
-    if (q->type)
-        request.task_type = (char *)q->type;
-    do {
-        CLEANUP_MESSAGE Taskworker__ListTasksResponse *page = NULL;
-        request.page_size = (uint32_t)MIN(q->limit - done, (uint64_t)PAGE);
-        code = cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
-        if (code)
-            break;
-        done += take_page(cli, table, page, q->limit - done);
-        free(token);
-        token = *page->next_page_token ? strdup(page->next_page_token) : NULL;
-        request.page_token = token;
-    } while (token && done < q->limit && !ferror(stdout));
-    *ret_more = token;
-    free(token);
-    return code;
+    request.task_type = (char *)(q->type ? q->type : "");
+    request.owner = (char *)(q->owner ? q->owner : "");
+    request.dead_letters = q->dead;
+    request.labels = q->labels.list;
+    request.n_labels = q->labels.n;
+    return tasks_walk(cli, &request, q->limit, take_task, table, ret_more);
 }
 
 static void tell_none(const struct cli *cli, const struct query *q)
 {
-    bool only_live = !q->all && !q->states.n;
+    bool only_live = !q->all && !q->states.n && !q->dead;
     if (q->type)
         cli_note(cli, "no task of type \"%.60s\" %s%s", q->type, only_live ? "waits or runs" : "is like that",
             only_live ? "; -a shows ended tasks too" : "");
@@ -166,6 +179,21 @@ int verb_ps(struct cli *cli, int argc, char **argv)
             .metavar = "STATE",
             .help = "only those in this state; may be repeated"},
         {.name = "type", .kind = OPTION_TEXT, .target = &q.type, .metavar = "TYPE", .help = "only those of this type"},
+        {.name = "owner",
+            .kind = OPTION_TEXT,
+            .target = &q.owner,
+            .metavar = "OWNER",
+            .help = "only those of this owner"},
+        LABELS_OPTION(&q.labels, "only those with this label; may be repeated"),
+        {.name = "since",
+            .kind = OPTION_TEXT,
+            .target = &q.since,
+            .metavar = "WHEN",
+            .help = "only those handed in since: 2h (ago), or 2030-01-31 18:30"},
+        {.name = "dead",
+            .kind = OPTION_FLAG,
+            .target = &q.dead,
+            .help = "only dead letters: what failed with its retries used up"},
         {.name = "limit",
             .letter = 'n',
             .kind = OPTION_COUNT,
@@ -198,6 +226,7 @@ int verb_ps(struct cli *cli, int argc, char **argv)
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code))
         code = ps(cli, &q);
+    labels_done(&q.labels);
     arguments_done(&args);
     words_done(&q.states);
     return code;

@@ -29,6 +29,60 @@ static void print_exit(const Taskworker__Task *t)
     putchar('\n');
 }
 
+static void print_life(const struct cli *cli, const Taskworker__Task *t)
+{
+    for (size_t i = 0; i < t->n_labels; i++) {
+        printf("%-*s ", LABEL_WIDTH, i ? "" : "labels");
+        output_text(stdout, t->labels[i]->key);
+        putchar('=');
+        output_text(stdout, t->labels[i]->value);
+        putchar('\n');
+    }
+    for (size_t i = 0; i < t->n_after; i++) {
+        printf("%-*s ", LABEL_WIDTH, i ? "" : "after");
+        output_text(stdout, t->after[i]->task_id);
+        printf(
+            " %s%s%s\n", color_of_state(cli, t->after[i]->state), task_state_name(t->after[i]->state), color_off(cli));
+    }
+    if (*t->retry_of)
+        print_field("retry of", t->retry_of);
+}
+
+static void print_attempts(const Taskworker__ListAttemptsResponse *r)
+{
+    char reason[32], took[32];
+    for (size_t i = 0; i < r->n_attempts; i++) {
+        const Taskworker__Attempt *a = r->attempts[i];
+        int64_t us = a->finished_us > a->started_us ? a->finished_us - a->started_us : 0;
+        printf("%-*s %u: %s after %s: ", LABEL_WIDTH, i ? "" : "before", a->attempt,
+            task_reason_name(a->reason, reason), format_span((uint64_t)us, took));
+        output_text(stdout, a->message);
+        putchar('\n');
+    }
+}
+
+static int print_json(const Taskworker__Task *t, const Taskworker__ListAttemptsResponse *former)
+{
+    json_t *object = json_task(t), *attempts = json_array();
+    for (size_t i = 0; attempts && former && i < former->n_attempts; i++)
+        json_array_append_new(attempts, json_attempt(former->attempts[i]));
+    if (!object || json_object_set_new(object, "attempts", attempts) < 0) {
+        json_decref(object);
+        return -1;
+    }
+    return output_json(stdout, object);
+}
+
+/* Of a task that had any. */
+static int former_attempts(struct cli *cli, const Taskworker__Task *t, Taskworker__ListAttemptsResponse **ret)
+{
+    Taskworker__ListAttemptsRequest request = TASKWORKER__LIST_ATTEMPTS_REQUEST__INIT;
+    request.task_id = t->task_id;
+    if (t->attempt == 0 || t->retries == 0)
+        return 0;
+    return cli_call(cli, "ListAttempts", &request.base, &taskworker__list_attempts_response__descriptor, 0, ret);
+}
+
 static void print_task(const struct cli *cli, const Taskworker__Task *t)
 {
     char reason[32], text[32];
@@ -41,7 +95,7 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
         "%-*s %s%s%s", LABEL_WIDTH, "state", color_of_state(cli, t->state), task_state_name(t->state), color_off(cli));
     if (t->reason)
         printf(" (%s)", task_reason_name(t->reason, reason));
-    putchar('\n');
+    puts(t->paused ? ", paused" : "");
     if (*t->message)
         print_field("message", t->message);
     if (task_has_ended(t))
@@ -53,6 +107,9 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
         printf("%-*s %d\n", LABEL_WIDTH, "priority", (int)t->priority);
     if (t->queue_timeout_ms > 0)
         print_field("queue time-out", format_span((uint64_t)t->queue_timeout_ms * 1000, text));
+    if (t->retries && t->retry_delay_ms > 0)
+        print_field("retry delay", format_span((uint64_t)t->retry_delay_ms * 1000, text));
+    print_life(cli, t);
     print_time("created", t->created_us);
     if (t->not_before_us > 0)
         print_time("not before", t->not_before_us);
@@ -67,6 +124,29 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
         puts("error");
         output_block(stdout, t->error, "  ");
     }
+}
+
+static int show(struct cli *cli, const char *id)
+{
+    CLEANUP_MESSAGE Taskworker__GetTaskResponse *response = NULL;
+    CLEANUP_MESSAGE Taskworker__ListAttemptsResponse *former = NULL;
+    Taskworker__GetTaskRequest request = TASKWORKER__GET_TASK_REQUEST__INIT;
+    request.task_id = (char *)id;
+    int code = cli_call(cli, "GetTask", &request.base, &taskworker__get_task_response__descriptor, 0, &response);
+    if (!code && !response->task)
+        return cli_bad_reply(cli, "GetTask");
+    if (!code)
+        code = former_attempts(cli, response->task, &former);
+    if (code)
+        return code;
+    if (cli->json) {
+        print_json(response->task, former);
+    } else {
+        print_task(cli, response->task);
+        if (former)
+            print_attempts(former);
+    }
+    return 0;
 }
 
 int verb_show(struct cli *cli, int argc, char **argv)
@@ -94,18 +174,9 @@ int verb_show(struct cli *cli, int argc, char **argv)
         .max_words = 1,
     };
     struct arguments args;
-    CLEANUP_MESSAGE Taskworker__GetTaskResponse *response = NULL;
-    Taskworker__GetTaskRequest request = TASKWORKER__GET_TASK_REQUEST__INIT;
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
-        request.task_id = (char *)args.words.items[0];
-        code = cli_call(cli, "GetTask", &request.base, &taskworker__get_task_response__descriptor, 0, &response);
-        if (!code && !response->task)
-            code = cli_bad_reply(cli, "GetTask");
-        else if (!code && cli->json)
-            output_json(stdout, json_task(response->task));
-        else if (!code)
-            print_task(cli, response->task);
+        code = show(cli, args.words.items[0]);
         code = output_finish(cli, code);
     }
     arguments_done(&args);

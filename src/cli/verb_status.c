@@ -15,18 +15,22 @@ static json_t *to_json(const Taskworker__GetStatusResponse *r)
     json_t *warnings = json_array();
     for (size_t i = 0; warnings && i < r->n_warnings; i++)
         json_array_append_new(warnings, json_text(r->warnings[i]));
-    return json_pack("{s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "node_id",
-        json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
+    return json_pack(
+        "{s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "node_id", json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
         (json_int_t)r->started_us, "max_concurrent_tasks", (json_int_t)r->max_concurrent_tasks, "running_tasks",
         (json_int_t)r->running_tasks, "queued_tasks", (json_int_t)r->queued_tasks, "max_queued_tasks",
         (json_int_t)r->max_queued_tasks, "max_task_size", (json_int_t)r->max_task_size, "accepted_tasks",
         (json_int_t)r->accepted_tasks, "completed_tasks", (json_int_t)r->completed_tasks, "failed_tasks",
-        (json_int_t)r->failed_tasks, "stopped_tasks", (json_int_t)r->stopped_tasks, "warnings", warnings);
+        (json_int_t)r->failed_tasks, "stopped_tasks", (json_int_t)r->stopped_tasks, "warnings", warnings, "cpu_millis",
+        (json_int_t)r->cpu_millis, "cpu_millis_allocated", (json_int_t)r->cpu_millis_allocated, "memory_bytes",
+        (json_int_t)r->memory_bytes, "memory_bytes_allocated", (json_int_t)r->memory_bytes_allocated, "cpu_score",
+        (json_int_t)r->cpu_score, "last_event", (json_int_t)r->last_event);
 }
 
 static void print_status(const struct cli *cli, const Taskworker__GetStatusResponse *r)
 {
-    char text[32];
+    char text[32], other[32];
     uint64_t now = clock_wall_us(), started = r->started_us > 0 ? (uint64_t)r->started_us : now;
     bool serving = r->state == TASKWORKER__GET_STATUS_RESPONSE__STATE__SERVING;
     fputs("node       ", stdout);
@@ -43,6 +47,12 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
     printf("ended      %llu completed, %llu failed, %llu stopped since it was started, older ones among them\n",
         (unsigned long long)r->completed_tasks, (unsigned long long)r->failed_tasks,
         (unsigned long long)r->stopped_tasks);
+    if (r->cpu_millis)
+        printf("processors %.4g of %.4g given to tasks, score %llu\n", (double)r->cpu_millis_allocated / 1000,
+            (double)r->cpu_millis / 1000, (unsigned long long)r->cpu_score);
+    if (r->memory_bytes)
+        printf("memory     %s of %s given to tasks\n", format_bytes(r->memory_bytes_allocated, text),
+            format_bytes(r->memory_bytes, other));
     printf("task size  at most %s\n", format_bytes(r->max_task_size, text));
     for (size_t i = 0; i < r->n_warnings; i++) {
         printf("%swarning%s    ", cli->color ? "\033[33m" : "", color_off(cli));

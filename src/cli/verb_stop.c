@@ -5,6 +5,7 @@
 
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/tasks.h"
 
 static int print_stopped(struct cli *cli, const Taskworker__StopTaskResponse *response)
 {
@@ -38,56 +39,64 @@ static int stop_one(struct cli *cli, const char *id, bool any)
     return any && error.code == TW_FAILED_PRECONDITION ? 0 : cli_report(cli, &error);
 }
 
-/* All tasks in these states. *count: how many there were. */
-static int stop_states(struct cli *cli, Taskworker__Task__State first, Taskworker__Task__State last, uint64_t *count)
+struct stopping {
+    uint64_t count;
+    int code;
+};
+
+static int stop_found(struct cli *cli, const Taskworker__Task *task, void *ctx)
+{
+    struct stopping *s = ctx;
+    int code = stop_one(cli, task->task_id, true);
+    s->count++;
+    s->code = s->code ? s->code : code;
+    return 0;
+}
+
+static int stop_states(struct cli *cli, const struct labels *labels, Taskworker__Task__State last, struct stopping *s)
 {
     Taskworker__Task__State states[TW_TASK_STATE_MAX];
     Taskworker__ListTasksRequest request = TASKWORKER__LIST_TASKS_REQUEST__INIT;
-    char *token = NULL;
-    int code = 0;
     request.states = states;
-    for (Taskworker__Task__State s = first; s <= last; s++)
-        states[request.n_states++] = s;
-    do {
-        CLEANUP_MESSAGE Taskworker__ListTasksResponse *page = NULL;
-        int r = cli_call(cli, "ListTasks", &request.base, &taskworker__list_tasks_response__descriptor, 0, &page);
-        if (r) {
-            free(token);
-            return r;
-        }
-        for (size_t i = 0; i < page->n_tasks && !ferror(stdout); i++, ++*count) {
-            r = stop_one(cli, page->tasks[i]->task_id, true);
-            code = code ? code : r;
-        }
-        free(token);
-        token = *page->next_page_token ? strdup(page->next_page_token) : NULL;
-        request.page_token = token ? token : (char *)protobuf_c_empty_string;
-    } while (token && !ferror(stdout));
-    return code;
+    request.labels = labels->list;
+    request.n_labels = labels->n;
+    for (Taskworker__Task__State state = TASKWORKER__TASK__STATE__QUEUED; state <= last; state++)
+        states[request.n_states++] = state;
+    return tasks_walk(cli, &request, UINT64_MAX, stop_found, s, NULL);
 }
 
 /* Those that wait first, or each that is stopped would make room for one of them. */
-static int stop_all(struct cli *cli)
+static int stop_all(struct cli *cli, struct labels *labels)
 {
-    uint64_t count = 0;
-    int code = stop_states(cli, TASKWORKER__TASK__STATE__QUEUED, TASKWORKER__TASK__STATE__QUEUED, &count);
-    int rest = stop_states(cli, TASKWORKER__TASK__STATE__QUEUED, TASKWORKER__TASK__STATE__RUNNING, &count);
-    code = code ? code : rest;
-    if (!code && count == 0)
-        cli_note(cli, "nothing waits or runs");
+    struct stopping s = {0};
+    int code = labels_parse(cli, labels);
+    if (!code)
+        code = stop_states(cli, labels, TASKWORKER__TASK__STATE__QUEUED, &s);
+    if (!code)
+        code = stop_states(cli, labels, TASKWORKER__TASK__STATE__RUNNING, &s);
+    code = code ? code : s.code;
+    if (!code && s.count == 0)
+        cli_note(cli, "nothing%s waits or runs", labels->n ? " with this label" : "");
     return code;
 }
 
-static int stop(struct cli *cli, const struct words *ids, bool all)
+static int stop(struct cli *cli, const struct words *ids, bool all, struct labels *labels)
 {
     int code = 0;
+    if (labels->given.n && !all && ids->n == 0)
+        return stop_all(cli, labels);
+    if (labels->given.n) {
+        cli_error(cli, TW_INVALID_ARGUMENT, "--label says which: give neither ID nor --all beside it");
+        return EXIT_USAGE;
+    }
     if (all == (ids->n > 0)) {
         cli_error(cli, TW_INVALID_ARGUMENT, "%s",
-            all ? "--all means every task: name no ID beside it" : "ID is missing; or say --all for every task");
+            all ? "--all means every task: name no ID beside it"
+                : "ID is missing; or say --label, or --all for every task");
         return EXIT_USAGE;
     }
     if (all)
-        return stop_all(cli);
+        return stop_all(cli, labels);
     for (size_t i = 0; i < ids->n; i++) {
         int one = stop_one(cli, ids->items[i], false);
         code = code ? code : one;
@@ -98,8 +107,10 @@ static int stop(struct cli *cli, const struct words *ids, bool all)
 int verb_stop(struct cli *cli, int argc, char **argv)
 {
     bool all = false;
+    struct labels labels = {0};
     const struct option options[] = {
         {.name = "all", .letter = 'a', .kind = OPTION_FLAG, .target = &all, .help = "all that wait or run"},
+        LABELS_OPTION(&labels, "all that wait or run with this label; may be repeated"),
         {.name = "timeout",
             .kind = OPTION_DURATION,
             .target = &cli->timeout_us,
@@ -109,11 +120,12 @@ int verb_stop(struct cli *cli, int argc, char **argv)
     };
     const struct syntax syntax = {
         .verb = "stop",
-        .usage = "[OPTION]... ID...|--all",
+        .usage = "[OPTION]... ID...|--label KEY=VALUE|--all",
         .text =
             "Ends tasks that wait or run, and waits until they have ended. Goes on with the next where one cannot be\n"
             "stopped, because it has ended by itself or does not exist, and exits with 125 then.",
         .example = "  hivemind stop task_001\n"
+                   "  hivemind stop --label hivemind.batch=nightly\n"
                    "  hivemind stop --all",
         .options = options,
         .n_options = ARRAY_LEN(options),
@@ -122,8 +134,9 @@ int verb_stop(struct cli *cli, int argc, char **argv)
     struct arguments args;
     int code = 0;
     if (options_parse(cli, &syntax, argc, argv, &args, &code)) {
-        code = output_finish(cli, stop(cli, &args.words, all));
+        code = output_finish(cli, stop(cli, &args.words, all, &labels));
     }
     arguments_done(&args);
+    labels_done(&labels);
     return code;
 }

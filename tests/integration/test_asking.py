@@ -28,9 +28,9 @@ def database(node):
 
 
 @pytest.mark.parametrize("field, value, words", [
-    ("memory_bytes", 1 << 50, ["limits.memory_bytes", "at most", "TASK_MEMORY"]),
-    ("memory_bytes", 1 << 20, ["limits.memory_bytes", "16777216", "TASK_MEMORY"]),
-    ("cpu_millis", 9, ["limits.cpu_millis", "TASK_CPUS"]),
+    ("memory_bytes", 1 << 50, ["limits.memory_bytes", "at most", "MAX_MEMORY_GB"]),
+    ("memory_bytes", 1 << 20, ["limits.memory_bytes", "16777216", "MAX_MEMORY_GB"]),
+    ("cpu_millis", 9, ["limits.cpu_millis", "MAX_CPU_CORES"]),
     ("processes", 1025, ["limits.processes", "at most 1024", "TASK_PROCESSES"]),
     ("open_files", 4, ["limits.open_files", "16", "TASK_OPEN_FILES"]),
     ("file_bytes", (4 << 30) + 1, ["limits.file_bytes", "at most 4294967296", "TASK_FILE_SIZE"]),
@@ -96,12 +96,12 @@ def test_limits_of_the_node_change_on_sighup(make_node, pb):
 
 
 def test_from_the_command_line(node, tmp_path):
-    options = ["--memory", "64M", "--cpus", "0.5", "--cpu-time", "10s", "--processes", "32", "--open-files", "64",
+    options = ["--memory", "64M", "--cpu", "0.5", "--cpu-time", "10s", "--processes", "32", "--open-files", "64",
                "--file-size", "1M", "--workspace", "1M", "--tmp", "1M", "--output-limit", "4", "--network", "loopback", "--fresh"]
     done = node.run_cli("run", *options, "-", input="print('hello')\nresult = 6 * 7")
     assert done.returncode == 0 and done.stdout == b"hell\n42\n", (done.stdout, done.stderr)
     refused = node.run_cli("run", "--memory", "1000T", "-", input="result = 1")
-    assert refused.returncode == 2 and b"TASK_MEMORY" in refused.stderr
+    assert refused.returncode == 2 and b"MAX_MEMORY_GB" in refused.stderr
     wrong = node.run_cli("run", "--network", "internet", "-", input="result = 1")
     assert wrong.returncode == 2 and b"none, loopback or host" in wrong.stderr
 
@@ -138,7 +138,11 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     node.submit("result = 2", task_id="waits")
     node.kill()
     with database(node) as db:
-        for column in ("priority", "not_before_us", "queue_timeout_us"):
+        for table in ("events", "deps", "labels", "attempts"):
+            db.execute(f"DROP TABLE {table}")
+        for index in ("tasks_by_owner", "tasks_dead"):
+            db.execute(f"DROP INDEX {index}")
+        for column in ("priority", "not_before_us", "queue_timeout_us", "retry_delay_us", "paused", "retry_of"):
             db.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
         db.executescript("DROP TABLE receipts; ALTER TABLE inputs DROP COLUMN options; PRAGMA user_version = 1")
     node.start()
@@ -151,5 +155,5 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     assert node.run("result = 3", limits=pb.Limits(processes=50))[1] == b"3"
     node.stop()
     with database(node) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)
         assert json.loads(db.execute("SELECT options FROM inputs WHERE options IS NOT NULL").fetchone()[0]) == {"processes": 50}

@@ -2,7 +2,8 @@
 """kill -9 at random moments, under load, again and again.
 
 What must hold: a task whose ExecuteTask was answered ends exactly once, with the right result; one without retries is
-executed at most once; what a client has been told of an end stays true; and nothing is left over.
+executed at most once; what a client has been told of an end stays true; a batch is there as a whole or not at all; who comes
+after another starts when that has ended; the events tell the same story; and nothing is left over.
 
 A task proves its executions itself: each writes a line with a fresh random token first, and returns the token. The log
 is kept over crashes, so its lines are the executions, and attempt, log and result must agree.
@@ -30,6 +31,8 @@ import os, sys, time
 token = os.urandom(8).hex()
 os.write(1, f"begin {token}\\n".encode())
 time.sleep(float(sys.argv[2]))
+if "flaky" in sys.argv and os.urandom(1)[0] < 128:
+    sys.exit(7)
 result = [sys.argv[1], token]
 """
 
@@ -44,6 +47,8 @@ class Client(threading.Thread):
         self.stop = threading.Event()
         self.alive = threading.Semaphore(0)  # released with every acknowledgement
         self.requests = {}      # id -> request, of everything that was ever sent
+        self.batches = {}       # batch id -> ids
+        self.batch_of = {}      # id -> batch id
         self.acknowledged = {}  # id -> how often the answer was success
         self.ended = {}         # id -> (Task, result) as told by WaitTask
         self.unexpected = []
@@ -55,20 +60,50 @@ class Client(threading.Thread):
         self.stub = self.node.stubs.grpc.TaskWorkerServiceStub(self.channel)
 
     def send(self, task_id):
+        if task_id in self.batch_of:
+            return self.send_batch(self.batch_of[task_id])
         answer = self.stub.ExecuteTask(self.requests[task_id], timeout=20)
         if not answer.success:
             self.unexpected.append(f"{task_id}: success=false without an error status")
         self.acknowledged[task_id] = self.acknowledged.get(task_id, 0) + 1
         self.alive.release()
 
-    def new_task(self):
+    def send_batch(self, batch_id):
+        ids = self.batches[batch_id]
+        request = self.pb.ExecuteBatchRequest(batch_id=batch_id, tasks=[self.requests[i] for i in ids])
+        answer = self.stub.ExecuteBatch(request, timeout=20)
+        if list(answer.task_ids) != ids:
+            self.unexpected.append(f"{batch_id}: {list(answer.task_ids)} in place of {ids}")
+        for task_id in ids:
+            self.acknowledged[task_id] = self.acknowledged.get(task_id, 0) + 1
+        self.alive.release()
+
+    def make_request(self):
         task_id = f"{self.name_}-{len(self.requests)}"
         pause = self.random.choice([0, 0, 0, 0.01, 0.05, 0.3])
+        retries = self.random.choice([0, 0, 100])
+        flaky = ["flaky"] if retries and self.random.random() < 0.3 else []
         self.requests[task_id] = self.pb.ExecuteTaskRequest(
-            task_id=task_id, task_type="python", task_data=SOURCE.encode(), args=[task_id, str(pause)],
-            retries=self.random.choice([0, 0, 100]), env={"N": str(len(self.requests))})
+            task_id=task_id, task_type="python", task_data=SOURCE.encode(), args=[task_id, str(pause), *flaky],
+            retries=retries, retry_delay_ms=1, env={"N": str(len(self.requests))})
         self.open.append(task_id)
+        return task_id
+
+    def new_task(self):
+        task_id = self.make_request()
+        known = list(self.acknowledged)
+        if known and self.random.random() < 0.2:
+            self.requests[task_id].after.append(self.random.choice(known))
+            self.requests[task_id].after_any = True
         self.send(task_id)
+
+    def new_batch(self):
+        batch_id = f"{self.name_}-b{len(self.batches)}"
+        ids = self.batches[batch_id] = [self.make_request() for _ in range(3)]
+        self.requests[ids[2]].after.append(ids[0])
+        self.requests[ids[2]].after_any = True
+        self.batch_of.update((i, batch_id) for i in ids)
+        self.send_batch(batch_id)
 
     def wait_for_one(self):
         task_id = self.random.choice(self.open)
@@ -82,6 +117,8 @@ class Client(threading.Thread):
                 what = self.random.random()
                 if what < 0.1 and self.requests:
                     self.send(self.random.choice(list(self.requests)))  # handed in again: the same task
+                elif what < 0.2 and len(self.open) < MAX_UNFINISHED:
+                    self.new_batch()
                 elif what < 0.7 and len(self.open) < MAX_UNFINISHED:
                     self.new_task()
                 elif self.open:
@@ -135,6 +172,8 @@ def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
     for c in clients:
         for task_id in c.requests:
             problems += check(node, pb, c, task_id, counts)
+        problems += check_batches(node, c)
+    problems += check_events(node, pb, clients)
     status = node.status()
     if status.running_tasks or status.queued_tasks:
         problems.append(f"all has ended, but the node counts {status.running_tasks} running and {status.queued_tasks} queued")
@@ -186,6 +225,49 @@ def check(node, pb, client, task_id, counts):
         problems.append(f"its end has changed: {differences(client.ended[task_id][0], task)}; result {client.ended[task_id][1]!r}, "
                         f"now {result!r}")
     return [f"{task_id}: {p}" for p in problems]
+
+
+def is_there(node, task_id):
+    try:
+        return node.get(task_id)
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.NOT_FOUND, error
+        return None
+
+
+def check_batches(node, client):
+    problems = []
+    for batch_id, ids in client.batches.items():
+        there = [task_id for task_id in ids if is_there(node, task_id)]
+        if there and there != ids:
+            problems.append(f"{batch_id}: only {there} of {ids} are there")
+    for task_id, request in client.requests.items():
+        task = is_there(node, task_id) if request.after else None
+        for other in request.after if task and task.started_us else ():
+            if task.started_us < node.get(other).finished_us:
+                problems.append(f"{task_id} was started before {other} had ended")
+    return problems
+
+
+def check_events(node, pb, clients):
+    """Each task's events: it was accepted, once and first; it ended, once and last, as it says; numbers go up."""
+    seen, last, problems = {}, 0, []
+    for event in node.stub.WatchTasks(pb.WatchTasksRequest(only_past=True), timeout=120):
+        if event.number <= last:
+            problems.append(f"event {event.number} came behind {last}")
+        last = event.number
+        seen.setdefault(event.task_id, []).append(event.kind)
+    k = pb.TaskEvent
+    ends = {pb.Task.COMPLETED: k.COMPLETED, pb.Task.FAILED: k.FAILED, pb.Task.STOPPED: k.STOPPED}
+    for client in clients:
+        for task_id in client.requests:
+            task, kinds = is_there(node, task_id), seen.pop(task_id, [])
+            if not task and kinds:
+                problems.append(f"{task_id}: is not there, but has events {kinds}")
+            elif task and (not kinds or kinds[0] != k.ACCEPTED or kinds.count(k.ACCEPTED) != 1 or
+                           kinds[-1] != ends[task.state] or sum(e in ends.values() for e in kinds) != 1):
+                problems.append(f"{task_id}: {pb.Task.State.Name(task.state)}, but its events are {kinds}")
+    return problems + [f"events of {task_id}, which nobody handed in" for task_id in seen]
 
 
 def differences(before, now):

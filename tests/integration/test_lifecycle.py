@@ -159,11 +159,6 @@ def test_retries_are_used_up(make_node, pb):
     assert (task.state, task.reason, task.attempt) == (pb.Task.FAILED, pb.Task.LOST, 3)
 
 
-def test_a_failure_of_its_own_is_not_retried(node, pb):
-    task, _ = node.run("raise SystemExit(3)", retries=5)
-    assert (task.state, task.attempt, task.exit_code) == (pb.Task.FAILED, 1, 3)
-
-
 def test_idempotency_survives_a_restart(make_node, pb):
     node = make_node().start()
     request = pb.ExecuteTaskRequest(task_id="once", task_type="python", task_data=b"print('ran')")

@@ -140,8 +140,8 @@ static void the_fields_of_a_task(void **state)
     (void)state;
     static const char *const names[] = {"task_id", "task_type", "owner", "state", "reason", "message", "error",
         "exit_code", "signal", "attempt", "retries", "timeout_ms", "created_us", "started_us", "finished_us",
-        "result_size", "log_size", "log_truncated", "usage", "receipt", "priority", "not_before_us",
-        "queue_timeout_ms"};
+        "result_size", "log_size", "log_truncated", "usage", "receipt", "priority", "not_before_us", "queue_timeout_ms",
+        "labels", "after", "paused", "retry_of", "retry_delay_ms"};
     Taskworker__Task t = TASKWORKER__TASK__INIT;
     t.task_id = (char *)"a\xff";
     t.state = TASKWORKER__TASK__STATE__FAILED;
