@@ -1,47 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of docs/tasks.md: each is run, in order, and prints what the document says."""
-import os
-import pathlib
-import re
-import subprocess
-import sys
+"""The examples of docs/tasks.md and of the README: each is run, in order, and prints what the document says."""
+import pytest
 
-DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "tasks.md"
+from harness.examples import Example, Reader, examples, matches
+from harness.stubs import ROOT
 
-
-def examples():
-    """(line, language, source, expected output or None)"""
-    blocks = [(m.group(1), m.group(2), DOCUMENT.read_text()[:m.start()].count("\n") + 1)
-              for m in re.finditer(r"^```(\w+)\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S)]
-    for i, (language, source, line) in enumerate(blocks):
-        if language in ("sh", "python"):
-            shown = blocks[i + 1] if i + 1 < len(blocks) and blocks[i + 1][0] == "text" else None
-            yield line, language, source, shown and shown[1]
+MANUAL = ROOT / "docs" / "tasks.md"
 
 
-def matches(shown, printed):
-    """`...` stands for anything, alone on its line for any lines."""
-    pattern = re.escape(shown.strip("\n")).replace(re.escape("..."), "(?s:.*)")
-    return re.fullmatch(pattern, printed.strip("\n"))
-
-
-def test_the_examples(make_node, tmp_path):
+def test_the_manual(make_node, tmp_path):
     node = make_node().start()
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "hivemind").symlink_to(node.programs.cli)
-    environment = {**node.environment(), "PATH": f"{tools}:{os.environ['PATH']}", "HIVEMIND_SERVER": node.address,
-                   "PYTHONPATH": str(node.stubs.folder)}
-    count = 0
-    for line, language, source, shown in examples():
-        if language == "sh":
-            command = ["sh", "-e", "-c", source]
-        else:
-            command = [sys.executable, "-c", f"SERVER = {node.address!r}\n{source}"]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-        said = f"docs/tasks.md, line {line}:\n{source}\nprinted:\n{done.stdout}{done.stderr}"
-        assert done.returncode == 0, said
-        assert shown is None or matches(shown, done.stdout), said
-        count += 1
-    assert count > 10
+    (tmp_path / "proto").symlink_to(ROOT / "proto")
+    found = examples(MANUAL)
+    assert len(found) > 10 and {e.language for e in found} == {"sh", "python"}
+    Reader(MANUAL, node, tmp_path, PYTHONPATH="client").follow(found)
     node.stop()
+
+
+def test_each_reason_is_explained(pb):
+    table = MANUAL.read_text()
+    missing = [name for name in pb.Task.Reason.keys() if f"`{name.lower()}`" not in table]
+    assert not missing
+
+
+# --- that the above can fail ---
+
+
+def test_what_stands_for_anything():
+    assert matches("a\n...\nb\n", "a\nx\ny\nb\n") and matches("a ... b", "a 1 2 b")
+    assert not matches("a\n", "a\nb\n") and not matches("a.c", "abc")
+
+
+def test_a_wrong_document_is_noticed(node, tmp_path):
+    def example(language, source, shown=None):
+        return Example("section", 1, language, source, shown)
+
+    reader = Reader(MANUAL, node, tmp_path)
+    reader.follow([example("sh", "hivemind run -- echo 1", "1\n"), example("python", "x = 1"),
+                   example("python", "print(x)", "1\n")])
+    for wrong in ([example("sh", "hivemind run -- echo 1", "2\n")], [example("sh", "false")],
+                  [example("python", "print(1)", "2\n"), example("python", "print(2)", "2\n")],
+                  [example("python", "x = 1 / 0"), example("python", "print(2)")]):
+        with pytest.raises(AssertionError):
+            reader.follow(wrong)
