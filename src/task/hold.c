@@ -137,6 +137,8 @@ static void pausing_free(struct pausing *p)
 
 static void set_paused(struct task *task, bool paused)
 {
+    if (task->record.info.paused == paused)
+        return; /* the wall clock was stopped or started then: once more would reckon wrongly */
     task->record.info.paused = paused;
     if (task->attempt) {
         attempt_pause(task->attempt, paused);

@@ -68,7 +68,9 @@ static void fake_terminate(struct run *run)
 
 static void fake_pause(struct run *run, bool paused)
 {
-    CONTAINER_OF(run, struct fake_run, base)->paused = paused;
+    struct fake_run *fake = CONTAINER_OF(run, struct fake_run, base);
+    fake->paused = paused;
+    fake->pauses++;
 }
 
 static bool fake_usage(struct run *run, struct tw_usage *ret)

@@ -30,6 +30,7 @@ struct fake_run {
     unsigned usage_asked;
     bool ready; /* for the test's own book-keeping */
     bool went, killed, terminated, paused;
+    unsigned pauses; /* times that it was paused or let go on */
 };
 
 struct fixture {

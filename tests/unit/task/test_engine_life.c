@@ -152,10 +152,14 @@ static void test_a_pause(void **state)
     struct fixture *f = *state;
     struct tw_task_spec spec = spec_of("t", "x");
     start(f, &spec);
+    set_paused(f, "t", false); /* it is not paused: nothing is done twice, nor its time-out begun anew */
     set_paused(f, "t", true);
     assert_true(run_of(f, "t")->paused);
+    set_paused(f, "t", true);
     set_paused(f, "t", false);
     assert_false(run_of(f, "t")->paused);
+    set_paused(f, "t", false);
+    assert_int_equal(run_of(f, "t")->pauses, 2);
     run_end_well(run_of(f, "t"), "1");
     assert_ends(f, "t", TW_TASK_COMPLETED, TW_REASON_NONE);
 }
