@@ -531,19 +531,35 @@ static void on_grace_over(uv_timer_t *timer)
         a->run->rt->ops->kill(a->run);
 }
 
-static void terminate(struct attempt *a)
+static void start_grace(struct attempt *a, uint64_t grace_us)
 {
-    const struct task *task = a->task;
-    uint64_t asked = task->record.spec.grace_us, grace = asked ? asked : task->engine->options.grace_us;
-    a->terminated = true;
     uv_update_time(a->timer.loop);
-    uv_timer_start(&a->timer, on_grace_over, (grace + 999) / 1000, 0);
+    uv_timer_start(&a->timer, on_grace_over, (grace_us + 999) / 1000, 0);
+}
+
+static void terminate(struct attempt *a, enum tw_reason reason)
+{
+    uint64_t asked = a->task->record.spec.grace_us, nodes = a->task->engine->options.grace_us;
+    /* A node that waited for longer at its own end would be killed, and the task be lost instead of stopped. */
+    bool granted = asked && (reason != TW_REASON_SHUTDOWN || asked < nodes);
+    a->terminated = true;
+    start_grace(a, granted ? asked : nodes);
     a->run->rt->ops->terminate(a->run);
+}
+
+/* The node ends while it uses its grace. */
+static void hurry(struct attempt *a)
+{
+    uint64_t nodes = a->task->engine->options.grace_us;
+    if (a->run && uv_timer_get_due_in(&a->timer) > (nodes + 999) / 1000)
+        start_grace(a, nodes);
 }
 
 void task_end_early(struct task *task, enum tw_reason reason)
 {
     struct attempt *a = task->attempt;
+    if (reason == TW_REASON_SHUTDOWN && a && a->terminated && !a->ending)
+        hurry(a);
     /* After a time-out there may be another attempt, but not after this. */
     if (task->end_asked == TW_REASON_TIMEOUT_WALL && reason != TW_REASON_TIMEOUT_WALL && a && !a->ending)
         task->end_asked = reason;
@@ -557,7 +573,7 @@ void task_end_early(struct task *task, enum tw_reason reason)
     }
     task->end_asked = reason;
     if (a->run && is_polite(reason) && task->record.info.state == TW_TASK_RUNNING && a->run->rt->ops->terminate)
-        terminate(a);
+        terminate(a, reason);
     else if (a->run)
         a->run->rt->ops->kill(a->run);
     /* else its input is being loaded, and on_input looks at end_asked */

@@ -84,6 +84,41 @@ static void test_grace_has_an_end(void **state)
     said_done(&said);
 }
 
+static void set_flag(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void kill_run(struct fixture *f, const char *id)
+{
+    const struct run_outcome outcome = {.end = RUN_SIGNALED, .signal = 9};
+    run_until(f, &run_of(f, id)->killed);
+    run_end(run_of(f, id), &outcome);
+}
+
+/* A node that ends does not wait for whoever asked for more time than it gives. */
+static void test_grace_at_the_end_of_the_node(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x"), other = spec_of("other", "x");
+    struct said said = {0};
+    bool drained = false;
+    f->grace_us = 1;
+    fixture_crash(f);
+    fixture_open(f);
+    spec.grace_us = other.grace_us = 3600 * UINT64_C(1000000);
+    start(f, &spec);
+    start(f, &other);
+    engine_stop(f->engine, "other", on_end, &said);
+    engine_shutdown(f->engine, true, set_flag, &drained);
+    kill_run(f, "t");
+    kill_run(f, "other");
+    run_until(f, &drained);
+    assert_int_equal(state_of(f, "t"), TW_TASK_STOPPED);
+    assert_int_equal(said.info.reason, TW_REASON_STOPPED_BY_USER);
+    said_done(&said);
+}
+
 static void test_a_tidy_end_keeps_its_result(void **state)
 {
     struct fixture *f = *state;
@@ -233,6 +268,7 @@ int main(void)
         T(test_a_stop_ends_the_attempts),
         T(test_a_time_out_is_tried_again),
         T(test_grace_has_an_end),
+        T(test_grace_at_the_end_of_the_node),
         T(test_a_tidy_end_keeps_its_result),
         T(test_those_that_come_after),
         T(test_held_tasks_at_the_end),
