@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples of docs/tasks.md and of the README: each is run, in order, and prints what the document says."""
+import dataclasses
+
 import pytest
 
 from harness.examples import Example, Reader, examples, matches
 from harness.stubs import ROOT
 
-MANUAL = ROOT / "docs" / "tasks.md"
+MANUAL, README = ROOT / "docs" / "tasks.md", ROOT / "README.md"
 
 
 def test_the_manual(make_node, tmp_path):
@@ -14,6 +16,18 @@ def test_the_manual(make_node, tmp_path):
     found = examples(MANUAL)
     assert len(found) > 10 and {e.language for e in found} == {"sh", "python"}
     Reader(MANUAL, node, tmp_path, PYTHONPATH="client").follow(found)
+    node.stop()
+
+
+def test_the_readme(make_node, stubs, tmp_path):
+    """Its first task, with this node's programs, port and stubs."""
+    node = make_node().start()
+    found = [dataclasses.replace(e, source=e.source.replace("build/src/cli/hivemind", "hivemind")
+                                 .replace("localhost:50053", node.address))
+             for e in examples(README) if e.section == "The first task" and "apt-get" not in e.source]
+    assert [e.language for e in found] == ["sh", "python", "python"]
+    found[1].shown, found[2].shown = "Task submitted: True", "5 b'42'"
+    Reader(README, node, tmp_path, PYTHONPATH=str(stubs.folder)).follow(found)
     node.stop()
 
 

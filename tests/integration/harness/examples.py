@@ -21,7 +21,10 @@ class Example:
 
 
 def examples(path):
-    """Those of language sh and python, in order; a block of language text behind one is what it prints."""
+    """
+    Those of language sh and python, in order; a block of language text behind one is what it prints. One of sh with prompts
+    has both in it, and may print more at its end.
+    """
     text = path.read_text()
     headings = [(m.start(), m.group(1)) for m in re.finditer(r"^#+ (.*)$", FENCE.sub(blanked, text), re.M)]
     found, previous = [], None
@@ -29,11 +32,20 @@ def examples(path):
         language, source = m.groups()
         if language in ("sh", "python"):
             section = [title for at, title in headings if at < m.start()][-1]
-            found.append(Example(section, text.count("\n", 0, m.start()) + 1, language, source, None))
+            found.append(Example(section, text.count("\n", 0, m.start()) + 1, language, *without_prompts(source)))
         elif language == "text" and previous in ("sh", "python"):
             found[-1].shown = source
         previous = language
     return found
+
+
+def without_prompts(source):
+    """(what is typed, what is shown or None)"""
+    if not source.startswith("$ "):
+        return source, None
+    lines = source.splitlines(keepends=True)
+    return ("".join(line[2:] for line in lines if line.startswith("$ ")),
+            "".join(line for line in lines if not line.startswith("$ ")) + "...")
 
 
 def blanked(match):
