@@ -24,9 +24,14 @@ enum outcome {
 struct write {
     struct list link;
     enum write_kind kind;
+    uint32_t attempt; /* of attempt, and requeue */
+    bool prepared;    /* step 1 went well */
+    bool paused;      /* of pause */
+    bool log_known;   /* of finish: `log` was taken from the open log */
+    bool log_dropped; /* the log file goes once this is committed: its content is in the row, or it has none */
+    bool prune_more;  /* of prune */
     uint64_t seq;
     struct tw_error *error; /* the outcome, NULL: success; owned unless it is &no_memory */
-    bool prepared;          /* step 1 went well */
     void *ctx;
 
     /* admit; `task` is the caller's */
@@ -42,7 +47,6 @@ struct write {
     store_batch_cb batch_cb;
 
     /* attempt, and requeue */
-    uint32_t attempt;
     uint64_t started_us;
 
     /* requeue */
@@ -50,16 +54,11 @@ struct write {
     char *message;
     struct tw_attempt_info former; /* attempt 0: none */
 
-    bool paused; /* pause */
-
     /* finish; `info` and `result` are the caller's */
     const struct tw_task_info *info;
     const void *result;
     size_t result_len;
     struct log_state log;
-    bool log_known;   /* `log` was taken from the open log */
-    bool log_dropped; /* the log file goes once this is committed: its content is in the row, or it
-                         has none */
     uint8_t *log_data;
     store_done_cb done_cb;
 
@@ -71,7 +70,6 @@ struct write {
         bool has_log;
     } * pruned; /* what goes when this is committed */
     size_t n_pruned;
-    bool prune_more;
     store_pruned_cb pruned_cb;
 
     char file[PAYLOAD_NAME_MAX]; /* of the input or the result, "" for none */
