@@ -344,6 +344,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
 
 void engine_start(struct engine *engine)
 {
+    engine->started = true;
     engine_schedule(engine);
 }
 

@@ -150,7 +150,8 @@ static void set_alarm(struct engine *engine)
 void engine_schedule(struct engine *engine)
 {
     struct queue_entry *e;
-    if (engine->scheduling) /* an attempt that fails at once comes back here: the loop below goes on by itself */
+    /* An attempt that fails at once comes back here: the loop below goes on by itself. */
+    if (!engine->started || engine->scheduling)
         return;
     engine->scheduling = true;
     if (!engine->draining && !engine->paused) {

@@ -47,6 +47,7 @@ struct engine {
     unsigned held;          /* tasks that wait, but not in the queue */
     size_t queue_bytes;
     size_t admitting_bytes;
+    bool started; /* engine_start() was called: nothing is started before */
     bool draining;
     bool drained; /* on_drained was called: whoever asks from now on is told so */
     bool scheduling;

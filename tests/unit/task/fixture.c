@@ -182,7 +182,7 @@ void run_to_go(struct fixture *f, struct fake_run *run)
 
 /* --- life --- */
 
-void fixture_open(struct fixture *f)
+void fixture_take_up(struct fixture *f)
 {
     struct tw_error error = {0};
     struct store_options store_options = {.path = f->folder};
@@ -208,6 +208,11 @@ void fixture_open(struct fixture *f)
         .max_running_per_owner = f->max_running_per_owner,
     };
     assert_int_equal(engine_new(&options, &f->engine, &error), 0);
+}
+
+void fixture_open(struct fixture *f)
+{
+    fixture_take_up(f);
     engine_start(f->engine);
 }
 

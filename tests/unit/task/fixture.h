@@ -55,6 +55,8 @@ int fixture_teardown(void **state);
 /* Closes engine and store as a dying process would leave them: nothing is drained, queued writes are made. */
 void fixture_crash(struct fixture *f);
 void fixture_open(struct fixture *f);
+/* The same without engine_start(). */
+void fixture_take_up(struct fixture *f);
 
 /* Runs the loop until *flag or `condition(f)`; fails the test after 10 s. */
 void run_until(struct fixture *f, const bool *flag);

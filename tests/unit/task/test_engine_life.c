@@ -172,6 +172,28 @@ static void test_held_tasks_at_the_end(void **state)
     assert_ends(f, "third", TW_TASK_FAILED, TW_REASON_DEPENDENCY);
 }
 
+/* What a crash left ends while the engine is made, and so may set others free: they wait for the start all the same. */
+static void test_nothing_starts_before_the_start(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const first[] = {"first"};
+    struct tw_task_spec a = spec_of("first", "x"), b = spec_of("second", "x");
+    b.after = first;
+    b.n_after = 1;
+    b.after_any = true;
+    start(f, &a);
+    admit(f, &b);
+    fixture_crash(f);
+    fixture_take_up(f);
+    unsigned started = f->started;
+    assert_int_equal(state_of(f, "first"), TW_TASK_FAILED);
+    assert_int_equal(state_of(f, "second"), TW_TASK_QUEUED);
+    assert_int_equal(f->started, started);
+    engine_start(f->engine);
+    run_until_runs(f, started + 1);
+    assert_non_null(run_of(f, "second"));
+}
+
 static void set_paused(struct fixture *f, const char *id, bool paused)
 {
     struct said said = {0};
@@ -272,6 +294,7 @@ int main(void)
         T(test_a_tidy_end_keeps_its_result),
         T(test_those_that_come_after),
         T(test_held_tasks_at_the_end),
+        T(test_nothing_starts_before_the_start),
         T(test_a_pause),
         T(test_a_pause_before_it_runs),
         T(test_an_array_is_bounded),
