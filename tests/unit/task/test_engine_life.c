@@ -221,6 +221,21 @@ static void test_a_pause(void **state)
     assert_ends(f, "t", TW_TASK_COMPLETED, TW_REASON_NONE);
 }
 
+static void test_what_has_ended_is_not_paused(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    struct said said = {0};
+    start(f, &spec);
+    set_paused(f, "t", true);
+    engine_stop(f->engine, "t", on_end, &said);
+    fail_run(f, "t");
+    run_until(f, &said.called);
+    assert_int_equal(said.info.state, TW_TASK_STOPPED);
+    assert_false(said.info.paused);
+    said_done(&said);
+}
+
 /* Between its start and its go. */
 static void test_a_pause_before_it_runs(void **state)
 {
@@ -296,6 +311,7 @@ int main(void)
         T(test_held_tasks_at_the_end),
         T(test_nothing_starts_before_the_start),
         T(test_a_pause),
+        T(test_what_has_ended_is_not_paused),
         T(test_a_pause_before_it_runs),
         T(test_an_array_is_bounded),
     };
