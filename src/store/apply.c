@@ -430,12 +430,26 @@ static enum outcome apply_requeue(struct store *store, struct write *w, struct t
     return outcome;
 }
 
+/* Whether an open task stands like this already: then there is nothing to do, and nothing happens. */
+static bool is_paused_so(struct store *store, const struct write *w, enum outcome *ret, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_IS_PAUSED);
+    db_bind_u64(&q, 1, w->seq);
+    db_bind_int(&q, 2, w->paused);
+    int r = db_step(&q, error);
+    *ret = of(r);
+    return r != 0;
+}
+
 static enum outcome apply_pause(struct store *store, struct write *w, struct tw_error *error)
 {
+    enum outcome outcome;
+    if (is_paused_so(store, w, &outcome, error))
+        return outcome;
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_PAUSE);
     db_bind_u64(&q, 1, w->seq);
     db_bind_int(&q, 2, w->paused);
-    enum outcome outcome = run_update(store, w, &q, error);
+    outcome = run_update(store, w, &q, error);
     return outcome == OUTCOME_OK
         ? note_event(store, w->seq, w->paused ? TW_EVENT_PAUSED : TW_EVENT_RESUMED, w->attempt, TW_REASON_NONE, error)
         : outcome;

@@ -114,6 +114,7 @@ enum {
         "SELECT attempt, reason, message, error, exit_code, signal, started_us, finished_us, wall_us, user_us, "      \
         "system_us, max_rss_bytes" STORE_RECEIPT_COLUMNS " FROM attempts WHERE seq = ?1 ORDER BY attempt")            \
     X(PAUSE, "UPDATE tasks SET paused = ?2 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                           \
+    X(IS_PAUSED, "SELECT 1 FROM tasks WHERE seq = ?1 AND paused = ?2 AND state IN " STORE_OPEN_STATES)                \
     X(FINISH,                                                                                                         \
         "UPDATE tasks SET state = ?2, paused = 0, reason = ?3, message = ?4, error = ?5, exit_code = ?6, "            \
         "signal = ?7, attempt = ?8, started_us = ?9, finished_us = ?10, result_size = ?11, "                          \

@@ -184,7 +184,9 @@ static void test_pause(void **state)
     assert_int_equal(pause_task(f, seq, false), TW_OK);
     assert_false(is_paused(f, "a"));
     assert_int_equal(pause_task(f, seq, true), TW_OK);
+    assert_int_equal(pause_task(f, seq, true), TW_OK); /* which is nothing that happens */
     fixture_close(f);
+    assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM events"), 4); /* accepted; paused, resumed, paused */
     fixture_open(f);
     assert_true(is_paused(f, "a"));
     assert_int_equal(fixture_finish(f, seq, TW_TASK_STOPPED, NULL, 0), TW_OK);
