@@ -196,6 +196,23 @@ int db_run(struct db_query *q, struct tw_error *error)
     return r;
 }
 
+int db_do(struct db *db, size_t which, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(db, which);
+    return db_run(&q, error);
+}
+
+int db_do_u64(struct db *db, size_t which, uint64_t *ret, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(db, which);
+    int r = db_step(&q, error);
+    if (r == 0)
+        return error_set(error, TW_NOT_FOUND, "%s: there is no row", db->path);
+    if (r > 0)
+        *ret = db_u64(&q, 0);
+    return r < 0 ? -1 : 0;
+}
+
 int64_t db_int(const struct db_query *q, int column)
 {
     return sqlite3_column_int64(q->stmt, column);

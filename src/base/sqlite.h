@@ -79,6 +79,10 @@ int db_step(struct db_query *q, struct tw_error *error);
 /* Runs to the end, for statements without rows of interest. */
 int db_run(struct db_query *q, struct tw_error *error);
 
+/* One use of a statement without parameters: db_run(), or the first column of the first row, which has to be there. */
+int db_do(struct db *db, size_t which, struct tw_error *error);
+int db_do_u64(struct db *db, size_t which, uint64_t *ret, struct tw_error *error);
+
 int64_t db_int(const struct db_query *q, int column);
 static inline uint64_t db_u64(const struct db_query *q, int column)
 {

@@ -301,19 +301,13 @@ static enum outcome insert_whole(struct store *store, struct write *w, struct tw
     return outcome;
 }
 
-static int run_statement(struct store *store, enum store_statement which, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, which);
-    return db_run(&q, error);
-}
-
 /* All of them or none. */
 static enum outcome insert_parts(struct store *store, struct write *parts, size_t n, struct tw_error *error)
 {
     uint64_t event = store->event;
     int64_t added = store->added;
     struct tw_error other;
-    enum outcome outcome = of(run_statement(store, STORE_SQL_SAVEPOINT, error));
+    enum outcome outcome = of(db_do(&store->writer, STORE_SQL_SAVEPOINT, error));
     for (size_t i = 0; i < n && outcome == OUTCOME_OK; i++) {
         write_forget_existing(&parts[i]); /* of a try before */
         outcome = insert_whole(store, &parts[i], error);
@@ -321,12 +315,12 @@ static enum outcome insert_parts(struct store *store, struct write *parts, size_
     if (outcome == OUTCOME_REFUSED) {
         store->event = event;
         store->added = added;
-        if (run_statement(store, STORE_SQL_SAVEPOINT_UNDO, &other) < 0) {
+        if (db_do(&store->writer, STORE_SQL_SAVEPOINT_UNDO, &other) < 0) {
             *error = other;
             return OUTCOME_FAILED;
         }
     }
-    if (outcome != OUTCOME_FAILED && run_statement(store, STORE_SQL_SAVEPOINT_END, &other) < 0) {
+    if (outcome != OUTCOME_FAILED && db_do(&store->writer, STORE_SQL_SAVEPOINT_END, &other) < 0) {
         *error = other;
         return OUTCOME_FAILED;
     }

@@ -216,19 +216,13 @@ static bool is_plain(const struct find *f)
     return !f->owner && !f->labels && !f->created_from_us && !f->created_to_us && !f->dead_letters;
 }
 
-static int run_query(struct db *db, enum store_statement which, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(db, which);
-    return db_run(&q, error);
-}
-
 int read_list(struct db *db, struct read *r, struct tw_error *error)
 {
     struct seqs found = {.list = calloc(TW_TASK_STATE_MAX * (r->find.limit + 1), sizeof *found.list)};
     if (!found.list)
         return error_oom(error);
     /* One snapshot, so that what is shown is what was asked for. */
-    int result = run_query(db, STORE_SQL_BEGIN_READ, error);
+    int result = db_do(db, STORE_SQL_BEGIN_READ, error);
     if (result == 0)
         result = is_plain(&r->find) ? find_in_order(db, r, &found, error) : find_matching(db, r, &found, error);
     if (result == 0)
@@ -277,14 +271,6 @@ int read_attempts(struct db *db, struct read *r, struct tw_error *error)
 
 /* --- events --- */
 
-static int get_number(struct db *db, enum store_statement which, uint64_t *ret, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(db, which);
-    int step = db_step(&q, error);
-    *ret = step > 0 ? db_u64(&q, 0) : 0;
-    return step < 0 ? -1 : 0;
-}
-
 static int load_event(const struct db_query *q, struct store_event *e, struct tw_error *error)
 {
     *e = (struct store_event){
@@ -327,9 +313,9 @@ static int load_events(struct db *db, struct read *r, uint64_t upto, struct tw_e
 
 static int find_events(struct db *db, struct read *r, struct tw_error *error)
 {
-    uint64_t first, last;
-    if (get_number(db, STORE_SQL_FIRST_EVENT, &first, error) < 0 ||
-        get_number(db, STORE_SQL_LAST_EVENT, &last, error) < 0)
+    uint64_t first = 0, last = 0;
+    if (db_do_u64(db, STORE_SQL_FIRST_EVENT, &first, error) < 0 ||
+        db_do_u64(db, STORE_SQL_LAST_EVENT, &last, error) < 0)
         return -1;
     first = first ? first : last + 1; /* all are gone */
     if (r->offset > last)
@@ -344,7 +330,7 @@ static int find_events(struct db *db, struct read *r, struct tw_error *error)
 
 int read_events(struct db *db, struct read *r, struct tw_error *error)
 {
-    int result = run_query(db, STORE_SQL_BEGIN_READ, error);
+    int result = db_do(db, STORE_SQL_BEGIN_READ, error);
     if (result == 0)
         result = find_events(db, r, error);
     db_rollback(db);

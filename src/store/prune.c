@@ -61,10 +61,10 @@ static int count_tasks(struct store *store, struct tw_error *error)
 {
     if (store->counted)
         return 0;
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_COUNT);
-    if (db_step(&q, error) <= 0)
+    uint64_t n = 0;
+    if (db_do_u64(&store->writer, STORE_SQL_COUNT, &n, error) < 0)
         return -1;
-    store->n_tasks = db_int(&q, 0) - store->added; /* what this transaction has added is counted when it is on disk */
+    store->n_tasks = (int64_t)n - store->added; /* what this transaction has added is counted when it is on disk */
     store->counted = true;
     return 0;
 }

@@ -37,11 +37,9 @@ static int open_all(struct store *store, const char *path, struct tw_error *erro
         if (schema_open_reader(&store->readers[i].db, &store->folder, error) < 0)
             return -1;
     }
-    int64_t last = 0;
-    if (db_get_int(&store->writer, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'", &last,
-            error) < 0)
+    if (db_do_u64(&store->writer, STORE_SQL_LAST_EVENT, &store->last_event, error) < 0)
         return -1;
-    store->last_event = store->told_event = (uint64_t)last;
+    store->told_event = store->last_event;
     return tasklog_sweep(store, error);
 }
 

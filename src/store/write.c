@@ -95,18 +95,12 @@ static void prepare_all(struct store *store)
 
 /* --- step 2 --- */
 
-static int run_query(struct store *store, enum store_statement which, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, which);
-    return db_run(&q, error);
-}
-
 static int try_transaction(struct store *store, struct list *first, struct list *end, struct tw_error *error)
 {
     db_rollback(&store->writer); /* one that could not be rolled back before */
     store->event = store->last_event;
     store->added = 0;
-    if (run_query(store, STORE_SQL_BEGIN_WRITE, error) < 0)
+    if (db_do(&store->writer, STORE_SQL_BEGIN_WRITE, error) < 0)
         return -1;
     for (struct list *it = first; it != end; it = it->next) {
         struct write *w = CONTAINER_OF(it, struct write, link);
@@ -118,7 +112,7 @@ static int try_transaction(struct store *store, struct list *first, struct list 
         if (outcome == OUTCOME_REFUSED)
             write_set_error(w, error);
     }
-    return run_query(store, STORE_SQL_COMMIT, error);
+    return db_do(&store->writer, STORE_SQL_COMMIT, error);
 }
 
 /* One transaction over the prepared writes from `first` to before `end`. -1: each of them has the
@@ -271,7 +265,7 @@ static void room_job(uv_work_t *req)
     struct store *store = CONTAINER_OF(req, struct store, write_req);
     struct tw_error error;
     /* Within a transaction, although nothing is written in it: so no other program that has the database open writes either. */
-    store->wants_room = run_query(store, STORE_SQL_BEGIN_WRITE, &error) == 0 && journal_make_room(&store->folder);
+    store->wants_room = db_do(&store->writer, STORE_SQL_BEGIN_WRITE, &error) == 0 && journal_make_room(&store->folder);
     db_rollback(&store->writer);
 }
 
