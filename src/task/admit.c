@@ -17,7 +17,8 @@
 struct admission {
     struct engine *engine;
     struct store_task record;
-    size_t bytes;            /* what it holds in memory, its data included */
+    struct admitting size;
+    struct queue_owner *owner;
     struct tw_error refusal; /* there is no room for it */
     engine_admit_cb cb;
     void *ctx;
@@ -40,8 +41,7 @@ const struct tw_task_info *admit_live(struct engine *engine, struct store_task *
 static void admission_answer(struct admission *a, const struct store_task *existing, const struct tw_error *error)
 {
     struct engine *engine = a->engine;
-    engine->admitting--;
-    engine->admitting_bytes -= a->bytes;
+    admit_leave(engine, a->owner, &a->size);
     if (error) {
         a->cb(a->ctx, NULL, false, error);
     } else if (existing) {
@@ -76,35 +76,47 @@ static int PRINTF_LIKE(3, 4) refuse_for_now(const struct engine *engine, struct 
 }
 
 int admit_check_room(
-    const struct engine *engine, const char *owner, size_t n, size_t queue_bytes, size_t bytes, struct tw_error *error)
+    const struct engine *engine, const char *owner, const struct admitting *more, struct tw_error *error)
 {
     const struct engine_options *o = &engine->options;
+    const struct admitting *on_way = &engine->admitting;
     unsigned free_slots = o->max_running > engine->running ? o->max_running - engine->running : 0;
     /* Those that sleep or are held wait also where slots are free. */
-    size_t ready = engine->queue.len - engine->queue.n_asleep + engine->admitting + n;
+    size_t ready = engine->queue.len - engine->queue.n_asleep + on_way->n + more->n;
     size_t waiting = engine->queue.n_asleep + engine->held + (ready > free_slots ? ready - free_slots : 0);
     if (engine->draining)
         return error_set(error, TW_UNAVAILABLE, "the node is shutting down and takes no new tasks");
-    if (n > o->max_queued)
+    if (more->n > o->max_queued)
         return error_set(error, TW_INVALID_ARGUMENT,
-            "%zu tasks are more than this node lets wait (MAX_QUEUED_TASKS is %u)", n, o->max_queued);
+            "%zu tasks are more than this node lets wait (MAX_QUEUED_TASKS is %u)", more->n, o->max_queued);
     if (waiting > o->max_queued)
         return refuse_for_now(engine, error, "the queue is full (MAX_QUEUED_TASKS is %u)", o->max_queued);
-    if (o->max_queued_per_owner && queue_owner_waiting(&engine->queue, owner) + n > o->max_queued_per_owner)
+    if (o->max_queued_per_owner && queue_owner_waiting(&engine->queue, owner) + more->n > o->max_queued_per_owner)
         return refuse_for_now(engine, error,
             "its owner has as many tasks waiting as it may (MAX_QUEUED_PER_OWNER is %u)", o->max_queued_per_owner);
-    if (engine->queue_bytes + queue_bytes > ENGINE_MAX_QUEUE_BYTES)
+    if (engine->queue_bytes + on_way->queue_bytes + more->queue_bytes > ENGINE_MAX_QUEUE_BYTES)
         return refuse_for_now(engine, error, "the queue holds its limit of %d MiB", ENGINE_MAX_QUEUE_BYTES >> 20);
-    if (engine->admitting && engine->admitting_bytes + bytes > ENGINE_MAX_ADMITTING_BYTES)
+    if (on_way->n && on_way->bytes + more->bytes > ENGINE_MAX_ADMITTING_BYTES)
         return refuse_for_now(
             engine, error, "%d MiB of tasks are on their way to disk already", ENGINE_MAX_ADMITTING_BYTES >> 20);
     return 0;
 }
 
-/* Whether one more fits. What it says no to may still be a task that was handed in before. */
-static int check_room(const struct engine *engine, const struct admission *a, struct tw_error *error)
+struct queue_owner *admit_enter(struct engine *engine, const char *owner, const struct admitting *these)
 {
-    return admit_check_room(engine, a->record.info.owner, 1, record_bytes(&a->record), a->bytes, error);
+    engine->admitting.n += these->n;
+    engine->admitting.queue_bytes += these->queue_bytes;
+    engine->admitting.bytes += these->bytes;
+    return queue_owner_get_many(&engine->queue, owner, these->n);
+}
+
+void admit_leave(struct engine *engine, struct queue_owner *owner, const struct admitting *these)
+{
+    engine->admitting.n -= these->n;
+    engine->admitting.queue_bytes -= these->queue_bytes;
+    engine->admitting.bytes -= these->bytes;
+    if (owner)
+        queue_owner_put_many(&engine->queue, owner, these->n);
 }
 
 /* There is no room, but what was handed in before gets the same answer again. */
@@ -142,10 +154,11 @@ void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *ta
     a->engine = engine;
     a->cb = cb;
     a->ctx = ctx;
-    a->bytes = record_bytes(&a->record) + a->record.spec.data_len;
-    bool room = check_room(engine, a, &a->refusal) == 0;
-    engine->admitting++;
-    engine->admitting_bytes += a->bytes;
+    size_t bytes = record_bytes(&a->record);
+    a->size = (struct admitting){.n = 1, .queue_bytes = bytes, .bytes = bytes + a->record.spec.data_len};
+    /* What there is no room for may still be a task that was handed in before. */
+    bool room = admit_check_room(engine, a->record.info.owner, &a->size, &a->refusal) == 0;
+    a->owner = admit_enter(engine, a->record.info.owner, &a->size);
     if (room)
         store_admit(engine->options.store, &a->record, on_admitted, a);
     else if (spec->id && *spec->id && !engine->drained)

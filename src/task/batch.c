@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tasks that are handed in by others than one request with one task: batches and arrays, and tasks that are tried once more. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/text.h"
 #include "task/task.h"
 
@@ -15,15 +13,15 @@ struct batch {
     char *id;
     struct store_task *records;
     char **ids;
-    size_t n; /* records that are filled in */
-    size_t bytes, queue_bytes;
+    struct admitting size; /* n: records that are filled in */
+    struct queue_owner *owner;
     engine_batch_cb cb;
     void *ctx;
 };
 
 static void batch_free(struct batch *b)
 {
-    for (size_t i = 0; i < b->n; i++) {
+    for (size_t i = 0; i < b->size.n; i++) {
         store_task_done(&b->records[i]);
         free(b->ids[i]);
     }
@@ -81,22 +79,28 @@ static int make_record(struct batch *b, const struct engine_batch *asked, size_t
     struct tw_task_spec spec = asked->specs[asked->array_count ? 0 : n];
     CLEANUP(addition_done) struct addition add = {0};
     void *no_data = NULL;
-    /* The client's own labels first: those that are added may have the node's keys. */
-    if (spec_check(b->engine, &spec, true, error) < 0)
+    /* As it came, once, since what is added to it may have the node's own labels; then with that, for the bounds. */
+    if ((n == 0 || !asked->array_count) && spec_check(b->engine, &spec, true, error) < 0)
         return -1;
     if (add_to_spec(b, asked, n, &spec, &add) < 0)
         return error_oom(error);
     if (spec_check(b->engine, &spec, false, error) < 0)
         return -1;
-    struct store_task *record = &b->records[b->n];
+    struct store_task *record = &b->records[b->size.n];
     int r = spec_record(b->engine, &spec, &no_data, record);
-    b->ids[b->n] = record->info.id ? strdup(record->info.id) : NULL;
-    b->n++; /* counted in any case: it is freed with the others */
-    if (r < 0 || !b->ids[b->n - 1])
+    char *id = b->ids[b->size.n++] = record->info.id ? strdup(record->info.id) : NULL; /* counted: it is freed */
+    if (r < 0 || !id)
         return error_oom(error);
-    b->queue_bytes += record_bytes(record);
-    b->bytes += record_bytes(record) + record->spec.data_len;
+    size_t bytes = record_bytes(record);
+    b->size.queue_bytes += bytes;
+    b->size.bytes += bytes + record->spec.data_len;
     return 0;
+}
+
+static int fail_large(struct tw_error *error)
+{
+    return error_set(error, TW_INVALID_ARGUMENT, "the batch is larger than the %d MiB that are taken at once",
+        ENGINE_MAX_ADMITTING_BYTES >> 20);
 }
 
 static int make_records(struct batch *b, const struct engine_batch *asked, size_t n, struct tw_error *error)
@@ -108,9 +112,8 @@ static int make_records(struct batch *b, const struct engine_batch *asked, size_
                 ? -1
                 : error_set(error, cause.code, "task %zu of the batch: %s", i + 1, cause.message);
         }
-        if (b->bytes > ENGINE_MAX_ADMITTING_BYTES)
-            return error_set(error, TW_INVALID_ARGUMENT, "the batch is larger than the %d MiB that are taken at once",
-                ENGINE_MAX_ADMITTING_BYTES >> 20);
+        if (b->size.bytes > ENGINE_MAX_ADMITTING_BYTES)
+            return fail_large(error);
     }
     return 0;
 }
@@ -135,7 +138,7 @@ static int batch_check(const struct engine_batch *asked, size_t n, struct tw_err
 static void batch_answer(struct batch *b, const struct tw_error *error)
 {
     struct engine *engine = b->engine;
-    b->cb(b->ctx, error ? NULL : b->id, error ? NULL : (const char *const *)b->ids, error ? 0 : b->n, error);
+    b->cb(b->ctx, error ? NULL : b->id, error ? NULL : (const char *const *)b->ids, error ? 0 : b->size.n, error);
     batch_free(b);
     engine_check_drained(engine);
 }
@@ -144,9 +147,8 @@ static void on_batch_admitted(void *ctx, const bool *existing, const struct tw_e
 {
     struct batch *b = ctx;
     struct engine *engine = b->engine;
-    engine->admitting -= (unsigned)b->n;
-    engine->admitting_bytes -= b->bytes;
-    for (size_t i = 0; !error && i < b->n; i++) {
+    admit_leave(engine, b->owner, &b->size);
+    for (size_t i = 0; !error && i < b->size.n; i++) {
         if (!existing[i])
             (void)admit_live(engine, &b->records[i]);
     }
@@ -169,12 +171,26 @@ static struct batch *batch_new(struct engine *engine, const struct engine_batch 
     return NULL;
 }
 
+/* What is known before anything is copied: what will be refused shall cost nothing. */
+static int check_room_ahead(
+    const struct engine *engine, const struct engine_batch *asked, size_t n, struct tw_error *error)
+{
+    const char *owner = asked->specs[0].owner;
+    struct admitting size = {.n = n};
+    for (size_t i = 0; i < n && size.bytes <= ENGINE_MAX_ADMITTING_BYTES; i++)
+        size.bytes += asked->specs[asked->array_count ? 0 : i].data_len;
+    if (size.bytes > ENGINE_MAX_ADMITTING_BYTES)
+        return fail_large(error);
+    return admit_check_room(engine, owner ? owner : "", &size, error);
+}
+
 void engine_admit_batch(struct engine *engine, const struct engine_batch *asked, engine_batch_cb cb, void *ctx)
 {
     size_t n = asked->array_count ? asked->array_count : asked->n_specs;
     struct tw_error error = {.code = TW_OK};
     struct batch *b = NULL;
-    if (batch_check(asked, n, &error) < 0 || !(b = batch_new(engine, asked, n))) {
+    if (batch_check(asked, n, &error) < 0 || check_room_ahead(engine, asked, n, &error) < 0 ||
+        !(b = batch_new(engine, asked, n))) {
         if (error.code == TW_OK)
             error_oom(&error);
         cb(ctx, NULL, NULL, 0, &error);
@@ -183,12 +199,11 @@ void engine_admit_batch(struct engine *engine, const struct engine_batch *asked,
     b->cb = cb;
     b->ctx = ctx;
     if (make_records(b, asked, n, &error) < 0 ||
-        admit_check_room(engine, b->records[0].info.owner, n, b->queue_bytes, b->bytes, &error) < 0) {
+        admit_check_room(engine, b->records[0].info.owner, &b->size, &error) < 0) {
         batch_answer(b, &error);
         return;
     }
-    engine->admitting += (unsigned)n;
-    engine->admitting_bytes += b->bytes;
+    b->owner = admit_enter(engine, b->records[0].info.owner, &b->size);
     store_admit_batch(engine->options.store, b->records, n, on_batch_admitted, b);
 }
 

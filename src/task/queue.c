@@ -230,17 +230,17 @@ void queue_set_need(struct queue *q, struct queue_entry *e, const struct queue_n
         enter_lane(e); /* its place in the order stays, and so does its owner's */
 }
 
-struct queue_owner *queue_owner_get(struct queue *q, const char *name)
+struct queue_owner *queue_owner_get_many(struct queue *q, const char *name, size_t n)
 {
     struct queue_owner *owner = map_get(&q->owners, name);
     if (owner) {
-        owner->refs++;
+        owner->refs += n;
         return owner;
     }
     owner = calloc(1, sizeof *owner);
     if (!owner)
         return NULL;
-    owner->refs = 1;
+    owner->refs = n;
     owner->name = strdup(name);
     list_init(&owner->link);
     if (!owner->name || map_put(&q->owners, owner->name, owner) < 0) {
@@ -251,14 +251,25 @@ struct queue_owner *queue_owner_get(struct queue *q, const char *name)
     return owner;
 }
 
-void queue_owner_put(struct queue *q, struct queue_owner *owner)
+struct queue_owner *queue_owner_get(struct queue *q, const char *name)
 {
-    if (--owner->refs)
+    return queue_owner_get_many(q, name, 1);
+}
+
+void queue_owner_put_many(struct queue *q, struct queue_owner *owner, size_t n)
+{
+    owner->refs -= n;
+    if (owner->refs)
         return;
     assert(owner->running == 0 && !first_of(owner) && list_empty(&owner->link));
     map_remove(&q->owners, owner->name);
     free(owner->name);
     free(owner);
+}
+
+void queue_owner_put(struct queue *q, struct queue_owner *owner)
+{
+    queue_owner_put_many(q, owner, 1);
 }
 
 unsigned queue_owner_running(const struct queue_owner *owner)

@@ -40,7 +40,7 @@ struct queue {
     struct queue_need total, used;
 };
 
-/* Counted references: one for each queue_owner_get(). */
+/* Counted references: a task that waits or runs has one, and so has one that is on its way. */
 struct queue_owner;
 
 struct queue_entry {
@@ -75,6 +75,9 @@ bool queue_has_free(const struct queue *q, const struct queue_need *need);
 /* NULL: no memory. */
 struct queue_owner *queue_owner_get(struct queue *q, const char *name);
 void queue_owner_put(struct queue *q, struct queue_owner *owner);
+/* So many references at once. */
+struct queue_owner *queue_owner_get_many(struct queue *q, const char *name, size_t n);
+void queue_owner_put_many(struct queue *q, struct queue_owner *owner, size_t n);
 unsigned queue_owner_running(const struct queue_owner *owner);
 /* How many have a reference to the owner of this name and do not run. */
 size_t queue_owner_waiting(const struct queue *q, const char *name);

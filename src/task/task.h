@@ -43,10 +43,12 @@ struct engine {
     struct task *came_last; /* into the queue; NULL: it is gone */
     unsigned running;       /* attempts that hold a slot */
     unsigned finishing;     /* ends on their way to disk */
-    unsigned admitting;     /* admissions on their way to disk */
-    unsigned held;          /* tasks that wait, but not in the queue */
+    struct admitting {
+        size_t n, queue_bytes,
+            bytes; /* the tasks; what they will hold in the queue; what they hold now, data included */
+    } admitting;   /* all that are on their way to disk */
+    unsigned held; /* tasks that wait, but not in the queue */
     size_t queue_bytes;
-    size_t admitting_bytes;
     bool started; /* engine_start() was called: nothing is started before */
     bool draining;
     bool drained; /* on_drained was called: whoever asks from now on is told so */
@@ -100,9 +102,12 @@ char *spec_make_id(void);
 /* --- admission (admit.c) --- */
 void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *take_data, bool from_outside,
     engine_admit_cb cb, void *ctx);
-/* Whether n more tasks fit: UNAVAILABLE, or RESOURCE_EXHAUSTED with a word about when to try again. */
+/* Whether these fit: UNAVAILABLE, or RESOURCE_EXHAUSTED with a word about when to try again. */
 int admit_check_room(
-    const struct engine *engine, const char *owner, size_t n, size_t queue_bytes, size_t bytes, struct tw_error *error);
+    const struct engine *engine, const char *owner, const struct admitting *more, struct tw_error *error);
+/* They are on their way, and count. The owner, for admit_leave(); NULL: no memory, and it does not count for him. */
+struct queue_owner *admit_enter(struct engine *engine, const char *owner, const struct admitting *these);
+void admit_leave(struct engine *engine, struct queue_owner *owner, const struct admitting *these);
 /* What is on disk now becomes live, if there is memory. Takes the record over unless there is none. The task as it stands. */
 const struct tw_task_info *admit_live(struct engine *engine, struct store_task *record);
 

@@ -206,6 +206,7 @@ void fixture_take_up(struct fixture *f)
         .max_retry_delay_us = 4000,
         .grace_us = f->grace_us ? f->grace_us : 3600000000u,
         .max_running_per_owner = f->max_running_per_owner,
+        .max_queued_per_owner = f->max_queued_per_owner,
     };
     assert_int_equal(engine_new(&options, &f->engine, &error), 0);
 }

@@ -46,7 +46,7 @@ struct fixture {
     struct tw_limits limits; /* for fixture_open, as the one below */
     bool stop_on_output_limit;
     uint64_t queue_timeout_us;
-    unsigned max_running_per_owner;
+    unsigned max_running_per_owner, max_queued_per_owner;
     uint64_t grace_us; /* 0: longer than any test */
 };
 

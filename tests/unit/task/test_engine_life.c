@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 
 static void start(struct fixture *f, const struct tw_task_spec *spec)
@@ -298,6 +299,53 @@ static void test_an_array_is_bounded(void **state)
     assert_int_equal(admit_array(f, f->max_queued, 2000), TW_RESOURCE_EXHAUSTED);
 }
 
+/* Bounds that count only what has arrived would let everybody pass who comes before the first has. */
+static void test_bounds_hold_for_those_on_their_way(void **state)
+{
+    struct fixture *f = *state;
+    enum { TASKS = 20, BOUND = 5 };
+    struct said said[TASKS] = {0};
+    unsigned accepted = 0;
+    fixture_crash(f);
+    f->max_queued = 1000;
+    f->max_queued_per_owner = BOUND;
+    fixture_open(f);
+    for (int i = 0; i < TASKS; i++) {
+        struct tw_task_spec spec = spec_of("", "x");
+        spec.not_before_us = clock_wall_us() + UINT64_C(3600) * 1000000;
+        engine_admit(f->engine, &spec, NULL, on_admit, &said[i]);
+    }
+    for (int i = 0; i < TASKS; i++) {
+        run_until(f, &said[i].called);
+        accepted += said[i].error.code == TW_OK;
+        said_done(&said[i]);
+    }
+    assert_int_equal(accepted, BOUND);
+}
+
+static void test_the_bytes_of_those_on_their_way(void **state)
+{
+    struct fixture *f = *state;
+    enum { ARG = ENGINE_MAX_ARGS_BYTES - 1000, TASKS = ENGINE_MAX_QUEUE_BYTES / ARG * 2 / 3 };
+    struct batch_said said[2] = {0};
+    fixture_crash(f);
+    f->max_queued = 3 * TASKS;
+    fixture_open(f);
+    CLEANUP_FREE char *arg = calloc(1, ARG + 1);
+    memset(arg, 'x', ARG);
+    const char *const args[] = {arg};
+    struct tw_task_spec spec = spec_of("", "x");
+    spec.args = args;
+    spec.n_args = 1;
+    const struct engine_batch batch = {.specs = &spec, .n_specs = 1, .array_count = TASKS};
+    for (int i = 0; i < 2; i++)
+        engine_admit_batch(f->engine, &batch, on_batch, &said[i]);
+    run_until(f, &said[0].called);
+    run_until(f, &said[1].called);
+    assert_int_equal(said[0].code, TW_OK);
+    assert_int_equal(said[1].code, TW_RESOURCE_EXHAUSTED);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -314,6 +362,8 @@ int main(void)
         T(test_what_has_ended_is_not_paused),
         T(test_a_pause_before_it_runs),
         T(test_an_array_is_bounded),
+        T(test_bounds_hold_for_those_on_their_way),
+        T(test_the_bytes_of_those_on_their_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
