@@ -142,8 +142,6 @@ void sandbox_pump(struct sandbox *s);
 /* A span of time is over: what has not been needed in it or in the one before may go. */
 void sandbox_turn_demand(struct sandbox *s);
 /* A new timer, or NULL; timers and polls are freed when libuv has let go of them. */
-uv_timer_t *sandbox_timer_new(struct sandbox *s, void *data);
-void sandbox_timer_free(uv_timer_t **timer);
 int sandbox_poll_new(struct sandbox *s, int fd, uv_poll_cb cb, void *data, uv_poll_t **ret);
 void sandbox_poll_free(uv_poll_t **poll);
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "exec/group.h"
 #include "exec/run_limits.h"
 #include "slot/channel.h"
@@ -37,7 +38,7 @@ static void disconnect(struct pool_slot *slot)
 {
     stop_deadline(slot);
     sandbox_poll_free(&slot->poll);
-    sandbox_timer_free(&slot->deadline);
+    timer_free(&slot->deadline);
     fd_close(&slot->fd);
     group_free(STEAL(slot->group));
     free(STEAL(slot->owner));
@@ -175,7 +176,7 @@ void pool_slot_connect(struct pool_slot *slot, int fd)
     assert(slot->state == SLOT_IS_CREATING);
     slot->state = SLOT_IS_BOOTING;
     slot->fd = fd;
-    slot->deadline = sandbox_timer_new(slot->sandbox, slot);
+    slot->deadline = timer_new(slot->sandbox->loop, slot);
     int r = slot->deadline ? fd_set_nonblocking(fd, true) : -ENOMEM;
     if (r == 0)
         r = sandbox_poll_new(slot->sandbox, fd, on_readable, slot, &slot->poll);

@@ -8,6 +8,7 @@
 #include "exec/run_limits.h"
 
 #include "base/clock.h"
+#include "base/timer.h"
 #include "exec/group.h"
 #include "exec/tree.h"
 
@@ -89,7 +90,7 @@ void run_limits_go(struct sandbox_run *run)
     group_go(run->slot->group, &run->limits);
     if (run->limits.cpu_time_us == 0)
         return;
-    run->cpu_timer = sandbox_timer_new(run->sandbox, run);
+    run->cpu_timer = timer_new(run->sandbox->loop, run);
     if (run->cpu_timer) /* without memory for it the limit of each process is what holds */
         look_after(run, run->limits.cpu_time_us);
 }
@@ -102,7 +103,7 @@ void run_limits_resume(struct sandbox_run *run)
 
 void run_limits_end(struct pool_slot *slot, struct sandbox_run *run)
 {
-    sandbox_timer_free(&run->cpu_timer);
+    timer_free(&run->cpu_timer);
     enum tw_reason verdict = group_verdict(slot->group);
     if (verdict == TW_REASON_OOM || run->limit == TW_REASON_NONE)
         run->limit = verdict; /* of two, the kernel's is the one that ended it */

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "exec/run_limits.h"
 
 enum { ASKED_MAX = 16, ANSWER_MS = 15000, REST_FIRST_MS = 100, REST_MAX_MS = 5000, DEMAND_TURN_MS = 30000 };
@@ -27,25 +28,6 @@ enum { ASKED_MAX = 16, ANSWER_MS = 15000, REST_FIRST_MS = 100, REST_MAX_MS = 500
 static void free_handle(uv_handle_t *handle)
 {
     free(handle);
-}
-
-uv_timer_t *sandbox_timer_new(struct sandbox *s, void *data)
-{
-    uv_timer_t *timer = calloc(1, sizeof *timer);
-    if (timer && uv_timer_init(s->loop, timer) < 0) {
-        free(timer);
-        return NULL;
-    }
-    if (timer)
-        timer->data = data;
-    return timer;
-}
-
-void sandbox_timer_free(uv_timer_t **timer)
-{
-    if (*timer)
-        uv_close((uv_handle_t *)*timer, free_handle);
-    *timer = NULL;
 }
 
 int sandbox_poll_new(struct sandbox *s, int fd, uv_poll_cb cb, void *data, uv_poll_t **ret)
@@ -497,8 +479,8 @@ static void launcher_ended(struct sandbox *s)
 {
     sandbox_poll_free(&s->launcher_poll);
     launcher_free(STEAL(s->launcher));
-    sandbox_timer_free(&s->answer);
-    sandbox_timer_free(&s->demand_timer);
+    timer_free(&s->answer);
+    timer_free(&s->demand_timer);
     uv_close((uv_handle_t *)s->deliver, close_last);
 }
 
@@ -567,18 +549,18 @@ int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, unsi
     for (uint32_t i = 0; i < launcher->slots; i++)
         all[i] = (struct pool_slot){.sandbox = s, .index = i, .fd = -1};
     s->processors = uv_available_parallelism();
-    s->retry = sandbox_timer_new(s, s);
-    s->deliver = sandbox_timer_new(s, s);
-    s->answer = sandbox_timer_new(s, s);
-    s->demand_timer = sandbox_timer_new(s, s);
+    s->retry = timer_new(s->loop, s);
+    s->deliver = timer_new(s->loop, s);
+    s->answer = timer_new(s->loop, s);
+    s->demand_timer = timer_new(s->loop, s);
     int r = s->retry && s->deliver && s->answer && s->demand_timer ? 0 : -ENOMEM;
     if (r == 0)
         r = sandbox_poll_new(s, launcher->socket, on_launcher, s, &s->launcher_poll);
     if (r < 0) {
-        sandbox_timer_free(&s->retry);
-        sandbox_timer_free(&s->deliver);
-        sandbox_timer_free(&s->answer);
-        sandbox_timer_free(&s->demand_timer);
+        timer_free(&s->retry);
+        timer_free(&s->deliver);
+        timer_free(&s->answer);
+        timer_free(&s->demand_timer);
         free(all);
         free(s);
         return error_set_errno(error, r, "cannot watch hivemind-launcher");

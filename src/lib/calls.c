@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/timer.h"
 
 enum call_kind { CALL_SUBMIT, CALL_WAIT, CALL_STOP };
 
@@ -67,17 +68,6 @@ static void on_admitted(void *ctx, const struct tw_task_info *info, bool existin
     }
 }
 
-static void free_timer(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-static void stop_timer(struct thread_call *c)
-{
-    if (c->timer)
-        uv_close((uv_handle_t *)STEAL(c->timer), free_timer);
-}
-
 static void keep_result(struct thread_call *c, const void *result, size_t len)
 {
     struct tw_error oom;
@@ -109,7 +99,7 @@ static void on_end(
     struct thread_call *c = ctx;
     struct tw_error oom;
     c->wait = NULL;
-    stop_timer(c);
+    timer_free(&c->timer);
     if (error) {
         answer_error(c, error);
     } else if (store_info_copy(info, &c->info) < 0) {
@@ -129,7 +119,7 @@ static void on_timeout(uv_timer_t *timer)
     struct thread_call *c = timer->data;
     struct tw_error error;
     engine_wait_cancel(STEAL(c->wait));
-    stop_timer(c);
+    timer_free(&c->timer);
     error_set(&error, TW_DEADLINE_EXCEEDED, "task %s has not ended yet", c->id);
     answer_error(c, &error);
 }
@@ -138,14 +128,12 @@ static void start_wait(struct thread_call *c)
 {
     struct tw_error oom;
     if (c->timeout_us) {
-        c->timer = malloc(sizeof *c->timer);
+        c->timer = timer_new(c->worker->loop, c);
         if (!c->timer) {
             error_oom(&oom);
             answer_error(c, &oom);
             return;
         }
-        uv_timer_init(c->worker->loop, c->timer);
-        c->timer->data = c;
         uv_timer_start(c->timer, on_timeout, c->timeout_us / 1000 + !!(c->timeout_us % 1000), 0);
     }
     /* With an answer at once the caller may be gone when engine_wait returns NULL: touch c only if it did not. */

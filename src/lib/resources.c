@@ -2,10 +2,10 @@
 #include "lib/resources.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/timer.h"
 
 enum { SAMPLE_MS = 10000 };
 
@@ -44,22 +44,15 @@ static void on_sample(uv_timer_t *timer)
     engine_set_overcommit(r->engine, now);
 }
 
-static void free_timer(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 int resources_watch(struct resources *r, uv_loop_t *loop, struct engine *engine, unsigned ceiling)
 {
     r->engine = engine;
     r->ceiling = ceiling;
     machine_load_init(&r->load, NULL);
     overcommit_init(&r->overcommit);
-    r->timer = malloc(sizeof *r->timer);
+    r->timer = timer_new(loop, r);
     if (!r->timer)
         return -ENOMEM;
-    uv_timer_init(loop, r->timer);
-    r->timer->data = r;
     uv_timer_start(r->timer, on_sample, SAMPLE_MS, SAMPLE_MS);
     uv_unref((uv_handle_t *)r->timer);
     return 0;
@@ -72,7 +65,5 @@ void resources_set_ceiling(struct resources *r, unsigned ceiling)
 
 void resources_stop(struct resources *r)
 {
-    if (r->timer)
-        uv_close((uv_handle_t *)r->timer, free_timer);
-    r->timer = NULL;
+    timer_free(&r->timer);
 }

@@ -2,10 +2,10 @@
 #include "lib/retention.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/timer.h"
 
 /* A little at a time, so that no write has to wait for long. */
 enum { FIRST_MS = 1000, LOOK_MS = 60 * 1000, AGAIN_MS = 100 };
@@ -42,19 +42,12 @@ static void on_timer(uv_timer_t *timer)
     store_prune(r->store, &keep, on_pruned, r);
 }
 
-static void free_timer(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 int retention_start(struct retention *r, uv_loop_t *loop, struct store *store, uint64_t keep_us, uint64_t max_tasks)
 {
-    *r = (struct retention){.store = store, .timer = malloc(sizeof *r->timer)};
+    *r = (struct retention){.store = store, .timer = timer_new(loop, r)};
     retention_set(r, keep_us, max_tasks);
     if (!r->timer)
         return -ENOMEM;
-    uv_timer_init(loop, r->timer);
-    r->timer->data = r;
     uv_timer_start(r->timer, on_timer, FIRST_MS, 0);
     uv_unref((uv_handle_t *)r->timer);
     return 0;
@@ -68,7 +61,5 @@ void retention_set(struct retention *r, uint64_t keep_us, uint64_t max_tasks)
 
 void retention_stop(struct retention *r)
 {
-    if (r->timer)
-        uv_close((uv_handle_t *)r->timer, free_timer);
-    r->timer = NULL;
+    timer_free(&r->timer);
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "task/task.h"
 
 enum {
@@ -262,32 +263,11 @@ void engine_works(struct engine *engine)
 
 /* --- its timers --- */
 
-static void free_timer(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-static uv_timer_t *timer_new(struct engine *engine)
-{
-    uv_timer_t *timer = malloc(sizeof *timer);
-    if (timer) {
-        uv_timer_init(engine->options.loop, timer);
-        timer->data = engine;
-    }
-    return timer;
-}
-
-static void timer_free(uv_timer_t *timer)
-{
-    if (timer)
-        uv_close((uv_handle_t *)timer, free_timer);
-}
-
 int schedule_init(struct engine *engine)
 {
     engine->resume_ms = RESUME_FIRST_MS;
-    engine->resume = timer_new(engine);
-    engine->alarm = timer_new(engine);
+    engine->resume = timer_new(engine->options.loop, engine);
+    engine->alarm = timer_new(engine->options.loop, engine);
     if (engine->resume && engine->alarm)
         return 0;
     schedule_done(engine);
@@ -297,6 +277,6 @@ int schedule_init(struct engine *engine)
 void schedule_done(struct engine *engine)
 {
     free(STEAL(engine->trouble));
-    timer_free(STEAL(engine->resume));
-    timer_free(STEAL(engine->alarm));
+    timer_free(&engine->resume);
+    timer_free(&engine->alarm);
 }
