@@ -27,8 +27,8 @@
 #include "node/notify.h"
 #include "node/privileges.h"
 
-/* How long a stop may take: killing tasks and closing files is a matter of milliseconds. */
-enum { STOP_GRACE_MS = 15000, FILES_MAX = 1 << 20 };
+/* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
+enum { STOP_OVERDUE_MS = 10000, FILES_MAX = 1 << 20 };
 
 static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -319,10 +319,15 @@ static void tell_manager(const struct node *node, const char *text)
         log_warning("cannot tell the service manager how it goes: %s", strerror(-r));
 }
 
-static void on_stop_overdue(UNUSED uv_timer_t *timer)
+static uint64_t stop_deadline_ms(const struct node *node)
 {
-    log_error(
-        "stopping took longer than %d s: giving up; nothing is lost, the next start tidies up", STOP_GRACE_MS / 1000);
+    return config_number(node->config, SETTING_STOP_GRACE) / 1000 + STOP_OVERDUE_MS;
+}
+
+static void on_stop_overdue(uv_timer_t *timer)
+{
+    log_error("stopping took longer than %.3g s: giving up; nothing is lost, the next start tidies up",
+        (double)stop_deadline_ms(timer->data) / 1000);
     _exit(1);
 }
 
@@ -333,7 +338,7 @@ static void stop_now(struct node *node, const char *why)
     node->phase = PHASE_STOPPING;
     log_info("stopping all tasks: %s", why);
     tell_manager(node, "STOPPING=1\nSTATUS=Stopping all tasks");
-    uv_timer_start(&node->timer, on_stop_overdue, STOP_GRACE_MS, 0);
+    uv_timer_start(&node->timer, on_stop_overdue, stop_deadline_ms(node), 0);
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_STOP);
 }
 

@@ -244,19 +244,21 @@ def test_a_task_that_waits_is_held(make_node, pb):
 
 
 def test_a_task_that_runs_stands_still(node, pb):
-    node.submit("print('up', flush=True)\nimport time\nfor _ in range(2): time.sleep(.2)\nresult = 1", task_id="p",
-                timeout_ms=3_600_000)
-    node.wait_for_output("p", b"up")
+    node.submit("import itertools, time\nfor n in itertools.count():\n    print(f'line {n}.', flush=True)\n    time.sleep(.01)",
+                task_id="p", timeout_ms=3_600_000)
+    node.wait_for_output("p", b"line 3.")
     node.stub.PauseTask(pb.PauseTaskRequest(task_id="p"), timeout=30)
     paused = node.get("p")
     assert paused.paused and paused.state == paused.RUNNING
+    seen = node.output("p").count(b"\n")
     node.stub.ResumeTask(pb.ResumeTaskRequest(task_id="p"), timeout=30)
-    task, result = node.wait("p")
-    assert result == b"1" and not task.paused
-    kinds = [e.kind for e in events(node, pb, until=lambda e: e.task_id == "p" and e.kind == pb.TaskEvent.COMPLETED)
+    node.wait_for_output("p", f"line {seen + 50}.".encode())  # further than what was on its way when it was paused
+    assert not node.get("p").paused
+    node.stop_task("p")
+    kinds = [e.kind for e in events(node, pb, until=lambda e: e.task_id == "p" and e.kind == pb.TaskEvent.STOPPED)
              if e.task_id == "p"]
     k = pb.TaskEvent
-    assert kinds == [k.ACCEPTED, k.STARTED, k.PAUSED, k.RESUMED, k.COMPLETED]
+    assert kinds == [k.ACCEPTED, k.STARTED, k.PAUSED, k.RESUMED, k.STOPPED]
 
 
 def test_a_paused_task_is_stopped(node, pb):
