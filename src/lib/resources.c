@@ -2,6 +2,7 @@
 #include "lib/resources.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -17,18 +18,56 @@ void resources_find(struct resources *r)
         r->memory_bytes = memory - memory / 10;
 }
 
-void resources_score(struct resources *r, struct store *store)
+void resources_recall(struct resources *r, struct store *store)
 {
     uint64_t processors = 0;
     struct tw_error error;
-    if (store_get_number(store, "cpu_score_processors", &processors, &error) == 0 && processors == r->cpu_millis &&
-        store_get_number(store, "cpu_score", &r->cpu_score, &error) == 0)
+    r->store = store;
+    if (store_get_number(store, "cpu_score_processors", &processors, &error) < 0 || processors != r->cpu_millis ||
+        store_get_number(store, "cpu_score", &r->cpu_score, &error) < 0)
+        r->cpu_score = 0;
+}
+
+struct score_job {
+    uv_work_t req;
+    struct resources *resources;
+    uint64_t score;
+};
+
+static void measure(uv_work_t *req)
+{
+    struct score_job *job = CONTAINER_OF(req, struct score_job, req);
+    if (machine_measure_cpu_score(&job->score) < 0)
+        job->score = 0;
+}
+
+static void on_kept(void *ctx UNUSED, const struct tw_error *error)
+{
+    if (error)
+        log_warning("the CPU score could not be kept: %s", error->message);
+}
+
+static void on_measured(uv_work_t *req, int status UNUSED)
+{
+    struct score_job *job = CONTAINER_OF(req, struct score_job, req);
+    struct resources *r = job->resources;
+    r->job = NULL;
+    r->cpu_score = job->score;
+    if (job->score) {
+        store_set_number(r->store, "cpu_score", job->score, on_kept, NULL);
+        store_set_number(r->store, "cpu_score_processors", r->cpu_millis, on_kept, NULL);
+    }
+    free(job);
+    if (r->stopped)
+        r->stopped(r->stopped_ctx);
+}
+
+void resources_measure(struct resources *r, uv_loop_t *loop)
+{
+    if (r->cpu_score || r->job || !(r->job = calloc(1, sizeof *r->job)))
         return;
-    if (machine_measure_cpu_score(&r->cpu_score) < 0)
-        return;
-    if (store_set_number(store, "cpu_score", r->cpu_score, &error) < 0 ||
-        store_set_number(store, "cpu_score_processors", r->cpu_millis, &error) < 0)
-        log_warning("the CPU score could not be kept: %s", error.message);
+    r->job->resources = r;
+    (void)uv_queue_work(loop, &r->job->req, measure, on_measured); /* fails only without a job */
 }
 
 static void on_sample(uv_timer_t *timer)
@@ -63,7 +102,11 @@ void resources_set_ceiling(struct resources *r, unsigned ceiling)
     r->ceiling = ceiling;
 }
 
-void resources_stop(struct resources *r)
+void resources_stop(struct resources *r, void (*done)(void *ctx), void *ctx)
 {
     timer_free(&r->timer);
+    r->stopped = done;
+    r->stopped_ctx = ctx;
+    if (!r->job)
+        done(ctx);
 }

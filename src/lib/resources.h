@@ -13,21 +13,30 @@
 
 struct resources {
     uint64_t cpu_millis, memory_bytes; /* of the machine, less what the node keeps for itself */
-    uint64_t cpu_score;                /* see machine_measure_cpu_score(); 0: not known */
+    uint64_t cpu_score;                /* see machine_measure_cpu_score(); 0: not known yet */
+    struct store *store;
+    struct score_job *job; /* while it is measured */
     struct engine *engine;
     struct machine_load_state load;
     struct overcommit overcommit;
     unsigned ceiling; /* thousandths */
     uv_timer_t *timer;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
 };
 
 /* Looks at the machine. What cannot be found out is 0, which nobody is bounded by. */
 void resources_find(struct resources *r);
-/* The CPU score as the store has it, or measured now and kept there: a busy machine would measure another one. */
-void resources_score(struct resources *r, struct store *store);
+/*
+ * The CPU score as the store has it: before the loop runs. Where it has none, for these processors, it is measured, once and by
+ * a thread of the pool, when resources_measure() says so, and kept there: a busy machine would measure another one.
+ */
+void resources_recall(struct resources *r, struct store *store);
+void resources_measure(struct resources *r, uv_loop_t *loop);
 /* Looks at the load every ten seconds and tells the engine what may be promised. */
 int resources_watch(struct resources *r, uv_loop_t *loop, struct engine *engine, unsigned ceiling);
 void resources_set_ceiling(struct resources *r, unsigned ceiling);
-void resources_stop(struct resources *r);
+/* `done` may come at once; before the store is closed. */
+void resources_stop(struct resources *r, void (*done)(void *ctx), void *ctx);
 
 #endif

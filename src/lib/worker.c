@@ -122,20 +122,25 @@ static void on_store_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->store = NULL;
-    resources_stop(&w->resources);
     engine_free(STEAL(w->engine)); /* only now: the store's last answers went to it */
     uv_close((uv_handle_t *)&w->wake, on_wake_closed);
+}
+
+static void on_resources_stopped(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    retention_stop(&w->retention);
+    if (w->store)
+        store_close(w->store, on_store_closed, w);
+    else
+        on_store_closed(w);
 }
 
 static void on_runtime_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->runtime = NULL;
-    retention_stop(&w->retention);
-    if (w->store)
-        store_close(w->store, on_store_closed, w);
-    else
-        on_store_closed(w);
+    resources_stop(&w->resources, on_resources_stopped, w);
 }
 
 static void free_server(struct tw_worker *w)
@@ -191,6 +196,7 @@ static void on_wake(uv_async_t *async)
     if (!w->started && !how) {
         w->started = true;
         engine_start(w->engine);
+        resources_measure(&w->resources, w->loop);
     }
     worker_run_calls(w);
     if (how)
@@ -322,7 +328,7 @@ static int build(
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
     fill_engine_options(w, o, &engine_options);
-    resources_score(&w->resources, w->store);
+    resources_recall(&w->resources, w->store);
     if (engine_new(&engine_options, &w->engine, error) < 0)
         return -1;
     int r = resources_watch(&w->resources, w->loop, w->engine, overcommit_of(o));
@@ -462,7 +468,7 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .store = worker->store,
         .node_id = worker->node_id,
         .started_us = clock_wall_us(),
-        .cpu_score = worker->resources.cpu_score,
+        .cpu_score = &worker->resources.cpu_score,
         .warnings = (const char *const *)worker->warnings,
         .n_warnings = worker->n_warnings,
     };

@@ -414,7 +414,7 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
     response.cpu_millis_allocated = status.cpu_millis_used;
     response.memory_bytes = status.memory_bytes;
     response.memory_bytes_allocated = status.memory_bytes_used;
-    response.cpu_score = s->cpu_score;
+    response.cpu_score = s->cpu_score ? *s->cpu_score : 0;
     response.last_event = store_last_event(s->store);
     const char *warnings[WARNINGS_MAX + 1];
     for (size_t i = 0; i < s->n_warnings && i < WARNINGS_MAX; i++)

@@ -14,7 +14,7 @@ struct taskworker_service {
     struct store *store;
     const char *node_id;
     uint64_t started_us;
-    uint64_t cpu_score;
+    const uint64_t *cpu_score; /* changes once; 0: not known yet */
     const char *const *warnings;
     size_t n_warnings;
     struct rpc_method execute[3]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */

@@ -106,6 +106,7 @@ int write_prepare(struct store *store, struct write *w, struct tw_error *error)
     case WRITE_ATTEMPT:
     case WRITE_REQUEUE:
     case WRITE_PAUSE:
+    case WRITE_NUMBER:
     case WRITE_PRUNE:
         break;
     }
@@ -449,6 +450,14 @@ static enum outcome apply_pause(struct store *store, struct write *w, struct tw_
         : outcome;
 }
 
+static enum outcome apply_number(struct store *store, const struct write *w, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_SET_NUMBER);
+    db_bind_text(&q, 1, w->name);
+    db_bind_u64(&q, 2, w->number);
+    return of(db_run(&q, error));
+}
+
 static enum outcome apply_end(struct store *store, struct write *w, struct tw_error *error)
 {
     const struct tw_task_info *info = w->info;
@@ -540,6 +549,8 @@ enum outcome write_apply(struct store *store, struct write *w, struct tw_error *
         return apply_requeue(store, w, error);
     case WRITE_PAUSE:
         return apply_pause(store, w, error);
+    case WRITE_NUMBER:
+        return apply_number(store, w, error);
     case WRITE_FINISH:
         return apply_finish(store, w, error);
     case WRITE_PRUNE:

@@ -139,6 +139,8 @@ enum {
         "t.seq = "                                                                                                    \
         "events.seq))")                                                                                               \
     X(COUNT, "SELECT count(*) FROM tasks")                                                                            \
+    X(NUMBER, "SELECT value FROM meta WHERE key = ?1")                                                                \
+    X(SET_NUMBER, "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")                                         \
     X(STATE, "SELECT state FROM tasks WHERE seq = ?1")                                                                \
     X(SEQ_OF_ID, "SELECT seq FROM tasks WHERE id = ?1")                                                               \
     X(GET,                                                                                                            \

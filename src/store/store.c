@@ -9,7 +9,6 @@
  * refers to it is committed, and is removed only after the row that replaces it is; so every row's
  * file is there, and what no row refers to is rubbish that the next start sweeps away.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,20 +68,13 @@ int store_open(uv_loop_t *loop, const struct store_options *options, struct stor
 
 int store_get_number(struct store *store, const char *name, uint64_t *ret, struct tw_error *error)
 {
-    char sql[120];
-    int64_t value = 0;
-    snprintf(sql, sizeof sql, "SELECT value FROM meta WHERE key = '%s'", name);
-    if (db_get_int(&store->writer, sql, &value, error) < 0)
-        return -1;
-    *ret = (uint64_t)value;
-    return 0;
-}
-
-int store_set_number(struct store *store, const char *name, uint64_t value, struct tw_error *error)
-{
-    char sql[160];
-    snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta (key, value) VALUES ('%s', %lld)", name, (long long)value);
-    return db_exec(&store->writer, sql, error);
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_NUMBER);
+    db_bind_text(&q, 1, name);
+    int r = db_step(&q, error);
+    if (r == 0)
+        return error_set(error, TW_NOT_FOUND, "%s holds no '%s'", store->folder.db_path, name);
+    *ret = r > 0 ? db_u64(&q, 0) : 0;
+    return r < 0 ? -1 : 0;
 }
 
 /* --- closing --- */

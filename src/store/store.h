@@ -83,9 +83,8 @@ void store_close(struct store *store, void (*done)(void *ctx), void *ctx);
 int store_recover(
     struct store *store, void (*each)(void *ctx, struct store_task *task), void *ctx, struct tw_error *error);
 
-/* Numbers that the node keeps about itself; before the loop runs. NOT_FOUND where there is none of this name (a literal). */
+/* A number that the node keeps about itself; before the loop runs. NOT_FOUND where there is none of this name. */
 int store_get_number(struct store *store, const char *name, uint64_t *ret, struct tw_error *error);
-int store_set_number(struct store *store, const char *name, uint64_t value, struct tw_error *error);
 
 /* --- writes --- */
 
@@ -130,6 +129,9 @@ struct store_requeued {
 };
 void store_requeue(
     struct store *store, uint64_t seq, const struct store_requeued *requeued, store_done_cb cb, void *ctx);
+
+/* A number that the node keeps about itself, under a name (a literal). */
+void store_set_number(struct store *store, const char *name, uint64_t value, store_done_cb cb, void *ctx);
 
 /* Whether it is held on request. */
 void store_pause(struct store *store, uint64_t seq, bool paused, store_done_cb cb, void *ctx);

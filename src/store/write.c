@@ -465,6 +465,19 @@ void store_requeue(
     enqueue(store, w);
 }
 
+void store_set_number(struct store *store, const char *name, uint64_t value, store_done_cb cb, void *ctx)
+{
+    struct write *w = write_new(WRITE_NUMBER, 0, ctx);
+    if (!w) {
+        cb(ctx, &no_memory);
+        return;
+    }
+    w->name = name;
+    w->number = value;
+    w->done_cb = cb;
+    enqueue(store, w);
+}
+
 void store_pause(struct store *store, uint64_t seq, bool paused, store_done_cb cb, void *ctx)
 {
     struct write *w = write_new(WRITE_PAUSE, seq, ctx);

@@ -11,6 +11,7 @@ enum write_kind {
     WRITE_ATTEMPT,
     WRITE_REQUEUE,
     WRITE_PAUSE,
+    WRITE_NUMBER,
     WRITE_FINISH,
     WRITE_PRUNE,
 };
@@ -48,6 +49,10 @@ struct write {
 
     /* attempt, and requeue */
     uint64_t started_us;
+
+    /* number */
+    const char *name; /* a literal */
+    uint64_t number;
 
     /* requeue */
     uint64_t not_before_us;
