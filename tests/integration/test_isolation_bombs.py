@@ -29,9 +29,9 @@ def under_attack(cell, data, **fields):
     thread = threading.Thread(target=wait)
     thread.start()
     try:
-        walls.answers_promptly(cell)
+        walls.answers(cell)
         while not ended.wait(0.1):
-            walls.answers_promptly(cell)
+            walls.answers(cell)
     finally:
         thread.join()
     return taken[0]
@@ -231,7 +231,7 @@ def test_all_processors(cell, pb):
     while cell.get(task_id).state != pb.Task.RUNNING:
         pass
     for _ in range(20):
-        walls.answers_promptly(cell)
+        walls.answers(cell)
     task, result = cell.run("result = 1", timeout_ms=30_000)
     assert result == b"1", task.message
     assert cell.stop_task(task_id).task.state == pb.Task.STOPPED

@@ -7,7 +7,6 @@ A payload is a Python source in payloads/ that runs as a task: many small probes
 import ctypes
 import json
 import pathlib
-import time
 
 PAYLOADS = pathlib.Path(__file__).resolve().parents[1] / "payloads"
 
@@ -61,10 +60,6 @@ def named(comm):
     return found
 
 
-def answers_promptly(node, seconds=5):
-    """However busy the tasks are, the node itself has an ear."""
-    start = time.monotonic()
-    status = node.status()
-    took = time.monotonic() - start
-    assert took < seconds, f"GetStatus took {took:.1f} s"
-    return status
+def answers(node):
+    """However busy the tasks are, the node has an ear. How soon it answers is for bench/ to say: here the machine decides."""
+    return node.status()
