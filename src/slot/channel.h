@@ -8,7 +8,7 @@
 
 #include "base/util.h"
 
-enum { CHANNEL_FDS_MAX = 16 };
+enum { CHANNEL_FDS_MAX = 24 };
 
 struct channel_fds {
     int fd[CHANNEL_FDS_MAX]; /* -1 where there is none, or where it was taken out */

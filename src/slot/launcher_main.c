@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hivemind-launcher: the only program with privileges. It is started by the daemon before that drops its own, on fixed
- * fds with an empty environment, and serves a table of three requests over one connection: who are you, make slot N,
- * destroy slot N. It is single-threaded, opens no socket to anywhere, and never sees a task: the connection of a new slot
- * goes to the daemon, and from then on the two talk past it. Its loop waits for requests, for the deaths of its children,
- * and for the death of the daemon, after which it kills every slot, reaps them and ends. Slots are its children and have
+ * fds with an empty environment, and serves a table of requests over one connection: who are you, make slot N, destroy
+ * slot N, and those by which a daemon leaves its tasks to the next (launcher_keep.c). It is single-threaded, opens no socket
+ * to anywhere, and never sees a task: the connection of a new slot goes to the daemon, and from then on the two talk past
+ * it. Its loop waits for requests, for the deaths of its children, and for the death of the daemon, after which, unless
+ * another is to come, it kills every slot, reaps them and ends. Slots are its children and have
  * it as the one whose death kills them; since it also is their subreaper, nothing that they leave goes unreaped. Each has a
  * control group where there are any (launcher_group.c).
  *
@@ -20,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -31,6 +33,7 @@
 #include "base/parse.h"
 #include "slot/channel.h"
 #include "slot/launcher.h"
+#include "slot/launcher_keep.h"
 
 enum { END_DEADLINE_US = 5 * 1000 * 1000, TIDY_MS = 20 };
 
@@ -40,6 +43,7 @@ enum entry_state { ENTRY_FREE, ENTRY_ALIVE, ENTRY_DEAD, ENTRY_DESTROYING };
 struct entry {
     enum entry_state state;
     struct slot_process process;
+    struct channel_fds *kept; /* NULL: nothing */
 };
 
 struct launcher_process {
@@ -49,6 +53,7 @@ struct launcher_process {
     struct entry *entries;
     uint32_t slots;
     int control, signals, parent;
+    struct keeper keeper;
 };
 
 static int reply(struct launcher_process *l, const struct launcher_request *request, struct launcher_reply *r,
@@ -56,10 +61,13 @@ static int reply(struct launcher_process *l, const struct launcher_request *requ
 {
     r->header = (struct protocol_header){LAUNCHER_MAGIC, PROTOCOL_VERSION, request->header.type};
     r->index = request->index;
+    if (l->control < 0) /* between two daemons */
+        return 0;
     return channel_send(l->control, r, sizeof *r, fds, n_fds);
 }
 
-static int serve_hello(struct launcher_process *l, const struct launcher_request *request)
+static int serve_hello(
+    struct launcher_process *l, const struct launcher_request *request, struct channel_fds *fds UNUSED)
 {
     struct launcher_reply r = {.flags = (l->setup.privileged ? LAUNCHER_PRIVILEGED : 0u) | l->groups.limits};
     memcpy(r.detail, l->warning, sizeof r.detail);
@@ -67,7 +75,8 @@ static int serve_hello(struct launcher_process *l, const struct launcher_request
     return reply(l, request, &r, NULL, 0);
 }
 
-static int serve_create(struct launcher_process *l, const struct launcher_request *request)
+static int serve_create(
+    struct launcher_process *l, const struct launcher_request *request, struct channel_fds *none UNUSED)
 {
     struct entry *e = &l->entries[request->index];
     struct launcher_reply r = {0};
@@ -91,18 +100,27 @@ static int serve_create(struct launcher_process *l, const struct launcher_reques
     return failed;
 }
 
+static void forget_kept(struct entry *e)
+{
+    if (e->kept)
+        channel_fds_done(e->kept);
+    free(STEAL(e->kept));
+}
+
 static int destroyed(struct launcher_process *l, struct entry *e)
 {
     struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
     struct launcher_reply r = {0};
     e->state = ENTRY_FREE;
+    forget_kept(e);
     /* Not before: the daemon may want to know from its files how a slot died. */
     launcher_group_remove(&l->groups, e->process.group.serial);
     e->process.group.serial = 0;
     return reply(l, &request, &r, NULL, 0);
 }
 
-static int serve_destroy(struct launcher_process *l, const struct launcher_request *request)
+static int serve_destroy(
+    struct launcher_process *l, const struct launcher_request *request, struct channel_fds *fds UNUSED)
 {
     struct entry *e = &l->entries[request->index];
     switch (e->state) {
@@ -119,12 +137,77 @@ static int serve_destroy(struct launcher_process *l, const struct launcher_reque
     return destroyed(l, e);
 }
 
+/* What is held for the tasks is more than a launcher needs otherwise. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int serve_keep(struct launcher_process *l, const struct launcher_request *request, struct channel_fds *fds)
+{
+    struct entry *e = &l->entries[request->index];
+    struct launcher_reply r = {0};
+    bool can = (e->state == ENTRY_ALIVE || e->state == ENTRY_DEAD) && !e->kept;
+    if (can)
+        e->kept = malloc(sizeof *e->kept);
+    if (can && e->kept) {
+        *e->kept = *fds;
+        for (size_t i = 0; i < fds->n; i++)
+            fds->fd[i] = -1;
+        raise_file_limit();
+    } else {
+        r.error = can ? ENOMEM : EBUSY;
+    }
+    return reply(l, request, &r, NULL, 0);
+}
+
+static int serve_detach(struct launcher_process *l, const struct launcher_request *request, struct channel_fds *fds)
+{
+    struct launcher_reply r = {.error = -keeper_listen(&l->keeper, request, fds)};
+    CLEANUP_FD int null = r.error ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) /* whoever reads what the daemon logs is to see its end */
+        (void)dup2(null, STDERR_FILENO);
+    return reply(l, request, &r, NULL, 0);
+}
+
+static int serve_adopt(
+    struct launcher_process *l, const struct launcher_request *request, struct channel_fds *none UNUSED)
+{
+    struct launcher_request about = *request;
+    struct launcher_reply r = {0};
+    bool done = request->flags & LAUNCHER_ADOPTED;
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct entry *e = &l->entries[i];
+        if (done)
+            forget_kept(e);
+        if (!e->kept)
+            continue;
+        about.index = i;
+        r.pid = e->process.pid;
+        int failed = reply(l, &about, &r, e->kept->fd, e->kept->n);
+        if (failed < 0)
+            return failed;
+    }
+    if (done)
+        keeper_done(&l->keeper);
+    r.pid = 0;
+    return reply(l, request, &r, NULL, 0);
+}
+
 static int serve(struct launcher_process *l)
 {
-    static int (*const table[LAUNCHER_TYPE_MAX])(struct launcher_process *, const struct launcher_request *) = {
+    typedef int server(struct launcher_process *, const struct launcher_request *, struct channel_fds *);
+    static server *const table[LAUNCHER_TYPE_MAX] = {
         [LAUNCHER_HELLO] = serve_hello,
         [LAUNCHER_CREATE] = serve_create,
         [LAUNCHER_DESTROY] = serve_destroy,
+        [LAUNCHER_KEEP] = serve_keep,
+        [LAUNCHER_DETACH] = serve_detach,
+        [LAUNCHER_ADOPT] = serve_adopt,
     };
     struct launcher_request request;
     char raw[sizeof request + 1];
@@ -139,7 +222,7 @@ static int serve(struct launcher_process *l)
         fprintf(stderr, "hivemind-launcher: refused a message: %s\n", message_error_to_string(bad));
         return -EPROTO;
     }
-    return table[request.header.type](l, &request);
+    return table[request.header.type](l, &request, &fds);
 }
 
 /* Also reaps what dead slots left to us. */
@@ -166,7 +249,8 @@ static int reap(struct launcher_process *l)
     return 0;
 }
 
-static void loop(struct launcher_process *l)
+/* Until the daemon is gone. True: in a way after which another may come. */
+static bool loop(struct launcher_process *l)
 {
     struct pollfd polls[] = {
         {.fd = l->control, .events = POLLIN},
@@ -176,23 +260,66 @@ static void loop(struct launcher_process *l)
     for (;;) {
         /* A dead slot's tasks die a moment after it. */
         if (poll(polls, ARRAY_LEN(polls), launcher_groups_tidy(&l->groups) ? TIDY_MS : -1) < 0 && errno != EINTR)
-            return;
+            return false;
         if (polls[2].revents)
-            return;
+            return true;
         if (polls[1].revents && reap(l) < 0)
-            return;
-        if (polls[0].revents && serve(l) < 0)
-            return;
+            return true;
+        int r = polls[0].revents ? serve(l) : 0;
+        if (r < 0)
+            return r !=
+                -EPROTO; /* who speaks another language than ours will not take the tasks, and must not run them twice */
+    }
+}
+
+static void kill_slots(struct launcher_process *l, bool all)
+{
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct entry *e = &l->entries[i];
+        if ((all || !e->kept) && (e->state == ENTRY_ALIVE || e->state == ENTRY_DESTROYING))
+            (void)syscall(SYS_pidfd_send_signal, e->process.pidfd, SIGKILL, NULL, 0);
+    }
+}
+
+static bool keeps_any(const struct launcher_process *l)
+{
+    for (uint32_t i = 0; i < l->slots; i++) {
+        if (l->entries[i].kept)
+            return true;
+    }
+    return false;
+}
+
+/* True: there is a daemon again. */
+static bool await_next_daemon(struct launcher_process *l)
+{
+    if (l->keeper.listener < 0 || !keeps_any(l))
+        return false;
+    fd_close(&l->control);
+    fd_close(&l->parent);
+    kill_slots(l, false);
+    for (;;) {
+        int left = keeper_timeout_ms(&l->keeper);
+        struct pollfd polls[] = {
+            {.fd = l->keeper.listener, .events = POLLIN},
+            {.fd = l->signals, .events = POLLIN},
+        };
+        if (left == 0)
+            return false;
+        int n = poll(polls, ARRAY_LEN(polls), launcher_groups_tidy(&l->groups) ? MIN(left, TIDY_MS) : left);
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0 && polls[1].revents)
+            (void)reap(l); /* there is nobody to whom an answer could fail */
+        if (n > 0 && polls[0].revents && keeper_accept(&l->keeper, &l->control, &l->parent) == 0)
+            return true;
     }
 }
 
 /* Kills all slots and waits for them and for what they leave behind. */
 static void end(struct launcher_process *l)
 {
-    for (uint32_t i = 0; i < l->slots; i++) {
-        if (l->entries[i].state == ENTRY_ALIVE || l->entries[i].state == ENTRY_DESTROYING)
-            (void)syscall(SYS_pidfd_send_signal, l->entries[i].process.pidfd, SIGKILL, NULL, 0);
-    }
+    kill_slots(l, true);
     uint64_t deadline = clock_monotonic_us() + END_DEADLINE_US;
     for (;;) {
         pid_t pid = waitpid(-1, NULL, WNOHANG);
@@ -239,6 +366,7 @@ static int setup(struct launcher_process *l, int argc, char **argv)
         .setup = {.slot_exe = -1, .uid_base = (uint32_t)uid_base},
         .slots = (uint32_t)slots,
         .control = PROTOCOL_FD,
+        .keeper = {.listener = -1},
     };
     (void)syscall(SYS_close_range, PROTOCOL_PROFILE_FD + 1, ~0u, 0);
     l->entries = calloc(slots, sizeof *l->entries);
@@ -267,7 +395,8 @@ int main(int argc, char **argv)
     int r = setup(&l, argc, argv);
     if (r < 0)
         _exit(1);
-    loop(&l);
+    while (loop(&l) && await_next_daemon(&l))
+        ;
     end(&l);
     launcher_groups_close(&l.groups);
     /* No leak checker and no atexit: an undumpable process cannot be looked into, not even by its own tools. */

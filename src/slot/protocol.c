@@ -61,6 +61,11 @@ static bool errno_ok(int32_t error)
     return error >= 0 && error < 4096;
 }
 
+static bool is_about_slot(unsigned type)
+{
+    return type == LAUNCHER_CREATE || type == LAUNCHER_DESTROY || type == LAUNCHER_KEEP;
+}
+
 enum message_error launcher_request_check(
     const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_request *ret)
 {
@@ -69,10 +74,15 @@ enum message_error launcher_request_check(
         return e;
     struct launcher_request m;
     memcpy(&m, data, sizeof m);
-    uint32_t flags = m.header.type == LAUNCHER_CREATE ? LAUNCHER_HOST_NETWORK : 0;
-    if (m.flags & ~flags || (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots))
+    bool detach = m.header.type == LAUNCHER_DETACH, keep = m.header.type == LAUNCHER_KEEP;
+    uint32_t flags = m.header.type == LAUNCHER_CREATE ? LAUNCHER_HOST_NETWORK
+        : m.header.type == LAUNCHER_ADOPT             ? LAUNCHER_ADOPTED
+                                                      : 0;
+    if (m.flags & ~flags || (is_about_slot(m.header.type) ? m.index >= slots : m.index != 0))
         return MESSAGE_BAD_FIELD;
-    if (n_fds != 0)
+    if (detach ? m.seconds - 1 >= LAUNCHER_SECONDS_MAX : m.seconds || m.uid)
+        return MESSAGE_BAD_FIELD;
+    if (keep ? n_fds < 1 : n_fds != detach)
         return MESSAGE_BAD_FDS;
     *ret = m;
     return MESSAGE_OK;
@@ -96,11 +106,13 @@ enum message_error launcher_reply_check(
     struct launcher_reply m;
     memcpy(&m, data, sizeof m);
     bool created = m.header.type == LAUNCHER_CREATE && m.error == 0;
+    bool kept = m.header.type == LAUNCHER_ADOPT && m.pid != 0;
     if (!errno_ok(m.error) || !detail_ok(m.detail) || !detail_ok(m.group_detail) || !group_ok(&m, created) ||
-        m.flags & (m.header.type == LAUNCHER_HELLO ? ~(uint32_t)LAUNCHER_FLAGS : ~0u) ||
-        (m.header.type == LAUNCHER_HELLO ? m.index != 0 : m.index >= slots) || (created ? m.pid <= 1 : m.pid != 0))
+        m.flags & (m.header.type == LAUNCHER_HELLO ? ~(uint32_t)LAUNCHER_FLAGS : ~0u) || (kept && m.error) ||
+        (kept || is_about_slot(m.header.type) ? m.index >= slots : m.index != 0) ||
+        (created || kept ? m.pid <= 1 : m.pid != 0))
         return MESSAGE_BAD_FIELD;
-    if (n_fds != (created ? 1 + (size_t)__builtin_popcount(m.group_files) : 0))
+    if (kept ? n_fds < 1 : n_fds != (created ? 1 + (size_t)__builtin_popcount(m.group_files) : 0))
         return MESSAGE_BAD_FDS;
     *ret = m;
     return MESSAGE_OK;

@@ -4,8 +4,10 @@
  *
  * Two connections, both SOCK_SEQPACKET, one fixed-size message per packet, fds by SCM_RIGHTS:
  *
- *   daemon <-> launcher   HELLO, CREATE and DESTROY, each answered by one reply of the same type. Requests may be sent
- *                         without waiting for the answers. An index stays taken until its DESTROY was answered.
+ *   daemon <-> launcher   Each request is answered by one reply of the same type, ADOPT by one more for each slot that is
+ *                         kept. Requests may be sent without waiting for the answers. An index stays taken until its
+ *                         DESTROY was answered. A daemon that leaves tasks running for its successor has the launcher
+ *                         KEEP what belongs to each, then DETACHes; the successor ADOPTs (launcher_keep.c).
  *   daemon <-> slot       The slot begins with HELLO (its root stands) or FAILED. Then START (with fds), answered by
  *                         READY or FAILED or EXITED; GO; KILL at any time after START; TERMINATE, PAUSE and RESUME after
  *                         GO, earlier or later they mean nothing; the end is EXITED or FAILED, exactly one per START.
@@ -20,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 3, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 4, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
 /* The fds that a helper program is started on: its connection, and the slots' profile (profile.h). */
 enum { PROTOCOL_FD = 3, PROTOCOL_PROFILE_FD };
@@ -35,14 +37,28 @@ struct protocol_header {
 
 #define LAUNCHER_MAGIC 0x686d6c63u
 
-enum launcher_type { LAUNCHER_HELLO = 1, LAUNCHER_CREATE, LAUNCHER_DESTROY, LAUNCHER_TYPE_MAX };
+enum launcher_type {
+    LAUNCHER_HELLO = 1,
+    LAUNCHER_CREATE,
+    LAUNCHER_DESTROY,
+    LAUNCHER_KEEP,   /* 1 to CHANNEL_FDS_MAX fds, which the launcher holds for the slot and never looks at */
+    LAUNCHER_DETACH, /* one fd, a bound socket (SOCK_SEQPACKET): the next daemon comes there within `seconds`, or never */
+    LAUNCHER_ADOPT, /* on such a connection: what is kept, and then, with LAUNCHER_ADOPTED, that it is taken over */
+    LAUNCHER_TYPE_MAX
+};
 
 struct launcher_request {
     struct protocol_header header;
-    uint32_t index; /* below the launcher's number of slots; 0 for HELLO */
-    uint32_t flags; /* CREATE: LAUNCHER_HOST_NETWORK; else 0 */
+    uint32_t index;   /* CREATE, DESTROY, KEEP: below the launcher's number of slots; else 0 */
+    uint32_t flags;   /* CREATE: LAUNCHER_HOST_NETWORK; ADOPT: LAUNCHER_ADOPTED; else 0 */
+    uint32_t seconds; /* DETACH: 1 to LAUNCHER_SECONDS_MAX; else 0 */
+    uint32_t uid;     /* DETACH: who may adopt, beside root; else 0 */
 };
-enum { LAUNCHER_HOST_NETWORK = 1 }; /* the slot gets no network namespace of its own */
+enum {
+    LAUNCHER_HOST_NETWORK = 1, /* the slot gets no network namespace of its own */
+    LAUNCHER_ADOPTED = 1,      /* the fds have arrived; from now on the tasks' lives hang on this connection */
+    LAUNCHER_SECONDS_MAX = 30 * 24 * 3600
+};
 
 /* Flags of the HELLO reply. The last three: slots get control groups in which this can be limited. */
 enum {
@@ -76,7 +92,7 @@ struct launcher_reply {
     struct protocol_header header;
     uint32_t index;
     int32_t error; /* 0 or a positive errno */
-    int32_t pid;   /* CREATE: of the slot */
+    int32_t pid;   /* CREATE, ADOPT: of the slot; ADOPT: 0 says that this was all */
     uint32_t flags;
     uint32_t group_version;           /* CREATE: of the control group interface, 1 or 2; 0: the slot has no group */
     uint32_t group_files;             /* CREATE: bits 1 << enum group_file; 0 with version 0 only */
@@ -85,7 +101,8 @@ struct launcher_reply {
 };
 /*
  * A CREATE reply without error carries the daemon's end of the slot's connection, and behind it the files of the slot's
- * control group that group_files names, in the order of enum group_file.
+ * control group that group_files names, in the order of enum group_file. An ADOPT reply with a pid carries the fds that
+ * KEEP brought, in the same order.
  */
 
 /* --- daemon <-> slot --- */

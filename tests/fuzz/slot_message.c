@@ -20,10 +20,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data++;
     size--;
     if (launcher_request_check(data, size, fds, slots, &launcher_request) == MESSAGE_OK)
-        assert(launcher_request.index < slots && fds == 0);
+        assert(launcher_request.index < slots && launcher_request.seconds <= LAUNCHER_SECONDS_MAX &&
+            (fds == 0 || launcher_request.header.type == LAUNCHER_KEEP ||
+                launcher_request.header.type == LAUNCHER_DETACH));
     if (launcher_reply_check(data, size, fds, slots, &launcher_reply) == MESSAGE_OK)
-        assert(launcher_reply.index < slots && fds <= 1 + GROUP_FILE_MAX &&
-            fds <= 1 + (size_t)__builtin_popcount(launcher_reply.group_files) &&
+        assert(launcher_reply.index < slots &&
+            (launcher_reply.header.type == LAUNCHER_ADOPT ||
+                fds <= 1 + (size_t)__builtin_popcount(launcher_reply.group_files)) &&
             strnlen(launcher_reply.detail, sizeof launcher_reply.detail) < sizeof launcher_reply.detail);
     if (slot_request_check(data, size, fds, &slot_request) == MESSAGE_OK)
         assert(slot_request.serial != 0 && (fds == SLOT_START_FDS || fds == 0));

@@ -72,6 +72,74 @@ static void test_launcher_request(void **state)
     assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_VERSION);
 }
 
+/* What a daemon that goes, and the one that comes, say. */
+static void test_launcher_request_of_detaching(void **state)
+{
+    (void)state;
+    struct launcher_request m = launcher_request_ok(), out;
+    m.header.type = LAUNCHER_KEEP;
+    for (size_t fds = 0; fds <= CHANNEL_FDS_MAX; fds++)
+        assert_int_equal(launcher_request_check(&m, sizeof m, fds, 4, &out), fds ? MESSAGE_OK : MESSAGE_BAD_FDS);
+    assert_int_equal(launcher_request_check(&m, sizeof m, 5, 3, &out), MESSAGE_BAD_FIELD);
+    m.seconds = 1;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 5, 4, &out), MESSAGE_BAD_FIELD);
+
+    m = launcher_request_ok();
+    m.header.type = LAUNCHER_DETACH;
+    m.index = 0;
+    m.uid = UINT32_MAX;
+    const struct {
+        uint32_t seconds;
+        enum message_error want;
+    } cases[] = {{0, MESSAGE_BAD_FIELD}, {1, MESSAGE_OK}, {LAUNCHER_SECONDS_MAX, MESSAGE_OK},
+        {LAUNCHER_SECONDS_MAX + 1u, MESSAGE_BAD_FIELD}, {UINT32_MAX, MESSAGE_BAD_FIELD}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        m.seconds = cases[i].seconds;
+        assert_int_equal(launcher_request_check(&m, sizeof m, 1, 4, &out), cases[i].want);
+    }
+    m.seconds = 1;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FDS);
+    assert_int_equal(launcher_request_check(&m, sizeof m, 2, 4, &out), MESSAGE_BAD_FDS);
+
+    m = (struct launcher_request){.header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, LAUNCHER_ADOPT}};
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+    m.flags = LAUNCHER_ADOPTED;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+    m.flags = LAUNCHER_ADOPTED << 1;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    m.flags = 0;
+    m.uid = 1;
+    assert_int_equal(launcher_request_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+}
+
+static void test_launcher_reply_of_detaching(void **state)
+{
+    (void)state;
+    struct launcher_reply out, m = {.header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, LAUNCHER_ADOPT}};
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK); /* that was all */
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FDS);
+    m.index = 3;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD);
+    m.pid = 77;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 4, 4, &out), MESSAGE_OK);
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FDS);
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 4, 3, &out), MESSAGE_BAD_FIELD);
+    m.error = EBUSY;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 4, 4, &out), MESSAGE_BAD_FIELD);
+    m.error = 0;
+    m.pid = 1;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 4, 4, &out), MESSAGE_BAD_FIELD);
+    m.pid = 0;
+    m.error = EBUSY;
+    m.header.type = LAUNCHER_KEEP;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 1, 4, &out), MESSAGE_BAD_FDS);
+    m.header.type = LAUNCHER_DETACH;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_BAD_FIELD); /* it is about no slot */
+    m.index = 0;
+    assert_int_equal(launcher_reply_check(&m, sizeof m, 0, 4, &out), MESSAGE_OK);
+}
+
 static void test_launcher_reply(void **state)
 {
     (void)state;
@@ -248,7 +316,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_launcher_request),
+        cmocka_unit_test(test_launcher_request_of_detaching),
         cmocka_unit_test(test_launcher_reply),
+        cmocka_unit_test(test_launcher_reply_of_detaching),
         cmocka_unit_test(test_slot_request),
         cmocka_unit_test(test_slot_reply),
         cmocka_unit_test(test_names),
