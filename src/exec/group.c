@@ -39,12 +39,11 @@ struct group {
     uint32_t version;
     int fd[GROUP_FILE_MAX]; /* -1: not there */
     uint64_t layers;
-    uint64_t memory, cpu, pids;             /* as written; UNKNOWN: not yet, NO_LIMIT */
-    uint64_t first_base;                    /* memory held before the first task; UNKNOWN until then */
-    uint64_t base, peak;                    /* when this task began; peak UNKNOWN: it begins anew at every task */
-    uint64_t user_us, system_us;            /* likewise */
-    uint64_t oom_kills, pids_hits;          /* as read last */
-    uint64_t oom_kills_before, hits_before; /* when this task began */
+    /*
+     * Limits: UNKNOWN is not yet written, NO_LIMIT none. first_base is UNKNOWN until the first task, peak where it begins anew
+     * at every task.
+     */
+    struct group_state s;
     void (*on_oom)(void *ctx);
     void *ctx;
     uv_poll_t *poll;
@@ -117,9 +116,9 @@ static void read_counters(struct group *g)
 {
     char text[TEXT_MAX];
     if (read_text(g, GROUP_MEMORY_EVENTS, text))
-        (void)find_key(text, "oom_kill", &g->oom_kills);
+        (void)find_key(text, "oom_kill", &g->s.oom_kills);
     if (read_text(g, GROUP_PIDS_EVENTS, text))
-        (void)find_key(text, "max", &g->pids_hits);
+        (void)find_key(text, "max", &g->s.pids_hits);
 }
 
 /* User and system time; false: unknown. */
@@ -151,9 +150,9 @@ static void free_handle(uv_handle_t *handle)
 
 static bool look(struct group *g)
 {
-    uint64_t before = g->oom_kills;
+    uint64_t before = g->s.oom_kills;
     read_counters(g);
-    if (g->oom_kills <= before)
+    if (g->s.oom_kills <= before)
         return false;
     g->looks = 0;
     g->on_oom(g->ctx); /* may free the group */
@@ -218,10 +217,7 @@ struct group *group_new(
     }
     *g = (struct group){
         .version = reply->group_version,
-        .memory = UNKNOWN,
-        .cpu = UNKNOWN,
-        .pids = UNKNOWN,
-        .first_base = UNKNOWN,
+        .s = {.memory = UNKNOWN, .cpu = UNKNOWN, .pids = UNKNOWN, .first_base = UNKNOWN},
         .on_oom = on_oom,
         .ctx = ctx,
     };
@@ -250,6 +246,32 @@ void group_free(struct group *g)
     free(g);
 }
 
+size_t group_files(const struct group *g, int fds[GROUP_FILE_MAX], uint32_t *ret_files, uint32_t *ret_version)
+{
+    size_t n = 0;
+    *ret_files = *ret_version = 0;
+    for (size_t f = 0; g && f < GROUP_FILE_MAX; f++) {
+        if (g->fd[f] < 0)
+            continue;
+        *ret_files |= UINT32_C(1) << f;
+        *ret_version = g->version;
+        fds[n++] = g->fd[f];
+    }
+    return n;
+}
+
+const struct group_state *group_state(const struct group *g)
+{
+    static const struct group_state none;
+    return g ? &g->s : &none;
+}
+
+void group_set_state(struct group *g, const struct group_state *state)
+{
+    if (g)
+        g->s = *state;
+}
+
 uint64_t group_layers(const struct group *g)
 {
     return g ? g->layers : 0;
@@ -265,28 +287,28 @@ static uint64_t memory_value(uint64_t limit, uint64_t base)
 
 static bool write_memory(struct group *g, uint64_t value)
 {
-    if (value == g->memory)
+    if (value == g->s.memory)
         return true;
     /* Memory with swap may never be less than memory: so the one that gives way goes first. */
-    bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, unknown = g->memory == UNKNOWN, grows = value > g->memory;
+    bool has_swap = g->fd[GROUP_MEMORY_SWAP] >= 0, unknown = g->s.memory == UNKNOWN, grows = value > g->s.memory;
     bool ok = true;
     if (has_swap && (unknown || grows))
         ok = write_limit(g, GROUP_MEMORY_SWAP, value) || unknown; /* too early where there was no limit: again below */
     ok = write_limit(g, GROUP_MEMORY_MAX, value) && ok;
     if (has_swap && (unknown || !grows))
         ok = write_limit(g, GROUP_MEMORY_SWAP, value) && ok;
-    g->memory = ok ? value : UNKNOWN;
+    g->s.memory = ok ? value : UNKNOWN;
     return ok;
 }
 
 static bool set_memory(struct group *g, uint64_t limit)
 {
-    uint64_t most = g->first_base + BASE_GROWTH;
+    uint64_t most = g->s.first_base + BASE_GROWTH;
     if (g->fd[GROUP_MEMORY_MAX] < 0)
         return false;
     /* Version 1 refuses a limit that is below what is held and cannot be given back: then a higher one is better than none. */
-    return write_memory(g, memory_value(limit, MIN(g->base, most))) ||
-        (g->base > most && write_memory(g, memory_value(limit, g->base)));
+    return write_memory(g, memory_value(limit, MIN(g->s.base, most))) ||
+        (g->s.base > most && write_memory(g, memory_value(limit, g->s.base)));
 }
 
 static bool set_cpu(struct group *g, uint64_t millis)
@@ -296,7 +318,7 @@ static bool set_cpu(struct group *g, uint64_t millis)
     if (millis > 0 && !__builtin_mul_overflow(millis, (uint64_t)CPU_PERIOD_US / 1000, &quota) &&
         quota < INT64_MAX / 1000)
         value = MAX(quota, (uint64_t)CPU_QUOTA_MIN_US);
-    if (g->fd[GROUP_CPU_MAX] < 0 || value == g->cpu)
+    if (g->fd[GROUP_CPU_MAX] < 0 || value == g->s.cpu)
         return g->fd[GROUP_CPU_MAX] >= 0;
     bool ok;
     if (g->version == 1 || value == NO_LIMIT) {
@@ -305,7 +327,7 @@ static bool set_cpu(struct group *g, uint64_t millis)
         snprintf(text, sizeof text, "%llu %d", (unsigned long long)value, CPU_PERIOD_US);
         ok = write_text(g, GROUP_CPU_MAX, text);
     }
-    g->cpu = ok ? value : UNKNOWN;
+    g->s.cpu = ok ? value : UNKNOWN;
     return ok;
 }
 
@@ -313,10 +335,10 @@ static bool set_pids(struct group *g, uint64_t processes, uint64_t others)
 {
     /* The kernel takes no more than it could ever count: PID_MAX_LIMIT. */
     uint64_t value = processes > 0 && processes < 4000000 ? processes + others : NO_LIMIT;
-    if (g->fd[GROUP_PIDS_MAX] < 0 || value == g->pids)
+    if (g->fd[GROUP_PIDS_MAX] < 0 || value == g->s.pids)
         return g->fd[GROUP_PIDS_MAX] >= 0;
     bool ok = write_limit(g, GROUP_PIDS_MAX, value);
-    g->pids = ok ? value : UNKNOWN;
+    g->s.pids = ok ? value : UNKNOWN;
     return ok;
 }
 
@@ -326,17 +348,17 @@ uint64_t group_begin(struct group *g, const struct tw_limits *limits)
     if (!g)
         return 0;
     g->looks = 0;
-    g->oom_kills_before = g->oom_kills;
-    g->hits_before = g->pids_hits;
-    g->base = 0;
-    if (read_number(g, GROUP_MEMORY_CURRENT, &g->base) && g->first_base == UNKNOWN)
-        g->first_base = g->base;
+    g->s.oom_kills_before = g->s.oom_kills;
+    g->s.hits_before = g->s.pids_hits;
+    g->s.base = 0;
+    if (read_number(g, GROUP_MEMORY_CURRENT, &g->s.base) && g->s.first_base == UNKNOWN)
+        g->s.first_base = g->s.base;
     /* Before Linux 6.12 version 2 has no way to begin anew: then only a peak higher than ever is this task's. */
-    g->peak = UNKNOWN;
-    if (!write_text(g, GROUP_MEMORY_PEAK, "0") && !read_number(g, GROUP_MEMORY_PEAK, &g->peak))
-        g->peak = NO_LIMIT;
-    if (!read_cpu(g, &g->user_us, &g->system_us))
-        g->user_us = g->system_us = 0;
+    g->s.peak = UNKNOWN;
+    if (!write_text(g, GROUP_MEMORY_PEAK, "0") && !read_number(g, GROUP_MEMORY_PEAK, &g->s.peak))
+        g->s.peak = NO_LIMIT;
+    if (!read_cpu(g, &g->s.user_us, &g->s.system_us))
+        g->s.user_us = g->s.system_us = 0;
     if (set_memory(g, limits->memory_bytes))
         layers |= UINT64_C(1) << TW_LAYER_CGROUP_MEMORY;
     if (set_cpu(g, limits->cpu_millis))
@@ -358,13 +380,14 @@ bool group_usage(const struct group *g, struct tw_usage *usage)
     bool known = false;
     if (!g)
         return false;
-    if (g->peak != NO_LIMIT && read_number(g, GROUP_MEMORY_PEAK, &peak) && (g->peak == UNKNOWN || peak > g->peak)) {
-        usage->peak_memory_bytes = peak > g->base ? peak - g->base : 0;
+    if (g->s.peak != NO_LIMIT && read_number(g, GROUP_MEMORY_PEAK, &peak) &&
+        (g->s.peak == UNKNOWN || peak > g->s.peak)) {
+        usage->peak_memory_bytes = peak > g->s.base ? peak - g->s.base : 0;
         known = true;
     }
     if (read_cpu(g, &user, &system)) {
-        usage->user_us = user > g->user_us ? user - g->user_us : 0;
-        usage->system_us = system > g->system_us ? system - g->system_us : 0;
+        usage->user_us = user > g->s.user_us ? user - g->s.user_us : 0;
+        usage->system_us = system > g->s.system_us ? system - g->s.system_us : 0;
         known = true;
     }
     return known;
@@ -375,7 +398,7 @@ enum tw_reason group_verdict(struct group *g)
     if (!g)
         return TW_REASON_NONE;
     read_counters(g);
-    return g->oom_kills > g->oom_kills_before ? TW_REASON_OOM
-        : g->pids_hits > g->hits_before       ? TW_REASON_PIDS_LIMIT
-                                              : TW_REASON_NONE;
+    return g->s.oom_kills > g->s.oom_kills_before ? TW_REASON_OOM
+        : g->s.pids_hits > g->s.hits_before       ? TW_REASON_PIDS_LIMIT
+                                                  : TW_REASON_NONE;
 }

@@ -15,6 +15,26 @@
 
 struct group;
 
+/* What is known of a group beyond its files, for the daemon that takes it over. */
+#define GROUP_STATE(X)                                    \
+    X(memory) /* the limits as they were written */       \
+    X(cpu)                                                \
+    X(pids)                                               \
+    X(first_base) /* memory held before its first task */ \
+    X(base)       /* when its task began: memory, */      \
+    X(peak)       /* the peak, */                         \
+    X(user_us)    /* and processor time */                \
+    X(system_us)                                          \
+    X(oom_kills) /* as read last */                       \
+    X(pids_hits)                                          \
+    X(oom_kills_before) /* when its task began */         \
+    X(hits_before)
+struct group_state {
+#define X(name) uint64_t name;
+    GROUP_STATE(X)
+#undef X
+};
+
 /*
  * Takes over the fds that came with a CREATE reply behind the slot's connection, in whatever way this ends. NULL: there
  * are none, or no memory (logged). `on_oom` is called from the loop when the kernel has killed something in the group for
@@ -23,6 +43,12 @@ struct group;
 struct group *group_new(
     uv_loop_t *loop, const struct launcher_reply *reply, int *fds, size_t n_fds, void (*on_oom)(void *ctx), void *ctx);
 void group_free(struct group *group);
+
+/* The files that are there, in order, with the bits of what they are; they stay the group's. Returns how many. */
+size_t group_files(const struct group *group, int fds[GROUP_FILE_MAX], uint32_t *ret_files, uint32_t *ret_version);
+const struct group_state *group_state(const struct group *group);
+/* For a group that another daemon began with. */
+void group_set_state(struct group *group, const struct group_state *state);
 
 /* The limits that can be set here: bits of TW_LAYER_CGROUP_*. */
 uint64_t group_layers(const struct group *group);

@@ -231,6 +231,12 @@ void launcher_hang_up(struct launcher *launcher)
     fd_close(&launcher->socket);
 }
 
+void launcher_leave(struct launcher *launcher)
+{
+    launcher_hang_up(launcher);
+    launcher->pid = -1;
+}
+
 void launcher_free(struct launcher *launcher)
 {
     if (!launcher)
@@ -267,11 +273,17 @@ const char *launcher_group_warning(const struct launcher *launcher)
     return launcher->group_warning[0] ? launcher->group_warning : NULL;
 }
 
+int launcher_send(
+    struct launcher *launcher, enum launcher_type type, struct launcher_request *request, const int *fds, size_t n_fds)
+{
+    request->header = (struct protocol_header){LAUNCHER_MAGIC, PROTOCOL_VERSION, (uint16_t)type};
+    return launcher->socket < 0 ? -EPIPE : channel_send(launcher->socket, request, sizeof *request, fds, n_fds);
+}
+
 int launcher_request(struct launcher *launcher, enum launcher_type type, uint32_t index, uint32_t flags)
 {
-    struct launcher_request request = {
-        .header = {LAUNCHER_MAGIC, PROTOCOL_VERSION, (uint16_t)type}, .index = index, .flags = flags};
-    return launcher->socket < 0 ? -EPIPE : channel_send(launcher->socket, &request, sizeof request, NULL, 0);
+    struct launcher_request request = {.index = index, .flags = flags};
+    return launcher_send(launcher, type, &request, NULL, 0);
 }
 
 int launcher_receive(struct launcher *launcher, struct launcher_reply *ret, struct channel_fds *ret_fds)

@@ -15,6 +15,7 @@
 
 struct sandbox;
 struct sandbox_run;
+struct former;
 
 /* --- one slot, as the daemon knows it --- */
 
@@ -25,7 +26,8 @@ struct sandbox_run;
     X(IDLE)                                                                \
     X(BUSY)    /* has a run */                                             \
     X(BROKEN)  /* connection closed; its destruction is to be asked for */ \
-    X(DROPPED) /* its destruction has been asked for */
+    X(DROPPED) /* its destruction has been asked for */                    \
+    X(LEFT)    /* to the next daemon, with its run */
 
 enum slot_state {
 #define X(name) SLOT_IS_##name,
@@ -42,6 +44,7 @@ struct pool_slot {
     uv_poll_t *poll;
     uv_timer_t *deadline; /* for HELLO, READY, and the end after KILL */
     struct sandbox_run *run;
+    struct former *former; /* the launcher of a former daemon, whose slot it is; NULL: ours */
     bool host_network;
     uint64_t idle_us; /* since when; monotonic */
     /* What its warm interpreter has been through. */
@@ -74,7 +77,8 @@ enum { RUN_PIPES = 3, RUN_TAIL_MAX = 64 * 1024, RUN_ERROR_MAX = 64 * 1024 };
 struct run_pipe {
     uv_pipe_t handle; /* first */
     struct sandbox_run *run;
-    int which; /* TW_STREAM_STDOUT, TW_STREAM_STDERR, 0: the result */
+    size_t index; /* in run->pipes */
+    int which;    /* TW_STREAM_STDOUT, TW_STREAM_STDERR, 0: the result */
 };
 
 struct sandbox_run {
@@ -91,8 +95,13 @@ struct sandbox_run {
     uint64_t serial;
     int plan_fd, source_fd;
     struct pool_slot *slot;
+    struct handed *handed; /* taken up, and not yet taken over: what has come of it */
     bool killed;
-    bool paused; /* as the slot was told last */
+    bool leaving, left;     /* to the next daemon */
+    struct run_clock clock; /* as it is told to that one */
+    char *task_id;
+    bool paused;                       /* as the slot was told last */
+    struct run_pipe *pipes[RUN_PIPES]; /* NULL: closed, or about to be */
     unsigned pipes_open;
     uv_poll_t *pidfd_poll; /* of the task's pid 1, while it is awaited after the loss of the slot */
     int pidfd;
@@ -109,6 +118,20 @@ struct sandbox_run {
     struct tw_error message;
 };
 
+/* --- between two daemons (leave.c, adopt.c) --- */
+
+struct handing {
+    char *folder; /* where the sockets are at which launchers wait for the next daemon; NULL: none is left anything */
+    struct list formers; /* struct former */
+    struct list handed;  /* struct handed */
+    struct list leaving; /* runs, by in_queue; the launcher has been asked to keep the first */
+    unsigned detaching;  /* launchers that have not said whether they will wait */
+    bool detached;       /* they do */
+    struct tw_error error;
+    void (*done)(void *ctx, const struct tw_error *error);
+    void *done_ctx;
+};
+
 /* --- the runtime --- */
 
 struct sandbox {
@@ -118,9 +141,10 @@ struct sandbox {
     struct launcher *launcher;
     uv_poll_t *launcher_poll;
     bool launcher_dead;
-    struct pool_slot *slots; /* as many as the launcher has */
-    uint32_t used;           /* all from here on are EMPTY */
-    uint32_t target;         /* at most so many */
+    struct pool_slot *slots; /* as many as the launcher has, or more where a former one had more */
+    uint32_t n_slots;
+    uint32_t used;   /* all from here on are EMPTY */
+    uint32_t target; /* at most so many */
     struct demand demand;
     uv_timer_t *demand_timer;
     unsigned asked;    /* requests the launcher has not answered */
@@ -130,6 +154,7 @@ struct sandbox {
     uv_timer_t *retry, *deliver, *answer;
     struct list all, waiting, ended; /* runs */
     uint64_t next_serial;
+    struct handing handing;
     bool pumping, pump_again;
     bool closing, hung_up;
     void (*closed)(void *ctx);
@@ -145,9 +170,31 @@ void sandbox_turn_demand(struct sandbox *s);
 int sandbox_poll_new(struct sandbox *s, int fd, uv_poll_cb cb, void *data, uv_poll_t **ret);
 void sandbox_poll_free(uv_poll_t **poll);
 
+/* leave.c */
+void sandbox_detach(struct sandbox *s, uint32_t seconds, void (*done)(void *, const struct tw_error *), void *ctx);
+/* What a launcher says to KEEP and to DETACH. */
+void sandbox_on_kept(struct sandbox *s, const struct launcher_reply *reply);
+void sandbox_on_detached(struct sandbox *s, const struct launcher_reply *reply);
+void run_leave(struct sandbox_run *run, const struct run_clock *clock);
+
+/* adopt.c */
+struct run *sandbox_take_up_run(
+    struct sandbox *s, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret);
+void sandbox_take_over(struct sandbox *s);
+void run_forsake(struct sandbox_run *run);
+struct launcher *former_launcher(struct former *former);
+/* The slot is of no more use: asks for its end. */
+void former_destroy(struct pool_slot *slot);
+/* Closes all connections: a launcher that was not told anything else takes its slots down. */
+void sandbox_forget_formers(struct sandbox *s);
+
 /* pool_slot.c */
 /* A connection from the launcher; taken over. */
 void pool_slot_connect(struct pool_slot *slot, int fd);
+/* A slot that runs this already. The fd is taken over. 0 or -errno, with the slot broken. */
+int pool_slot_adopt(struct pool_slot *slot, struct sandbox_run *run, int fd);
+/* Closes our end of all that belongs to the slot. */
+void pool_slot_disconnect(struct pool_slot *slot);
 /* Begins the run in this idle slot; a failure ends the run, and, if it is the slot's, the slot. */
 void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run);
 int pool_slot_send(struct pool_slot *slot, enum slot_request_type type);
@@ -161,12 +208,20 @@ void pool_slot_break(struct pool_slot *slot, const char *why);
 /* run.c */
 struct sandbox_run *run_new(
     struct sandbox *s, const struct run_spec *spec, const struct run_events *events, void *ctx, struct tw_error *error);
+/* One that was begun by another daemon; NULL: no memory. */
+struct sandbox_run *run_taken_up(struct sandbox *s, const char *task_id, const struct run_events *events, void *ctx);
+void run_free(struct sandbox_run *run);
+/* Its pipes are let be, and read again. */
+void run_read_no_more(struct sandbox_run *run);
+void run_read_on(struct sandbox_run *run);
+/* It is over here as soon as its pipes are closed. */
+void run_has_left(struct sandbox_run *run);
 void run_move(struct sandbox_run *run, enum run_state to);
 static inline bool run_wants_host_network(const struct sandbox_run *run)
 {
     return run->shape.network == TW_NETWORK_HOST;
 }
-/* Takes the read ends of the run's pipes (stdout, stderr, result) over and begins to read; 0 or -errno. */
+/* Takes the read ends of the run's pipes (stdout, stderr, result; -1: it is closed) over and begins to read; 0 or -errno. */
 int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES]);
 /* Sends the request to the run's slot; one that cannot be told is given up. */
 void run_tell(struct sandbox_run *run, enum slot_request_type type);

@@ -34,7 +34,7 @@ static void stop_deadline(struct pool_slot *slot)
         uv_timer_stop(slot->deadline);
 }
 
-static void disconnect(struct pool_slot *slot)
+void pool_slot_disconnect(struct pool_slot *slot)
 {
     stop_deadline(slot);
     sandbox_poll_free(&slot->poll);
@@ -63,7 +63,7 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
     if (slot->run)
         run_limits_end(slot, slot->run);
     slot->sandbox->pump_again = true; /* it may be the pump that found out */
-    disconnect(slot);
+    pool_slot_disconnect(slot);
     if (booting && !slot->sandbox->launcher_dead) {
         if (why)
             error_set(&slot->sandbox->problem, TW_UNAVAILABLE, "cannot make a sandbox: %s", why);
@@ -187,6 +187,22 @@ void pool_slot_connect(struct pool_slot *slot, int fd)
     uv_timer_start(slot->deadline, on_deadline, BOOT_DEADLINE_MS, 0);
 }
 
+int pool_slot_adopt(struct pool_slot *slot, struct sandbox_run *run, int fd)
+{
+    assert(slot->state == SLOT_IS_EMPTY);
+    slot->state = SLOT_IS_BUSY;
+    slot->fd = fd;
+    slot->run = run;
+    run->slot = slot;
+    slot->deadline = timer_new(slot->sandbox->loop, slot);
+    int r = slot->deadline ? fd_set_nonblocking(fd, true) : -ENOMEM;
+    if (r == 0)
+        r = sandbox_poll_new(slot->sandbox, fd, on_readable, slot, &slot->poll);
+    if (r < 0)
+        pool_slot_break(slot, strerror(-r));
+    return r;
+}
+
 int pool_slot_send(struct pool_slot *slot, enum slot_request_type type)
 {
     struct slot_request request = {
@@ -217,12 +233,15 @@ static int open_pipes(int read_ends[RUN_PIPES], int write_ends[RUN_PIPES])
  */
 bool pool_slot_fits(const struct pool_slot *slot, const struct sandbox_run *run)
 {
-    return slot->host_network == run_wants_host_network(run) && (!slot->owner || !strcmp(slot->owner, run->owner));
+    return !slot->former && slot->host_network == run_wants_host_network(run) &&
+        (!slot->owner || !strcmp(slot->owner, run->owner));
 }
 
 void pool_slot_retire_worn(struct pool_slot *slot)
 {
-    if (slot->state == SLOT_IS_IDLE && slot->served > 0 &&
+    if (slot->state == SLOT_IS_IDLE && slot->former)
+        pool_slot_break(slot, "it was made by a former daemon");
+    else if (slot->state == SLOT_IS_IDLE && slot->served > 0 &&
         (slot->served >= SLOT_TASKS_MAX || clock_monotonic_us() - slot->up_us >= SLOT_AGE_MAX_US))
         pool_slot_break(slot, "it has served long enough");
 }

@@ -113,12 +113,13 @@ static int make_files(struct sandbox_run *run, const struct run_spec *spec, stru
     return 0;
 }
 
-static void run_free(struct sandbox_run *run)
+void run_free(struct sandbox_run *run)
 {
     fd_close(&run->plan_fd);
     fd_close(&run->source_fd);
     fd_close(&run->pidfd);
     free(run->owner);
+    free(run->task_id);
     buf_done(&run->tail);
     result_reader_done(&run->reader);
     list_remove(&run->in_all);
@@ -151,7 +152,8 @@ struct sandbox_run *run_new(
     buf_init(&run->tail, 2 * (size_t)RUN_TAIL_MAX);
     result_reader_init(&run->reader, spec->max_result);
     run->owner = strdup(spec->owner ? spec->owner : "");
-    if (!run->owner) {
+    run->task_id = strdup(spec->task_id ? spec->task_id : "");
+    if (!run->owner || !run->task_id) {
         error_oom(error);
         run_free(run);
         return NULL;
@@ -163,6 +165,28 @@ struct sandbox_run *run_new(
         return NULL;
     }
     run->shape = shape_of(run, spec);
+    return run;
+}
+
+struct sandbox_run *run_taken_up(struct sandbox *s, const char *task_id, const struct run_events *events, void *ctx)
+{
+    CLEANUP_FREE char *id = strdup(task_id);
+    struct sandbox_run *run = id ? calloc(1, sizeof *run) : NULL;
+    if (!run)
+        return NULL;
+    *run = (struct sandbox_run){
+        .base = {.rt = &s->rt},
+        .sandbox = s,
+        .events = *events,
+        .ctx = ctx,
+        .state = RUN_IS_RUNNING,
+        .task_id = STEAL(id),
+        .plan_fd = -1,
+        .source_fd = -1,
+        .pidfd = -1,
+    };
+    list_init(&run->in_queue);
+    list_push(&s->all, &run->in_all);
     return run;
 }
 
@@ -210,12 +234,18 @@ static void on_pipe_closed(uv_handle_t *handle)
     maybe_ended(run);
 }
 
+static void close_pipe(struct run_pipe *pipe)
+{
+    pipe->run->pipes[pipe->index] = NULL;
+    uv_close((uv_handle_t *)&pipe->handle, on_pipe_closed);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *data)
 {
     struct run_pipe *pipe = (struct run_pipe *)stream;
     struct sandbox_run *run = pipe->run;
     if (n < 0) {
-        uv_close((uv_handle_t *)stream, on_pipe_closed);
+        close_pipe(pipe);
     } else if (n > 0 && pipe->which == 0) {
         result_reader_feed(&run->reader, data->base, (size_t)n);
     } else if (n > 0) {
@@ -229,10 +259,13 @@ int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES])
 {
     static const int which[RUN_PIPES] = {TW_STREAM_STDOUT, TW_STREAM_STDERR, 0};
     for (size_t i = 0; i < RUN_PIPES; i++) {
-        struct run_pipe *pipe = calloc(1, sizeof *pipe);
+        struct run_pipe *pipe = fds[i] >= 0 ? calloc(1, sizeof *pipe) : NULL;
+        if (fds[i] < 0)
+            continue;
         if (!pipe)
             return -ENOMEM;
         pipe->run = run;
+        pipe->index = i;
         pipe->which = which[i];
         int r = uv_pipe_init(run->sandbox->loop, &pipe->handle, 0);
         if (r < 0) {
@@ -240,17 +273,45 @@ int run_attach_pipes(struct sandbox_run *run, int fds[RUN_PIPES])
             return r;
         }
         run->pipes_open++;
+        run->pipes[i] = pipe;
         r = uv_pipe_open(&pipe->handle, fds[i]);
         if (r == 0) {
             fds[i] = -1;
             r = uv_read_start((uv_stream_t *)&pipe->handle, on_alloc, on_read);
         }
         if (r < 0) {
-            uv_close((uv_handle_t *)&pipe->handle, on_pipe_closed);
+            close_pipe(pipe);
             return r;
         }
     }
     return 0;
+}
+
+void run_read_no_more(struct sandbox_run *run)
+{
+    for (size_t i = 0; i < RUN_PIPES; i++) {
+        if (run->pipes[i])
+            uv_read_stop((uv_stream_t *)&run->pipes[i]->handle);
+    }
+}
+
+void run_read_on(struct sandbox_run *run)
+{
+    for (size_t i = 0; i < RUN_PIPES; i++) {
+        if (run->pipes[i])
+            (void)uv_read_start((uv_stream_t *)&run->pipes[i]->handle, on_alloc, on_read);
+    }
+}
+
+void run_has_left(struct sandbox_run *run)
+{
+    run->left = true;
+    for (size_t i = 0; i < RUN_PIPES; i++) {
+        if (run->pipes[i])
+            close_pipe(run->pipes[i]);
+    }
+    run_move(run, RUN_IS_DRAINING);
+    maybe_ended(run);
 }
 
 /* --- its end --- */
@@ -267,7 +328,7 @@ void run_tell(struct sandbox_run *run, enum slot_request_type type)
 
 void run_terminate(struct sandbox_run *run)
 {
-    if (run->state != RUN_IS_RUNNING || run->killed)
+    if (run->state != RUN_IS_RUNNING || run->killed || run->leaving || !run->slot)
         return;
     if (run->paused) { /* the slot lets it go on with this */
         run->paused = false;
@@ -278,7 +339,7 @@ void run_terminate(struct sandbox_run *run)
 
 void run_pause(struct sandbox_run *run, bool paused)
 {
-    if (run->state != RUN_IS_RUNNING || run->killed || run->paused == paused)
+    if (run->state != RUN_IS_RUNNING || run->killed || run->leaving || !run->slot || run->paused == paused)
         return;
     run->paused = paused;
     if (!paused)
@@ -288,7 +349,7 @@ void run_pause(struct sandbox_run *run, bool paused)
 
 void run_kill(struct sandbox_run *run)
 {
-    if (run->killed || run->state >= RUN_IS_DRAINING)
+    if (run->killed || run->leaving || run->state >= RUN_IS_DRAINING)
         return;
     run->killed = true;
     if (run->slot) {
@@ -444,6 +505,11 @@ static void settle_shell(struct sandbox_run *run)
 void run_deliver(struct sandbox_run *run)
 {
     CLEANUP_FREE char *error = NULL;
+    if (run->left) {
+        run->events.left(run->ctx);
+        run_free(run);
+        return;
+    }
     if (run->kind == PLAN_PYTHON)
         settle_python(run, &error);
     else

@@ -85,14 +85,30 @@ static void on_look(uv_timer_t *timer)
     run_kill(run);
 }
 
+static void watch_cpu(struct sandbox_run *run)
+{
+    if (run->limits.cpu_time_us > 0) /* without memory for it the limit of each process is what holds */
+        run->cpu_timer = timer_new(run->sandbox->loop, run);
+}
+
 void run_limits_go(struct sandbox_run *run)
 {
     group_go(run->slot->group, &run->limits);
-    if (run->limits.cpu_time_us == 0)
-        return;
-    run->cpu_timer = timer_new(run->sandbox->loop, run);
-    if (run->cpu_timer) /* without memory for it the limit of each process is what holds */
+    watch_cpu(run);
+    if (run->cpu_timer)
         look_after(run, run->limits.cpu_time_us);
+}
+
+void run_limits_take_up(struct sandbox_run *run)
+{
+    watch_cpu(run);
+    if (run->cpu_timer)
+        uv_timer_start(run->cpu_timer, on_look, 0, 0);
+}
+
+void run_limits_rest(struct sandbox_run *run)
+{
+    timer_free(&run->cpu_timer);
 }
 
 void run_limits_resume(struct sandbox_run *run)

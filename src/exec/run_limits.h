@@ -11,8 +11,12 @@ void run_limits_attach(struct pool_slot *slot, const struct launcher_reply *repl
 void run_limits_begin(struct pool_slot *slot, struct sandbox_run *run);
 /* The task's process begins: from now on its processor time is watched. */
 void run_limits_go(struct sandbox_run *run);
+/* The same for one that was begun by another daemon, which set the limits. */
+void run_limits_take_up(struct sandbox_run *run);
 /* A paused one, which is seldom looked at, goes on. */
 void run_limits_resume(struct sandbox_run *run);
+/* It is watched no more here. */
+void run_limits_rest(struct sandbox_run *run);
 /* The run leaves its slot, in whatever way: what the group knows of it is noted. */
 void run_limits_end(struct pool_slot *slot, struct sandbox_run *run);
 /* Puts what was noted into the outcome. */

@@ -73,6 +73,8 @@ static void launcher_lost(struct sandbox *s, const char *what)
     if (!s->closing && s->rt.on_broken)
         s->rt.on_broken(s->rt.on_broken_ctx, &s->problem);
     for (uint32_t i = 0; i < s->used; i++) {
+        if (s->slots[i].former)
+            continue;
         pool_slot_break(&s->slots[i], "hivemind-launcher is gone");
         s->slots[i].state = SLOT_IS_EMPTY;
     }
@@ -113,7 +115,16 @@ static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *rep
 {
     struct pool_slot *slot = &s->slots[reply->index];
     bool create = reply->header.type == LAUNCHER_CREATE;
-    if (reply->header.type == LAUNCHER_HELLO || slot->state != (create ? SLOT_IS_CREATING : SLOT_IS_DROPPED))
+    if (reply->header.type == LAUNCHER_KEEP) {
+        sandbox_on_kept(s, reply);
+        return 0;
+    }
+    if (reply->header.type == LAUNCHER_DETACH) {
+        sandbox_on_detached(s, reply);
+        return 0;
+    }
+    if ((!create && reply->header.type != LAUNCHER_DESTROY) || slot->former ||
+        slot->state != (create ? SLOT_IS_CREATING : SLOT_IS_DROPPED))
         return -EPROTO;
     s->asked--;
     await_answer(s);
@@ -197,7 +208,7 @@ static bool create(struct sandbox *s, struct pool_slot *slot)
 static struct pool_slot *find_slot(struct sandbox *s, enum slot_state state)
 {
     for (uint32_t i = 0; i < MIN(s->used, s->target); i++) {
-        if (s->slots[i].state == state)
+        if (s->slots[i].state == state && !s->slots[i].former)
             return &s->slots[i];
     }
     return NULL;
@@ -244,14 +255,17 @@ static void tend_slots(struct sandbox *s)
             there--;
         }
         pool_slot_retire_worn(slot);
-        if (slot->state == SLOT_IS_BROKEN)
+        if (slot->state == SLOT_IS_BROKEN && slot->former)
+            former_destroy(slot);
+        else if (slot->state == SLOT_IS_BROKEN)
             (void)ask(s, slot, LAUNCHER_DESTROY, SLOT_IS_DROPPED);
     }
     for (uint32_t i = 0; i < MIN(s->used, s->target) && there < wanted && !s->launcher_dead; i++) {
-        if (s->slots[i].state == SLOT_IS_EMPTY && !s->resting && s->failures == 0 && create(s, &s->slots[i]))
+        bool free = s->slots[i].state == SLOT_IS_EMPTY && !s->slots[i].former;
+        if (free && !s->resting && s->failures == 0 && create(s, &s->slots[i]))
             there++;
     }
-    while (s->used > s->target && s->slots[s->used - 1].state == SLOT_IS_EMPTY)
+    while (s->used > s->target && s->slots[s->used - 1].state == SLOT_IS_EMPTY && !s->slots[s->used - 1].former)
         s->used--;
 }
 
@@ -445,6 +459,33 @@ static bool op_usage(struct run *run, struct tw_usage *ret)
     return run_limits_usage(run_of(run), ret);
 }
 
+static void op_detach(
+    struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx)
+{
+    sandbox_detach(sandbox_of(rt), seconds, done, ctx);
+}
+
+static void op_leave(struct run *run, const struct run_clock *clock)
+{
+    run_leave(run_of(run), clock);
+}
+
+static struct run *op_take_up(
+    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock)
+{
+    return sandbox_take_up_run(sandbox_of(rt), task_id, events, ctx, ret_clock);
+}
+
+static void op_take_over(struct runtime *rt)
+{
+    sandbox_take_over(sandbox_of(rt));
+}
+
+static void op_forsake(struct run *run)
+{
+    run_forsake(run_of(run));
+}
+
 static void op_resize(struct runtime *rt, unsigned slots)
 {
     struct sandbox *s = sandbox_of(rt);
@@ -498,8 +539,11 @@ static void close_step(struct sandbox *s)
         return;
     s->hung_up = true;
     launcher_died(s);
-    if (sandbox_poll_new(s, s->launcher->pidfd, on_launcher_end, s, &s->launcher_poll) < 0)
-        launcher_ended(s); /* waits here and now, for want of memory to wait in the loop */
+    sandbox_forget_formers(s);
+    if (s->handing.detached) /* it goes on without us */
+        launcher_leave(s->launcher);
+    if (s->handing.detached || sandbox_poll_new(s, s->launcher->pidfd, on_launcher_end, s, &s->launcher_poll) < 0)
+        launcher_ended(s); /* waits here and now where it cannot wait in the loop, for want of memory */
 }
 
 static void op_close(struct runtime *rt, void (*done)(void *ctx), void *ctx)
@@ -523,6 +567,11 @@ static const struct runtime_ops sandbox_ops = {
     .terminate = op_terminate,
     .pause = op_pause,
     .usage = op_usage,
+    .detach = op_detach,
+    .leave = op_leave,
+    .take_up = op_take_up,
+    .take_over = op_take_over,
+    .forsake = op_forsake,
     .close = op_close,
     .resize = op_resize,
 };
@@ -541,11 +590,15 @@ int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, unsi
         .loop = loop,
         .launcher = launcher,
         .slots = all,
+        .n_slots = launcher->slots,
         .next_serial = 1,
         .demand = {.spare = spare}};
     list_init(&s->all);
     list_init(&s->waiting);
     list_init(&s->ended);
+    list_init(&s->handing.formers);
+    list_init(&s->handing.handed);
+    list_init(&s->handing.leaving);
     for (uint32_t i = 0; i < launcher->slots; i++)
         all[i] = (struct pool_slot){.sandbox = s, .index = i, .fd = -1};
     s->processors = uv_available_parallelism();

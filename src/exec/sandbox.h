@@ -47,5 +47,11 @@ const char *launcher_group_warning(const struct launcher *launcher);
  */
 int sandbox_new(uv_loop_t *loop, struct launcher *launcher, unsigned slots, unsigned spare, struct runtime **ret,
     struct tw_error *error);
+/*
+ * Before anything is started: `folder`, from now on, is where runs are left to the next daemon, and those that another one
+ * has left there can be taken up (runtime_ops.take_up). Whoever calls this must be the only one that uses the folder. Waits
+ * for the launchers of former daemons; one that does not answer makes this fail.
+ */
+int sandbox_find_left(struct runtime *rt, const char *folder, struct tw_error *error);
 
 #endif

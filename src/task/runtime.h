@@ -64,6 +64,12 @@ struct run_outcome {
     struct tw_receipt receipt; /* all zero where the task never began */
 };
 
+/* How far a run's time has gone, for the daemon that takes it over. On the monotonic clock, which is the machine's. */
+struct run_clock {
+    uint64_t begun_us;
+    uint64_t wall_from_us, wall_left_us; /* when the wall clock was started last, and what was left of it then */
+};
+
 struct run_events {
     /*
      * The sandbox stands and the task's process waits for run_go: nothing of the task has run yet. The engine makes the
@@ -76,6 +82,8 @@ struct run_events {
      * The run is freed when this returns.
      */
     void (*ended)(void *ctx, const struct run_outcome *outcome);
+    /* In its place, after leave(): it goes on without us. */
+    void (*left)(void *ctx);
 };
 
 struct runtime_ops {
@@ -100,7 +108,23 @@ struct runtime_ops {
     void (*pause)(struct run *run, bool paused);
     /* What the run has used so far, as well as can be seen from outside; false: nothing is known. May be NULL. */
     bool (*usage)(struct run *run, struct tw_usage *ret);
-    /* Kills what runs, takes everything down, frees the runtime, then calls done. */
+
+    /* --- tasks that outlive their daemon; all NULL where that cannot be --- */
+
+    /* From now on runs can be left to the next daemon that works on the same folder, if it comes within `seconds`. */
+    void (*detach)(
+        struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx);
+    /* Leaves a run that was let go and not killed; `left` or `ended` follows. */
+    void (*leave)(struct run *run, const struct run_clock *clock);
+    /* A run of this task that another daemon has left, or NULL. Nothing happens to it before take_over(). */
+    struct run *(*take_up)(struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx,
+        struct run_clock *ret_clock);
+    /* The runs that were taken up go on here; what nobody has taken up is killed. */
+    void (*take_over)(struct runtime *rt);
+    /* Forgets a run that was taken up, before take_over(): it waits for yet another daemon. No event follows. */
+    void (*forsake)(struct run *run);
+
+    /* Kills what runs and was not left, takes everything down, frees the runtime, then calls done. */
     void (*close)(struct runtime *rt, void (*done)(void *ctx), void *ctx);
     /* How many tasks it is to run at once from now on. */
     void (*resize)(struct runtime *rt, unsigned slots);
