@@ -79,6 +79,7 @@ struct tw_worker_options {
     uint64_t retention_us;       /* how long a task that has ended is kept, with all that belongs to it; 0: for ever */
     uint64_t max_kept_tasks;     /* beyond so many the oldest that have ended go; 0: no bound */
     uint64_t stop_grace_us;      /* of a task that names none, from SIGTERM to SIGKILL; 0: 5 s */
+    uint64_t detach_timeout_us;  /* how long tasks that were left running wait for the next worker; 0: 10 min */
 };
 
 /* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */
@@ -89,10 +90,16 @@ TW_PUBLIC int tw_worker_run(struct tw_worker *worker);
 
 enum tw_shutdown {
     TW_SHUTDOWN_DRAIN = 1, /* refuse new tasks, let running ones end; queued ones stay on disk for the next start */
-    TW_SHUTDOWN_STOP = 2,  /* kill running ones too: they end as STOPPED, reason shutdown */
+    /*
+     * Leave running tasks to the next worker with the same storage_path: they go on, kept by the launcher, and that worker
+     * takes them up with all that they print meanwhile and with their results. It has to be there within detach_timeout_us,
+     * with the rights that this one had. The launcher stays a child of this process. Where it cannot be done this is a DRAIN.
+     */
+    TW_SHUTDOWN_DETACH = 2,
+    TW_SHUTDOWN_STOP = 3, /* kill running ones too: they end as STOPPED, reason shutdown */
 };
 /*
- * Begins to shut down; may be called again with STOP to hurry a drain. [any thread], also from a signal handler.
+ * Begins to shut down; may be called again with a later one of these to hurry. [any thread], also from a signal handler.
  * When all is written and closed, on_stopped (if set) is called on the loop's thread and tw_worker_run() returns.
  */
 TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how);
@@ -109,7 +116,7 @@ TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
 
 /*
  * Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us (0 leaves them as they are),
- * and default_queue_timeout_us, max_tasks_per_owner, max_queued_per_owner, the retry delays, stop_grace_us, retention_us,
+ * and default_queue_timeout_us, max_tasks_per_owner, max_queued_per_owner, the retry delays, stop_grace_us, detach_timeout_us, retention_us,
  * max_kept_tasks, max_overcommit, max_cpu_millis, max_memory_bytes, task_limits, task_network, max_task_network and
  * stop_on_output_limit (0 means what it means to tw_worker_new()), for tasks that have not started yet; the rest is ignored.
  */

@@ -39,7 +39,7 @@ enum {
     LEAST_MEMORY = 64 << 20, /* of a task, however small the machine: Python starts in that */
 };
 static const uint64_t default_retry_delay_us = 1000000, default_max_retry_delay_us = 300 * UINT64_C(1000000),
-                      default_grace_us = 5000000;
+                      default_grace_us = 5000000, default_detach_us = 600 * UINT64_C(1000000);
 static const uint64_t default_file_bytes = 4ull << 30;
 static const uint64_t default_timeout_us = 300ull * 1000000;
 static const uint64_t rpc_grace_us = 2ull * 1000000;
@@ -177,7 +177,7 @@ static void begin_shutdown(struct tw_worker *w, int how)
     if (!w->shutting_down && w->health)
         rpc_health_shutdown(w->health);
     w->shutting_down = how;
-    engine_shutdown(w->engine, how == TW_SHUTDOWN_STOP, on_engine_drained, w);
+    engine_shutdown(w->engine, (enum tw_shutdown)how, on_engine_drained, w);
 }
 
 /* Without sandboxes there is nothing to do here. What is queued waits for the next start. */
@@ -265,6 +265,8 @@ static int task_options_from(
     ret->retry_delay_us = or_default(o->retry_delay_us, default_retry_delay_us);
     ret->max_retry_delay_us = or_default(o->max_retry_delay_us, default_max_retry_delay_us);
     ret->grace_us = or_default(o->stop_grace_us, default_grace_us);
+    ret->detach_seconds =
+        (uint32_t)MIN(or_default(o->detach_timeout_us, default_detach_us) / 1000000, (uint64_t)UINT32_MAX);
     if (!tw_network_to_string(ret->task_network) || !tw_network_to_string(ret->max_task_network))
         return error_set(error, TW_INVALID_ARGUMENT, "task_network and max_task_network have to be one of tw_network");
     if (ret->task_network > ret->max_task_network)
@@ -325,6 +327,8 @@ static int build(
         return -1;
     }
     free(launcher); /* what was in it is the runtime's now */
+    if (sandbox_find_left(w->runtime, o->storage_path, error) < 0)
+        return -1;
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
     fill_engine_options(w, o, &engine_options);

@@ -40,7 +40,7 @@ static void on_timer_closed(uv_handle_t *handle)
     attempt_unref(handle->data);
 }
 
-static struct attempt *attempt_new(struct task *task)
+struct attempt *attempt_new(struct task *task)
 {
     struct attempt *a = calloc(1, sizeof *a);
     if (!a)
@@ -312,7 +312,7 @@ static void on_wall_timeout(uv_timer_t *timer)
     task_end_early(a->task, TW_REASON_TIMEOUT_WALL);
 }
 
-static void start_wall_clock(struct attempt *a)
+void attempt_start_wall_clock(struct attempt *a)
 {
     a->wall_from_us = clock_monotonic_us();
     uv_update_time(a->timer.loop);
@@ -332,7 +332,7 @@ static void go_if_ready(struct attempt *a)
     info->started_us = clock_wall_us();
     a->begun_us = clock_monotonic_us();
     a->wall_left_us = info->timeout_us;
-    start_wall_clock(a);
+    attempt_start_wall_clock(a);
     a->run->rt->ops->go(a->run);
 }
 
@@ -351,7 +351,7 @@ void attempt_pause(struct attempt *a, bool paused)
         a->wall_left_us -= MIN(passed, a->wall_left_us);
         uv_timer_stop(&a->timer);
     } else {
-        start_wall_clock(a);
+        attempt_start_wall_clock(a);
     }
     a->run->rt->ops->pause(a->run, paused);
     task_set_message(task, paused ? "paused on request" : "running");
@@ -385,7 +385,17 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
         task_end_early(a->task, TW_REASON_OUTPUT_LIMIT);
 }
 
-static const struct run_events run_events = {.ready = on_ready, .output = on_output, .ended = on_ended};
+const struct run_events attempt_events = {
+    .ready = on_ready, .output = on_output, .ended = on_ended, .left = handover_left};
+
+void attempt_turn_back(struct attempt *a, const struct tw_error *why)
+{
+    a->cannot_begin = true;
+    a->why = *why;
+    if (a->run)
+        a->run->rt->ops->kill(a->run);
+    /* else its input is being loaded, and on_input looks at it */
+}
 
 static void on_attempt_durable(void *ctx, const struct tw_error *error)
 {
@@ -399,9 +409,7 @@ static void on_attempt_durable(void *ctx, const struct tw_error *error)
         go_if_ready(a);
         return;
     }
-    a->cannot_begin = true;
-    a->why = *error;
-    a->run->rt->ops->kill(a->run);
+    attempt_turn_back(a, error);
 }
 
 /* The input is in memory: to the runtime with it. */
@@ -436,7 +444,7 @@ static void prepare(struct attempt *a)
     a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
     if (a->log)
         record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
-    a->run = rt->ops->start(rt, &spec, &run_events, a, &error);
+    a->run = rt->ops->start(rt, &spec, &attempt_events, a, &error);
     free(STEAL(record->spec.data)); /* a further attempt reads it back */
     if (!a->run) {
         false_start(a, error.message);
@@ -458,6 +466,8 @@ static void on_input(void *ctx, const void *data, size_t len, const struct tw_er
     struct engine *engine = task->engine;
     if (task->end_asked != TW_REASON_NONE) {
         finish_early(a, task->end_asked);
+    } else if (a->cannot_begin) {
+        false_start(a, a->why.message);
     } else if (error && (error->code == TW_DATA_LOSS || error->code == TW_NOT_FOUND)) {
         fail(a, TW_REASON_STORAGE_ERROR, error->message);
     } else if (error) {

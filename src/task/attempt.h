@@ -32,6 +32,17 @@ struct attempt {
     unsigned finish_tries;
 };
 
+/* Its run has left (handover.c). */
+void handover_left(void *ctx);
+/* A new one for the task; NULL: no memory. It holds no slot yet. */
+struct attempt *attempt_new(struct task *task);
+/* What the runtime tells of its run. */
+extern const struct run_events attempt_events;
+/* Lets the wall clock run with what is left of it. */
+void attempt_start_wall_clock(struct attempt *a);
+/* It cannot begin here any more: its run, if there is one, is killed, and the task goes back to the queue. */
+void attempt_turn_back(struct attempt *a, const struct tw_error *why);
+
 /* How an attempt's task ends. Everything is borrowed but the result. */
 struct verdict {
     enum tw_task_state state;

@@ -100,6 +100,7 @@ void engine_set_task_limits(struct engine *engine, const struct engine_options *
     o->retry_delay_us = from->retry_delay_us;
     o->max_retry_delay_us = from->max_retry_delay_us;
     o->grace_us = from->grace_us;
+    o->detach_seconds = from->detach_seconds;
     queue_set_max_running_per_owner(&engine->queue, from->max_running_per_owner);
     schedule_set_totals(engine);
     engine_schedule(engine);
@@ -263,19 +264,21 @@ void engine_check_drained(struct engine *engine)
     done(engine->on_drained_ctx);
 }
 
-void engine_shutdown(struct engine *engine, bool kill, void (*done)(void *ctx), void *ctx)
+void engine_shutdown(struct engine *engine, enum tw_shutdown how, void (*done)(void *ctx), void *ctx)
 {
     if (!engine->draining) {
         engine->draining = true;
         engine->on_drained = done;
         engine->on_drained_ctx = ctx;
     }
-    if (kill) {
-        map_for_each (it, &engine->tasks) {
-            struct task *task = it->value;
-            if (task->attempt)
-                task_end_early(task, TW_REASON_SHUTDOWN);
-        }
+    if (!engine->started)
+        handover_forsake(engine);
+    else if (how == TW_SHUTDOWN_DETACH)
+        handover_begin(engine);
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        if (how == TW_SHUTDOWN_STOP && task->attempt)
+            task_end_early(task, TW_REASON_SHUTDOWN);
     }
     engine_check_drained(engine);
 }
@@ -284,7 +287,7 @@ void engine_shutdown(struct engine *engine, bool kill, void (*done)(void *ctx), 
 
 struct recovery {
     struct engine *engine;
-    unsigned queued, again, lost;
+    unsigned queued, kept, again, lost;
     bool oom;
 };
 
@@ -302,6 +305,8 @@ static void recover_task(void *ctx, struct store_task *record)
     if (info->state == TW_TASK_QUEUED) {
         r->queued++;
         task_begin_waiting(task);
+    } else if (handover_take_up(task)) {
+        r->kept++;
     } else if (info->attempt <= info->retries) {
         r->again++;
         struct tw_task_info ended = *info;
@@ -336,8 +341,9 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         engine_free(engine);
         return -1;
     }
-    if (r.queued + r.again + r.lost)
-        log_info("taken up from the last run: %u queued tasks, %u to run again, %u lost", r.queued, r.again, r.lost);
+    if (r.queued + r.kept + r.again + r.lost)
+        log_info("taken up from the last run: %u queued tasks, %u that run, %u to run again, %u lost", r.queued, r.kept,
+            r.again, r.lost);
     *ret = engine;
     return 0;
 }
@@ -345,6 +351,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
 void engine_start(struct engine *engine)
 {
     engine->started = true;
+    handover_take_over(engine);
     engine_schedule(engine);
 }
 

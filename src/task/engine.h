@@ -16,6 +16,8 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include <taskworker/worker.h>
+
 #include "store/store.h"
 #include "task/runtime.h"
 
@@ -42,6 +44,7 @@ struct engine_options {
     uint64_t retry_delay_us;           /* of a task that names none */
     uint64_t max_retry_delay_us;       /* however often it was doubled */
     uint64_t grace_us;                 /* of a task that names none */
+    uint32_t detach_seconds;           /* within which the next engine takes running tasks up */
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
@@ -55,7 +58,8 @@ enum {
     ENGINE_MAX_BATCH = 10000,
 };
 
-/* Takes up what the store holds: queued tasks are queued again, running ones are run again or end as LOST. */
+/* Takes up what the store holds: queued tasks are queued again, running ones go on if they were left running, and else are
+ * run again or end as LOST. */
 int engine_new(const struct engine_options *options, struct engine **ret, struct tw_error *error);
 /* Begins to run what was taken up. */
 void engine_start(struct engine *engine);
@@ -150,10 +154,11 @@ struct engine_status {
 void engine_get_status(const struct engine *engine, struct engine_status *ret);
 
 /*
- * Refuses new tasks; with `kill` ends the running ones as STOPPED/SHUTDOWN, else lets them end. Queued ones stay in the
- * store. `done` is called once, when nothing runs and all is written; waits that are left have ended by then. A second call
- * with kill hurries the first; its `done` is ignored.
+ * Refuses new tasks. What becomes of the running ones: with DRAIN they may end; with DETACH they go on without us, for the
+ * next engine to take up, or, where that cannot be, may end; with STOP they end as STOPPED/SHUTDOWN. Queued ones stay in the
+ * store. `done` is called once, when nothing runs here and all is written; waits that are left have ended by then. A further
+ * call hurries the first; its `done` is ignored.
  */
-void engine_shutdown(struct engine *engine, bool kill, void (*done)(void *ctx), void *ctx);
+void engine_shutdown(struct engine *engine, enum tw_shutdown how, void (*done)(void *ctx), void *ctx);
 
 #endif

@@ -329,17 +329,29 @@ void queue_remove(struct queue *q, struct queue_entry *e)
     settle(q, e->owner, TURN_KEEP);
 }
 
+static void begin_running(struct queue *q, struct queue_entry *e)
+{
+    e->running = true;
+    e->owner->running++;
+    hold(q, &e->need);
+}
+
 struct queue_entry *queue_take(struct queue *q, uint64_t monotonic_us)
 {
     struct queue_entry *e = next_entry(q, monotonic_us);
     if (!e)
         return NULL;
     take_out(q, e);
-    e->running = true;
-    e->owner->running++;
-    hold(q, &e->need);
+    begin_running(q, e);
     settle(q, e->owner, TURN_LAST);
     return e;
+}
+
+void queue_hold(struct queue *q, struct queue_entry *e)
+{
+    assert(!e->in && !e->running);
+    begin_running(q, e);
+    settle(q, e->owner, TURN_KEEP);
 }
 
 void queue_finished(struct queue *q, struct queue_entry *e)

@@ -89,6 +89,8 @@ void queue_remove(struct queue *q, struct queue_entry *e);
 /* Takes the next one out; it holds what it needs, and counts for its owner as running, until queue_finished(). NULL: nobody may
  * start now. */
 struct queue_entry *queue_take(struct queue *q, uint64_t monotonic_us);
+/* For an entry that is not in: it runs already, and holds what it needs, even where that is not free. */
+void queue_hold(struct queue *q, struct queue_entry *e);
 void queue_finished(struct queue *q, struct queue_entry *e);
 
 /* Wakes those whose time has come. */

@@ -38,7 +38,7 @@ static uint64_t deadline_of(const struct task *task, uint64_t wall_us)
 }
 
 /* What it asked for or, for nothing, an equal share of the node; never more than there is, or it would wait for ever. */
-static struct queue_need need_of(const struct task *task)
+struct queue_need schedule_need(const struct task *task)
 {
     const struct engine_options *o = &task->engine->options;
     const struct tw_limits *asked = &task->record.spec.limits;
@@ -57,7 +57,7 @@ void schedule_set_totals(struct engine *engine)
     queue_set_total(&engine->queue, &total);
     map_for_each (it, &engine->tasks) {
         struct task *task = it->value;
-        struct queue_need need = need_of(task);
+        struct queue_need need = schedule_need(task);
         queue_set_need(&engine->queue, &task->entry, &need);
     }
 }
@@ -88,7 +88,7 @@ void engine_enqueue(struct task *task, bool front)
         engine->held++;
         return;
     }
-    task->entry.need = need_of(task);
+    task->entry.need = schedule_need(task);
     task->entry.priority = info->priority;
     task->entry.not_before_us = info->not_before_us;
     task->entry.deadline_us = deadline_of(task, now);

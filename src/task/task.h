@@ -51,6 +51,7 @@ struct engine {
     size_t queue_bytes;
     bool started; /* engine_start() was called: nothing is started before */
     bool draining;
+    bool leaving; /* and running tasks go on without us */
     bool drained; /* on_drained was called: whoever asks from now on is told so */
     bool scheduling;
     char *trouble;      /* why nothing is started at present, or was until nothing proved it over; NULL: all is well */
@@ -124,6 +125,8 @@ const char *task_why_held(const struct task *task);
 /* --- the queue (schedule.c) --- */
 int schedule_init(struct engine *engine); /* -ENOMEM */
 void schedule_done(struct engine *engine);
+/* What it takes of the node while it runs. */
+struct queue_need schedule_need(const struct task *task);
 void engine_enqueue(struct task *task, bool front);
 void engine_dequeue(struct task *task);
 /* The node's totals or the shares of tasks that ask for nothing have changed. */
@@ -146,6 +149,15 @@ void engine_task_ended(struct task *task, const void *result, size_t result_len)
 /* Its end could not be written and the node goes down: whoever waits hears the error; the store keeps it as it was. */
 void engine_task_abandoned(struct task *task, const struct tw_error *error);
 void engine_check_drained(struct engine *engine);
+
+/* --- from one engine to the next (handover.c) --- */
+/* Running tasks leave, if the runtime can do that; those that are being prepared go back to the queue. */
+void handover_begin(struct engine *engine);
+/* A task that was left running goes on here, from handover_take_over() on. False: it was not, or cannot. */
+bool handover_take_up(struct task *task);
+void handover_take_over(struct engine *engine);
+/* Before that: leaves them to yet another engine. */
+void handover_forsake(struct engine *engine);
 
 /* --- one attempt (attempt.c) --- */
 void attempt_start(struct task *task);

@@ -267,7 +267,7 @@ int fixture_teardown(void **state)
     if (f->engine && status.draining) {
         engine_free(f->engine); /* the test has drained it */
     } else if (f->engine) {
-        engine_shutdown(f->engine, true, set_flag, &drained);
+        engine_shutdown(f->engine, TW_SHUTDOWN_STOP, set_flag, &drained);
         while (!list_empty(&f->runs)) {
             struct run_outcome outcome = {.end = RUN_SIGNALED, .signal = 9};
             run_end(LIST_FIRST(&f->runs, struct fake_run, link), &outcome);

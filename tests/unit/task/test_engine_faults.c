@@ -211,7 +211,7 @@ static void test_drain(void **state)
     run_to_go(f, run_of(f, "a"));
     struct said waits = {0};
     engine_wait(f->engine, "c", on_end, &waits);
-    engine_shutdown(f->engine, false, set_flag, &drained);
+    engine_shutdown(f->engine, TW_SHUTDOWN_DRAIN, set_flag, &drained);
     struct tw_task_spec d = spec_of("d", "x");
     assert_int_equal(admit_code(f, &d), TW_UNAVAILABLE);
     run_end_well(run_of(f, "a"), "1");
@@ -240,9 +240,9 @@ static void test_drain_hurried(void **state)
     run_to_go(f, run);
     struct said end = {0};
     engine_wait(f->engine, "a", on_end, &end);
-    engine_shutdown(f->engine, false, set_flag, &drained);
+    engine_shutdown(f->engine, TW_SHUTDOWN_DRAIN, set_flag, &drained);
     assert_false(run->terminated);
-    engine_shutdown(f->engine, true, set_flag, &ignored);
+    engine_shutdown(f->engine, TW_SHUTDOWN_STOP, set_flag, &ignored);
     assert_true(run->terminated);
     struct run_outcome killed = {.end = RUN_SIGNALED, .signal = 9};
     run_end(run, &killed);

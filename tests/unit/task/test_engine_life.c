@@ -111,7 +111,7 @@ static void test_grace_at_the_end_of_the_node(void **state)
     start(f, &spec);
     start(f, &other);
     engine_stop(f->engine, "other", on_end, &said);
-    engine_shutdown(f->engine, true, set_flag, &drained);
+    engine_shutdown(f->engine, TW_SHUTDOWN_STOP, set_flag, &drained);
     kill_run(f, "t");
     kill_run(f, "other");
     run_until(f, &drained);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tasks that go on while the engine is replaced by another one. On disk nothing changes: the task is RUNNING, with its
+ * attempt, before and after. The engine that goes gives each run to the runtime, which keeps it, and forgets the task. The
+ * one that comes finds the task RUNNING in the store and asks the runtime for its run; what the runtime does not have is
+ * lost, as after a crash. Whatever is not yet, or not any more, simply running stays with the engine that goes: who is being
+ * prepared goes back to the queue, who is ending ends.
+ */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "task/attempt.h"
+
+/* --- leaving --- */
+
+void handover_left(void *ctx)
+{
+    struct attempt *a = ctx;
+    struct task *task = a->task;
+    struct tw_error error;
+    log_info("task %s goes on without this node", task->record.info.id);
+    error_set(&error, TW_UNAVAILABLE, "the node is being restarted; task %s goes on, and so can you when it is back",
+        task->record.info.id);
+    a->run = NULL;
+    attempt_give_slot_back(a);
+    attempt_release(a);
+    engine_task_abandoned(task, &error);
+}
+
+static void leave(struct attempt *a)
+{
+    const struct task *task = a->task;
+    struct run_clock clock = {
+        .begun_us = a->begun_us, .wall_from_us = a->wall_from_us, .wall_left_us = a->wall_left_us};
+    struct tw_error error;
+    if (a->ending || task->end_asked != TW_REASON_NONE || a->cannot_begin)
+        return; /* over in a moment */
+    if (task->record.info.state == TW_TASK_RUNNING && a->run) {
+        uv_timer_stop(&a->timer);
+        a->run->rt->ops->leave(a->run, &clock);
+    } else {
+        error_set(&error, TW_UNAVAILABLE, "the node was restarted before it began");
+        attempt_turn_back(a, &error);
+    }
+}
+
+static void on_detached(void *ctx, const struct tw_error *error)
+{
+    struct engine *engine = ctx;
+    if (error) {
+        engine->leaving = false;
+        log_error("running tasks cannot be left to the next start, so their ends are awaited: %s", error->message);
+        return;
+    }
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        if (task->attempt)
+            leave(task->attempt);
+    }
+}
+
+void handover_begin(struct engine *engine)
+{
+    struct runtime *rt = engine->options.runtime;
+    if (engine->leaving || engine->running == 0)
+        return;
+    if (!rt->ops->detach) {
+        log_warning("running tasks cannot be left to the next start here, so their ends are awaited");
+        return;
+    }
+    engine->leaving = true;
+    rt->ops->detach(rt, engine->options.detach_seconds, on_detached, engine);
+}
+
+/* --- taking up --- */
+
+bool handover_take_up(struct task *task)
+{
+    struct engine *engine = task->engine;
+    struct runtime *rt = engine->options.runtime;
+    struct store_task *record = &task->record;
+    struct run_clock clock;
+    enum tw_network network;
+    struct attempt *a = rt->ops->take_up && record->info.state == TW_TASK_RUNNING ? attempt_new(task) : NULL;
+    if (!a)
+        return false;
+    a->run = rt->ops->take_up(rt, record->info.id, &attempt_events, a, &clock);
+    if (!a->run) {
+        attempt_release(a);
+        return false;
+    }
+    a->written = a->durable = a->ready = a->holds_slot = true;
+    a->begun_us = clock.begun_us;
+    a->wall_from_us = clock.wall_from_us;
+    a->wall_left_us = clock.wall_left_us;
+    spec_resolve(engine, &record->spec, &a->limits, &network);
+    a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
+    if (a->log)
+        record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
+    engine->running++;
+    task->entry.need = schedule_need(task);
+    queue_hold(&engine->queue, &task->entry);
+    task_set_message(task, record->info.paused ? "paused on request" : "running");
+    return true;
+}
+
+/* The time in which nobody looked counts too. */
+static void start_clock(struct attempt *a)
+{
+    uint64_t passed = clock_monotonic_us() - a->wall_from_us;
+    if (a->task->record.info.paused)
+        return;
+    a->wall_left_us -= MIN(passed, a->wall_left_us);
+    attempt_start_wall_clock(a);
+}
+
+void handover_take_over(struct engine *engine)
+{
+    struct runtime *rt = engine->options.runtime;
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        if (task->attempt && task->attempt->run)
+            start_clock(task->attempt);
+    }
+    if (!rt->ops->take_over)
+        return;
+    rt->ops->take_over(rt);
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        if (task->attempt && task->attempt->run && rt->ops->pause) /* it may have been told to the store alone */
+            rt->ops->pause(task->attempt->run, task->record.info.paused);
+    }
+}
+
+void handover_forsake(struct engine *engine)
+{
+    struct runtime *rt = engine->options.runtime;
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        struct attempt *a = task->attempt;
+        if (!a || !a->run || !rt->ops->forsake)
+            continue;
+        rt->ops->forsake(STEAL(a->run));
+        attempt_give_slot_back(a);
+        attempt_release(a);
+    }
+}
