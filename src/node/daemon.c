@@ -30,7 +30,7 @@
 /* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
 enum { STOP_OVERDUE_MS = 10000, FILES_MAX = 1 << 20 };
 
-static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP};
+static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
 enum phase {
     PHASE_RUNNING,
@@ -250,6 +250,7 @@ static void worker_options(const struct node *node, const struct config *c, stru
         .retry_delay_us = config_number(c, SETTING_RETRY_DELAY),
         .max_retry_delay_us = config_number(c, SETTING_MAX_RETRY_DELAY),
         .stop_grace_us = config_number(c, SETTING_STOP_GRACE),
+        .detach_timeout_us = config_number(c, SETTING_DETACH_TIMEOUT),
         .max_task_size = config_number(c, SETTING_MAX_TASK_SIZE),
         .max_result_size = config_number(c, SETTING_MAX_RESULT_SIZE),
         .max_log_size = config_number(c, SETTING_MAX_LOG_SIZE),
@@ -367,6 +368,38 @@ static void drain(struct node *node, const char *why)
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_DRAIN);
 }
 
+/* Leaving them is a matter of milliseconds; what ends meanwhile has the time of a drain. */
+static void detach(struct node *node, const char *why)
+{
+    uint64_t us = config_number(node->config, SETTING_DRAIN_TIMEOUT);
+    if (node->storage_temporary) {
+        log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
+        drain(node, why);
+        return;
+    }
+    node->phase = PHASE_DRAINING;
+    log_info("detaching: %s; running tasks go on, and wait %.6g s for the next start of this node", why,
+        (double)config_number(node->config, SETTING_DETACH_TIMEOUT) / (double)SEC);
+    tell_manager(node, "STOPPING=1\nSTATUS=Leaving running tasks to the next start");
+    uv_timer_start(&node->timer, on_drain_overdue, (us + 999) / 1000, 0);
+    tw_worker_shutdown(node->worker, TW_SHUTDOWN_DETACH);
+}
+
+static void shut_down(struct node *node, const char *why)
+{
+    enum { DRAIN, DETACH, STOP }; /* as the choices stand in SHUTDOWN_MODE */
+    switch (config_number(node->config, SETTING_SHUTDOWN_MODE)) {
+    case DETACH:
+        detach(node, why);
+        break;
+    case STOP:
+        stop_now(node, why);
+        break;
+    default:
+        drain(node, why);
+    }
+}
+
 /* --- reload --- */
 
 /* Moves the values that can change over to the running configuration, and says so. Returns how many changed. */
@@ -437,8 +470,12 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(node);
     else if (number == SIGHUP)
         log_info("SIGHUP is ignored while the node shuts down");
+    else if (number == SIGUSR2 && node->phase == PHASE_RUNNING)
+        detach(node, "SIGUSR2");
+    else if (number == SIGUSR2)
+        log_info("SIGUSR2 is ignored while the node shuts down");
     else if (node->phase == PHASE_RUNNING)
-        drain(node, name);
+        shut_down(node, name);
     else
         stop_now(node, name);
 }

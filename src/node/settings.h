@@ -164,6 +164,13 @@ enum { NODE_SLOTS_MAX = 1024 };
         .reload = true, .metavar = "TIME",                                                                             \
         .help = "how long SIGTERM lets running tasks go on before it stops them. The default leaves room within "      \
                 "the 30 seconds that container platforms give")                                                        \
+    X(SHUTDOWN_MODE, .type = SETTING_CHOICE, .group = GROUP_PROCESS, .fallback = "drain", .reload = true,              \
+        .metavar = "MODE", .choices = "drain detach stop",                                                             \
+        .help = "what SIGTERM does with running tasks: drain lets them end (DRAIN_TIMEOUT), detach leaves them "       \
+                "running for the node's next start (DETACH_TIMEOUT), stop ends them")                                  \
+    X(DETACH_TIMEOUT, .type = SETTING_DURATION, .group = GROUP_PROCESS, .fallback = "10m", .min = SEC,                 \
+        .max = 30 * DAY, .reload = true, .metavar = "TIME",                                                            \
+        .help = "how long tasks that were left running wait for the next start, before they are ended")                \
     X(DEV, .type = SETTING_BOOL, .group = GROUP_PROCESS, .fallback = "false", .env = "HIVEMIND_DEV",                   \
         .help = "to try things out: other defaults. Loopback only, no authentication, and state in a temporary "       \
                 "folder that is removed at the end; --storage-path still wins, and is kept")                           \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 at random moments, under load, again and again.
+"""kill -9 at random moments, under load, again and again; now and then the node is restarted while its tasks go on.
 
 What must hold: a task whose ExecuteTask was answered ends exactly once, with the right result; one without retries is
 executed at most once; what a client has been told of an end stays true; a batch is there as a whole or not at all; who comes
@@ -154,7 +154,10 @@ def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
                 pass
             assert someone.alive.acquire(timeout=60), f"no acknowledgement within 60 s; the node's log:\n{node.log()[-3000:]}"
             time.sleep(chance.choice([0.02, 0.1, 0.3, 0.6, 1.0]) * chance.random() + 0.01)
-            node.kill()
+            if chance.random() < 0.25:
+                node.detach()
+            else:
+                node.kill()
             node.start()
             with capsys.disabled():
                 if ROUNDS > 10 and (n + 1) % 10 == 0:

@@ -92,6 +92,7 @@ class Node:
         self.prefix = []  # what starts the daemon and becomes it
         self.process = None
         self.orphans = None
+        self.left_running = False  # tasks go on without the daemon
         self.channels = []
         self._channel = None
         self.messages = []
@@ -130,8 +131,9 @@ class Node:
     def start(self, seconds=READY_SECONDS):
         """Starts the daemon and returns when it says that it is ready. Raises StartError when it ends instead."""
         assert self.process is None
-        self.orphans = processes.Orphans()
-        self.mounts_before, self.launchers = processes.mounts(), []
+        if not self.left_running:
+            self.orphans = processes.Orphans()
+            self.mounts_before, self.launchers = processes.mounts(), set()
         notify = self.folder / "notify"
         notify.unlink(missing_ok=True)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -148,8 +150,9 @@ class Node:
         except StartError:
             self._after_end()
             raise
+        self.left_running = False
         self.ready_after = time.monotonic() - self.started_at
-        self.launchers = processes.children(self.process.pid)
+        self.launchers |= processes.children(self.process.pid)
         return self
 
     def wait_for_notice(self, wanted, seconds=END_SECONDS):
@@ -294,6 +297,23 @@ class Node:
         self._after_end()
         assert code == 0, f"the daemon ended with {code}; its log:\n{log}"
 
+    def detach(self, seconds=END_SECONDS):
+        """SIGUSR2: the daemon ends, and running tasks go on. What must hold afterwards is looked at when the next one has ended."""
+        self.process.send_signal(signal.SIGUSR2)
+        self._close_channels()  # it would wait for a client to notice
+        code = self.process.wait(seconds)
+        log = self.log()
+        self.left_running = True
+        self._after_end()
+        assert code == 0, f"the daemon ended with {code}; its log:\n{log}"
+
+    def wait_for_launchers(self, seconds=END_SECONDS):
+        """Those that wait for another daemon give up."""
+        for pid in self.launchers:
+            assert processes.wait_for_exit(pid, seconds), f"launcher {pid} waits on"
+        self.left_running = False
+        self._check_left()
+
     def kill(self):
         """kill -9, then everything that must hold even then."""
         self.process.kill()
@@ -308,6 +328,10 @@ class Node:
                     self.stop()
                 else:
                     self._after_end()
+            elif self.left_running:
+                for pid in self.launchers:
+                    processes.kill(pid)
+                self.wait_for_launchers()
         finally:
             self._close_channels()
 
@@ -325,6 +349,12 @@ class Node:
         self.process = None
         self.notify.close()
         self._close_channels()
+        if not self.left_running:
+            self._check_left(killed_launcher)
+        spoken = SANITIZER_WORDS.search(log)
+        assert not spoken, f"a sanitizer reported:\n{log[max(0, spoken.start() - 2000):][:8000]}"
+
+    def _check_left(self, killed_launcher=None):
         left = self.orphans.check()
         assert not left, f"processes are left: {left}"
         assert processes.mounts() <= self.mounts_before, "mounts are left"
@@ -334,5 +364,3 @@ class Node:
         for group in of_killed:
             assert not processes.in_cgroup(group), f"processes are left in {group}"
         assert not list(self.tmp.iterdir()), f"temporary files are left: {list(self.tmp.iterdir())}"
-        spoken = SANITIZER_WORDS.search(log)
-        assert not spoken, f"a sanitizer reported:\n{log[max(0, spoken.start() - 2000):][:8000]}"

@@ -69,6 +69,14 @@ def wait_for_exit(pid, seconds):
         os.close(fd)
 
 
+def kill(pid):
+    """SIGKILL, and nothing where it has gone."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
 class Orphans:
     """Between start and check, every process that is neither there before nor started by the test itself."""
 

@@ -245,7 +245,7 @@ static void a_second_signal_stops_at_once(void **state)
     kill(p->pid, SIGINT);
     expect_event(p, "shutdown 1");
     kill(p->pid, SIGTERM);
-    expect_event(p, "shutdown 2");
+    expect_event(p, "shutdown 3");
     expect_exit(p, 0);
 }
 
@@ -257,7 +257,7 @@ static void a_drain_has_an_end(void **state)
     skip_to_event(p, "running");
     kill(p->pid, SIGTERM);
     expect_event(p, "shutdown 1");
-    expect_event(p, "shutdown 2");
+    expect_event(p, "shutdown 3");
     expect_exit(p, 0);
 }
 
@@ -268,7 +268,7 @@ static void no_time_to_drain(void **state)
     start_node(p, (struct fake_library){.drain_hangs = true}, NULL);
     skip_to_event(p, "running");
     kill(p->pid, SIGTERM);
-    expect_event(p, "shutdown 2");
+    expect_event(p, "shutdown 3");
     expect_exit(p, 0);
 }
 

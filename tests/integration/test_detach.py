@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks that go on running while their node is restarted (SIGUSR2, SHUTDOWN_MODE=detach)."""
+import json
+import signal
+import socket
+import time
+
+import pytest
+
+from harness import processes
+from harness.node import StartError
+
+FOR_EVER = "print('up', flush=True)\nimport time\nwhile True: time.sleep(1000)"
+POLITE = ("import signal, sys\ndef end(*_):\n print('goodbye', flush=True)\n sys.exit(0)\nsignal.signal(signal.SIGTERM, end)\n"
+          + FOR_EVER)
+COUNT = "import time\nfor i in range({n}):\n print(i, flush=True)\n time.sleep({pause})\nresult = 'whole'"
+
+
+@pytest.fixture(params=["root", "user"])
+def fresh(request, make_node):
+    """A node of its own, as root and as an ordinary user."""
+    user = request.getfixturevalue("ordinary_user" if request.param == "user" else "root")
+    return make_node(user=user, max_concurrent_tasks=4).start()
+
+
+def running(node, pb, source=FOR_EVER, wanted=b"up", **fields):
+    task_id = node.submit(source, **fields)
+    node.wait_for_output(task_id, wanted)
+    return task_id
+
+
+def lines(n):
+    return b"".join(b"%d\n" % i for i in range(n))
+
+
+# --- what goes on ---
+
+
+def test_log_and_result_are_whole(fresh, pb):
+    """Printed before, meanwhile and after; nothing is missing, nothing is there twice, and it was one attempt."""
+    python = running(fresh, pb, COUNT.format(n=100, pause=0.05), b"5\n")
+    shell = running(fresh, pb, "i=0; while [ $i -lt 100 ]; do echo $i; i=$((i+1)); sleep 0.05; done", b"5\n", task_type="shell")
+    fresh.detach()
+    fresh.start()
+    assert "2 that run" in fresh.log()
+    for task_id, wanted in (python, b'"whole"'), (shell, lines(100)):
+        task, result = fresh.wait(task_id)
+        assert (task.state, task.attempt, result) == (pb.Task.COMPLETED, 1, wanted), task.message
+        assert fresh.output(task_id) == lines(100)
+        assert task.receipt.layers and task.usage.wall_us >= 4_900_000
+    assert not list((fresh.storage / "launchers").iterdir())
+
+
+def test_what_ends_meanwhile(make_node, pb):
+    """The verdict, the result and the traceback wait too."""
+    node = make_node(max_concurrent_tasks=4).start()
+    large = "x" * 300_000  # does not fit into a pipe: the task waits for its reader
+    well = running(node, pb, f"print('up', flush=True)\nimport time; time.sleep(0.5)\nresult = '{large}'")
+    badly = running(node, pb, "print('up', flush=True)\nimport time; time.sleep(0.5)\nraise ValueError('of its own')")
+    coded = running(node, pb, "echo up; sleep 0.5; exit 7", task_type="shell")
+    flood = running(node, pb, "print('up', flush=True)\nimport time; time.sleep(0.5)\nfor i in range(100000): print(i)\n")
+    node.detach()
+    time.sleep(1)  # all of them end, or stand before a full pipe; were they slower, the test would only see less
+    node.start()
+    task, result = node.wait(well)
+    assert (task.state, json.loads(result)) == (pb.Task.COMPLETED, large), task.message
+    task, _ = node.wait(badly)
+    assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.EXIT_CODE) and "of its own" in task.error
+    task, result = node.wait(coded)
+    assert (task.reason, task.exit_code, result) == (pb.Task.EXIT_CODE, 7, b"up\n")
+    task, _ = node.wait(flood)
+    assert task.state == pb.Task.COMPLETED and node.output(flood) == b"up\n" + lines(100000)
+
+
+def test_from_one_to_the_next_and_the_next(fresh, pb):
+    """Four daemons; each leaves what it has begun and what it was left."""
+    tasks = []
+    for _ in range(3):
+        tasks.append(running(fresh, pb, POLITE))
+        fresh.detach()
+        fresh.start()
+    assert "3 that run" in fresh.log()
+    for task_id in tasks:
+        task = fresh.stop_task(task_id).task
+        assert (task.state, task.attempt, fresh.output(task_id)) == (pb.Task.STOPPED, 1, b"up\ngoodbye\n"), task.message
+    status = fresh.status()
+    assert (status.running_tasks, status.cpu_millis_allocated, status.memory_bytes_allocated) == (0, 0, 0)
+
+
+def test_it_can_be_stopped_and_counts(make_node, pb):
+    """A task that was taken up has its slot and its share, and ends on request, with its grace."""
+    node = make_node(max_concurrent_tasks=1).start()
+    first = running(node, pb, POLITE)
+    second = node.submit("result = 2")
+    node.detach()
+    node.start()
+    assert node.get(first).state == pb.Task.RUNNING
+    assert (node.get(second).state, node.get(second).message) == (pb.Task.QUEUED, "waits for a free slot")
+    assert node.status().memory_bytes_allocated > 0
+    assert node.stop_task(first).task.state == pb.Task.STOPPED
+    assert node.output(first) == b"up\ngoodbye\n"
+    assert node.wait(second)[1] == b"2"
+
+
+def test_time_goes_on(make_node, pb):
+    """The wall time-out counts the time in which there was no node; processor time is watched again."""
+    node = make_node(max_concurrent_tasks=4).start()
+    late = running(node, pb, timeout_ms=1500)
+    burner = running(node, pb, "print('up', flush=True)\nimport time\ntime.sleep(1)\nwhile True: pass", limits=pb.Limits(cpu_time_us=1_000_000))
+    node.detach()
+    time.sleep(1.5)  # the time-out itself
+    node.start()
+    task, _ = node.wait(late)
+    assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.TIMEOUT_WALL)
+    task, _ = node.wait(burner)
+    assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.TIMEOUT_CPU), task.message
+
+
+def test_a_paused_one_stays_paused(make_node, pb):
+    node = make_node().start()
+    task_id = running(node, pb, COUNT.format(n=40, pause=0.05), b"3\n", timeout_ms=60_000)
+    node.stub.PauseTask(pb.PauseTaskRequest(task_id=task_id), timeout=30)
+    node.detach()
+    node.start()
+    assert node.get(task_id).paused
+    seen = node.output(task_id)
+    node.stub.ResumeTask(pb.ResumeTaskRequest(task_id=task_id), timeout=30)
+    task, _ = node.wait(task_id)
+    assert task.state == pb.Task.COMPLETED and seen != lines(40) and node.output(task_id) == lines(40)
+
+
+def test_who_had_not_begun_waits(make_node, pb):
+    """Tasks in the queue, after others, or about to begin are where they were."""
+    node = make_node(max_concurrent_tasks=2).start()
+    first = running(node, pb)
+    after = node.submit("result = 'after'", after=[first], after_any=True)
+    many = [node.submit("import time; time.sleep(0.05)\nresult = 1") for _ in range(40)]
+    node.detach()
+    node.start()
+    node.stop_task(first)
+    assert node.wait(after)[1] == b'"after"'
+    for task_id in many:
+        task, result = node.wait(task_id)
+        assert (task.state, task.attempt, result) == (pb.Task.COMPLETED, 1, b"1"), task.message
+
+
+def test_memory_is_still_limited(make_node, pb):
+    node = make_node().start()
+    hungry = "print('up', flush=True)\nimport time; time.sleep(1)\nheld = bytearray(400 << 20)\nfor i in range(0, len(held), 4096): held[i] = 1"
+    task_id = running(node, pb, hungry, limits=pb.Limits(memory_bytes=64 << 20))
+    if pb.Receipt.CGROUP_MEMORY not in node.run("result = 1")[0].receipt.layers:
+        pytest.skip("no control group for memory here")
+    node.detach()
+    node.start()
+    task, _ = node.wait(task_id)
+    assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.OOM), task.message
+
+
+# --- what goes wrong ---
+
+
+def test_nobody_comes(make_node, pb):
+    """After DETACH_TIMEOUT the tasks are ended, and count as lost."""
+    node = make_node(detach_timeout="1s").start()
+    task_id, tried = running(node, pb), running(node, pb, "print('up', flush=True)\nimport os, time\nresult = 1\nif os.environ['N'] == '1': time.sleep(1000)",
+                                                retries=1, env={"N": "1"})
+    node.detach()
+    node.wait_for_launchers()
+    node.start()
+    assert node.wait(task_id)[0].reason == pb.Task.LOST
+    node.wait_for_output(tried, b"up\nup\n")
+    assert node.get(tried).attempt == 2
+    node.stop_task(tried)
+
+
+def test_a_start_that_fails_costs_nothing(fresh, pb):
+    task_id = running(fresh, pb, COUNT.format(n=100, pause=0.05), b"3\n")
+    fresh.detach()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", fresh.port))
+        taken.listen()
+        with pytest.raises(StartError):
+            fresh.start()
+    fresh.start()
+    task, result = fresh.wait(task_id)
+    assert (task.attempt, result, fresh.output(task_id)) == (1, b'"whole"', lines(100)), task.message
+
+
+def test_kill_while_they_are_left(fresh, pb):
+    """kill -9 of the daemon that took them up, and of the launcher while it waits: lost, once, and nothing goes on running."""
+    task_id = running(fresh, pb, retries=1)
+    fresh.detach()
+    fresh.start()
+    assert fresh.get(task_id).state == pb.Task.RUNNING  # its loop runs: before that they are not its own
+    fresh.kill()
+    fresh.start()
+    fresh.wait_for_output(task_id, b"up\nup\n")
+    assert fresh.get(task_id).attempt == 2
+    waiting = fresh.launchers | processes.children(fresh.process.pid)
+    fresh.detach()
+    for pid in waiting:
+        processes.kill(pid)
+    fresh.start()
+    assert fresh.wait(task_id)[0].reason == pb.Task.LOST
+
+
+def test_a_launcher_of_another_kind(make_node, pb):
+    """Who cannot be understood is made to end, so that nothing runs twice."""
+    node = make_node().start()
+    task_id = running(node, pb)
+    node.detach()
+    address = next((node.storage / "launchers").iterdir())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        other.connect(str(address))
+        other.send(b"another version")
+        assert other.recv(1000) == b""
+    node.wait_for_launchers()
+    node.start()
+    assert node.wait(task_id)[0].reason == pb.Task.LOST
+    assert not address.exists()
+
+
+def test_strangers_are_not_heard(make_node, pb, ordinary_user, root):
+    node = make_node().start()
+    task_id = running(node, pb)
+    node.detach()
+    folder = node.storage / "launchers"
+    address = next(folder.iterdir())
+    for path in (node.folder, node.storage, folder, address):
+        path.chmod(0o777)
+    code = ("import socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.connect(sys.argv[1])\n"
+            "try: s.send(b'x'); sys.exit(len(s.recv(10)))\nexcept OSError: pass")
+    stranger = node.popen(["/usr/bin/python3", "-c", code, str(address)], user=ordinary_user) if node.user is None else None
+    assert stranger.wait(30) == 0
+    for path in (node.storage, folder, address):
+        path.chmod(0o700)
+    node.start()
+    assert node.get(task_id).state == pb.Task.RUNNING
+    node.stop_task(task_id)
+
+
+def test_rubbish_in_the_folder(make_node, pb):
+    node = make_node().start()
+    task_id = running(node, pb)
+    node.detach()
+    folder = node.storage / "launchers"
+    (folder / "file").write_text("no socket")
+    (folder / ("n" * 200)).write_text("too long a name")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
+        dead.bind(str(folder / "dead"))
+    node.start()
+    assert node.get(task_id).state == pb.Task.RUNNING
+    assert not (folder / "dead").exists()
+    node.stop_task(task_id)
+
+
+# --- how it is asked for ---
+
+
+def test_shutdown_mode(make_node, pb):
+    node = make_node(shutdown_mode="detach").start()
+    task_id = running(node, pb)
+    node.left_running = True
+    node.stop()
+    node.start()
+    assert node.get(task_id).state == pb.Task.RUNNING
+    node.stop_task(task_id)
+
+
+def test_shutdown_mode_stop(make_node, pb):
+    node = make_node(shutdown_mode="stop").start()
+    task_id = running(node, pb)
+    node.stop()
+    node.start()
+    task = node.get(task_id)
+    assert (task.state, task.reason) == (pb.Task.STOPPED, pb.Task.SHUTDOWN)
+
+
+def test_nothing_runs(make_node, pb):
+    """Then there is nothing to leave, and nobody waits."""
+    node = make_node().start()
+    node.run("result = 1")
+    node.signal(signal.SIGUSR2)
+    assert node.wait_for_end() == 0
+    node.close()
+    assert not (node.storage / "launchers").exists()
+
+
+def test_a_stop_hurries_it(make_node, pb):
+    """What was being ended when the node was told to leave is ended by a second signal."""
+    node = make_node().start()
+    stubborn = running(node, pb, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOR_EVER, grace_ms=200_000)
+    stop = node.stub.StopTask.future(pb.StopTaskRequest(task_id=stubborn), timeout=60)
+    node.get(stubborn)  # answered behind the other call
+    node.signal(signal.SIGUSR2)
+    node.wait_for_notice("STOPPING=1")
+    node.signal(signal.SIGTERM)
+    assert node.wait_for_end() == 0
+    assert stop.result().task.state == pb.Task.STOPPED
+    node.close()
