@@ -106,6 +106,13 @@ TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how
 TW_PUBLIC void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx);
 
 /*
+ * What to do when a client asks for the end of the node (Shutdown in proto/taskworker.proto): on the loop's thread. `how` 0: as
+ * the program likes; timeout_us: of a drain, 0 likewise. NULL, as at first: such calls are refused.
+ */
+TW_PUBLIC void tw_worker_set_on_shutdown_request(
+    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx);
+
+/*
  * Why the worker has stopped by itself (its launcher died, so that it can make no sandboxes), or NULL. What was queued is
  * kept. For on_stopped, and after tw_worker_run(); lives as long as the worker.
  */

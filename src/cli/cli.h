@@ -90,6 +90,7 @@ static inline void cli_free_message(void *p)
     X(events, "what happens to tasks")                       \
     X(top, "the node and its tasks, live")                   \
     X(status, "the node")                                    \
+    X(drain, "end the node in order")                        \
     X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
 CLI_VERBS(X)

@@ -273,9 +273,10 @@ static void restore_reader(struct result_reader *r, const struct handover *h)
         r->flaw = RESULT_NO_MEMORY;
 }
 
-struct run *sandbox_take_up_run(
-    struct sandbox *s, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret)
+struct run *sandbox_take_up(
+    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock)
 {
+    struct sandbox *s = CONTAINER_OF(rt, struct sandbox, rt);
     list_for_each_safe (it, &s->handing.handed) {
         struct handed *handed = CONTAINER_OF(it, struct handed, link);
         const struct handover *h = &handed->h;
@@ -288,15 +289,16 @@ struct run *sandbox_take_up_run(
         restore_reader(&run->reader, h);
         handed->run = run;
         run->handed = handed;
-        *ret = (struct run_clock){
+        *ret_clock = (struct run_clock){
             .begun_us = h->begun_us, .wall_from_us = h->wall_from_us, .wall_left_us = h->wall_left_us};
         return &run->base;
     }
     return NULL;
 }
 
-void run_forsake(struct sandbox_run *run)
+void sandbox_forsake(struct run *base)
 {
+    struct sandbox_run *run = CONTAINER_OF(base, struct sandbox_run, base);
     if (run->handed)
         run->handed->run = NULL;
     run_free(run);
@@ -449,8 +451,9 @@ static void take_over_from(struct former *former, int folder)
         free_if_idle(former);
 }
 
-void sandbox_take_over(struct sandbox *s)
+void sandbox_take_over(struct runtime *rt)
 {
+    struct sandbox *s = CONTAINER_OF(rt, struct sandbox, rt);
     CLEANUP_FD int folder = s->handing.folder ? handing_open_folder(s) : -1;
     list_for_each_safe (it, &s->handing.formers) {
         take_over_from(CONTAINER_OF(it, struct former, link), folder);

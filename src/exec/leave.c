@@ -97,8 +97,10 @@ void sandbox_on_detached(struct sandbox *s, const struct launcher_reply *reply)
     detach_answered(s);
 }
 
-void sandbox_detach(struct sandbox *s, uint32_t seconds, void (*done)(void *, const struct tw_error *), void *ctx)
+void sandbox_detach(
+    struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx)
 {
+    struct sandbox *s = CONTAINER_OF(rt, struct sandbox, rt);
     struct handing *h = &s->handing;
     int r = h->folder ? 0 : -ENOENT;
     h->done = done;
@@ -215,8 +217,9 @@ static void keep_next(struct sandbox *s)
     }
 }
 
-void run_leave(struct sandbox_run *run, const struct run_clock *clock)
+void sandbox_leave(struct run *base, const struct run_clock *clock)
 {
+    struct sandbox_run *run = CONTAINER_OF(base, struct sandbox_run, base);
     struct sandbox *s = run->sandbox;
     bool first = list_empty(&s->handing.leaving);
     if (run->state != RUN_IS_RUNNING || run->killed || !run->slot || run->leaving)

@@ -170,18 +170,19 @@ void sandbox_turn_demand(struct sandbox *s);
 int sandbox_poll_new(struct sandbox *s, int fd, uv_poll_cb cb, void *data, uv_poll_t **ret);
 void sandbox_poll_free(uv_poll_t **poll);
 
-/* leave.c */
-void sandbox_detach(struct sandbox *s, uint32_t seconds, void (*done)(void *, const struct tw_error *), void *ctx);
+/* leave.c; the first two are operations of the runtime */
+void sandbox_detach(
+    struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx);
+void sandbox_leave(struct run *run, const struct run_clock *clock);
 /* What a launcher says to KEEP and to DETACH. */
 void sandbox_on_kept(struct sandbox *s, const struct launcher_reply *reply);
 void sandbox_on_detached(struct sandbox *s, const struct launcher_reply *reply);
-void run_leave(struct sandbox_run *run, const struct run_clock *clock);
 
-/* adopt.c */
-struct run *sandbox_take_up_run(
-    struct sandbox *s, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret);
-void sandbox_take_over(struct sandbox *s);
-void run_forsake(struct sandbox_run *run);
+/* adopt.c; the first three likewise */
+struct run *sandbox_take_up(
+    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock);
+void sandbox_take_over(struct runtime *rt);
+void sandbox_forsake(struct run *run);
 struct launcher *former_launcher(struct former *former);
 /* The slot is of no more use: asks for its end. */
 void former_destroy(struct pool_slot *slot);

@@ -459,33 +459,6 @@ static bool op_usage(struct run *run, struct tw_usage *ret)
     return run_limits_usage(run_of(run), ret);
 }
 
-static void op_detach(
-    struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx)
-{
-    sandbox_detach(sandbox_of(rt), seconds, done, ctx);
-}
-
-static void op_leave(struct run *run, const struct run_clock *clock)
-{
-    run_leave(run_of(run), clock);
-}
-
-static struct run *op_take_up(
-    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock)
-{
-    return sandbox_take_up_run(sandbox_of(rt), task_id, events, ctx, ret_clock);
-}
-
-static void op_take_over(struct runtime *rt)
-{
-    sandbox_take_over(sandbox_of(rt));
-}
-
-static void op_forsake(struct run *run)
-{
-    run_forsake(run_of(run));
-}
-
 static void op_resize(struct runtime *rt, unsigned slots)
 {
     struct sandbox *s = sandbox_of(rt);
@@ -567,11 +540,11 @@ static const struct runtime_ops sandbox_ops = {
     .terminate = op_terminate,
     .pause = op_pause,
     .usage = op_usage,
-    .detach = op_detach,
-    .leave = op_leave,
-    .take_up = op_take_up,
-    .take_over = op_take_over,
-    .forsake = op_forsake,
+    .detach = sandbox_detach,
+    .leave = sandbox_leave,
+    .take_up = sandbox_take_up,
+    .take_over = sandbox_take_over,
+    .forsake = sandbox_forsake,
     .close = op_close,
     .resize = op_resize,
 };

@@ -211,6 +211,21 @@ void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how)
     uv_async_send(&worker->wake);
 }
 
+static void on_shutdown_call(void *ctx, int how, uint64_t timeout_us)
+{
+    struct tw_worker *w = ctx;
+    w->on_shutdown_request(w->on_shutdown_request_ctx, (enum tw_shutdown)how, timeout_us);
+}
+
+void tw_worker_set_on_shutdown_request(
+    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
+{
+    worker->on_shutdown_request = on_request;
+    worker->on_shutdown_request_ctx = ctx;
+    worker->service.on_shutdown = on_request ? on_shutdown_call : NULL;
+    worker->service.on_shutdown_ctx = worker;
+}
+
 const char *tw_worker_failure(const struct tw_worker *worker)
 {
     return worker->failure.code != TW_OK ? worker->failure.message : NULL;
@@ -476,6 +491,7 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .warnings = (const char *const *)worker->warnings,
         .n_warnings = worker->n_warnings,
     };
+    tw_worker_set_on_shutdown_request(worker, worker->on_shutdown_request, worker->on_shutdown_request_ctx);
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||

@@ -290,6 +290,8 @@ static int complain_of_port(const struct node *node, const struct tw_error *erro
     return -1;
 }
 
+static void on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us);
+
 static int start_worker(struct node *node)
 {
     struct tw_error error = {0};
@@ -300,6 +302,7 @@ static int start_worker(struct node *node)
     if (tw_worker_new(&options, &node->worker, &error) < 0)
         return fail(&error, "cannot start");
     tw_worker_set_on_stopped(node->worker, on_stopped, node);
+    tw_worker_set_on_shutdown_request(node->worker, on_shutdown_request, node);
     struct tw_rpc_options rpc = {
         .size = sizeof rpc,
         .host = config_text(node->config, SETTING_GRPC_HOST),
@@ -348,9 +351,10 @@ static void on_drain_overdue(uv_timer_t *timer)
     stop_now(timer->data, "the time to drain (DRAIN_TIMEOUT) is over");
 }
 
-static void drain(struct node *node, const char *why)
+/* At most for so long; 0: DRAIN_TIMEOUT. */
+static void drain(struct node *node, const char *why, uint64_t us)
 {
-    uint64_t us = config_number(node->config, SETTING_DRAIN_TIMEOUT);
+    us = us ? us : config_number(node->config, SETTING_DRAIN_TIMEOUT);
     if (us == 0) {
         stop_now(node, why);
         return;
@@ -374,7 +378,7 @@ static void detach(struct node *node, const char *why)
     uint64_t us = config_number(node->config, SETTING_DRAIN_TIMEOUT);
     if (node->storage_temporary) {
         log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
-        drain(node, why);
+        drain(node, why, 0);
         return;
     }
     node->phase = PHASE_DRAINING;
@@ -385,19 +389,25 @@ static void detach(struct node *node, const char *why)
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_DETACH);
 }
 
-static void shut_down(struct node *node, const char *why)
+/* As SHUTDOWN_MODE says, whose choices stand in the order of enum tw_shutdown, unless `how` says something else. */
+static void shut_down(struct node *node, const char *why, enum tw_shutdown how, uint64_t drain_us)
 {
-    enum { DRAIN, DETACH, STOP }; /* as the choices stand in SHUTDOWN_MODE */
-    switch (config_number(node->config, SETTING_SHUTDOWN_MODE)) {
-    case DETACH:
-        detach(node, why);
-        break;
-    case STOP:
+    if (!how)
+        how = (enum tw_shutdown)(config_number(node->config, SETTING_SHUTDOWN_MODE) + TW_SHUTDOWN_DRAIN);
+    if (how == TW_SHUTDOWN_STOP)
         stop_now(node, why);
-        break;
-    default:
-        drain(node, why);
-    }
+    else if (how == TW_SHUTDOWN_DETACH)
+        detach(node, why);
+    else
+        drain(node, why, drain_us);
+}
+
+static void on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us)
+{
+    struct node *node = ctx;
+    bool hurries = node->phase == PHASE_DRAINING && how > TW_SHUTDOWN_DRAIN;
+    if (node->phase == PHASE_RUNNING || hurries)
+        shut_down(node, "a client has asked for it", how, drain_us);
 }
 
 /* --- reload --- */
@@ -475,7 +485,7 @@ static void on_signal(uv_signal_t *handle, int number)
     else if (number == SIGUSR2)
         log_info("SIGUSR2 is ignored while the node shuts down");
     else if (node->phase == PHASE_RUNNING)
-        shut_down(node, name);
+        shut_down(node, name, 0, 0);
     else
         stop_now(node, name);
 }
@@ -552,7 +562,7 @@ static void give_up(struct node *node)
 {
     if (!node->worker)
         return;
-    drain(node, "the start failed");
+    drain(node, "the start failed", 0);
     uv_run(&node->loop, UV_RUN_DEFAULT);
 }
 

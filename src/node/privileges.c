@@ -9,16 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/parse.h"
 #include "base/util.h"
 
 #define DEFAULT_ACCOUNT "hivemind"
-enum { DEFAULT_UID = 1899999999 };
+enum { DEFAULT_UID = 1899999999, FILES_MAX = 1 << 20 };
 
 /* An entry of the account database. */
 struct account {
@@ -163,4 +165,31 @@ int privileges_drop(const struct identity *who, struct tw_error *error)
     if (death_signal && prctl(PR_SET_PDEATHSIG, death_signal) < 0)
         return error_set_errno(error, errno, "cannot keep the parent-death signal");
     return 0;
+}
+
+/* --- what holds for the process from then on --- */
+
+void process_raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    rlim_t wanted = MIN(limit.rlim_max, (rlim_t)FILES_MAX);
+    if (limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warning("cannot raise the limit of open files to %llu: %s", (unsigned long long)wanted, strerror(errno));
+}
+
+/* The memory holds what tasks were given. A piped core handler ignores the limit, hence both. */
+void process_forbid_core_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+#ifdef HIVEMIND_SANITIZED /* the leak check attaches to the process, and giving up root forbids that as well */
+    (void)prctl(PR_SET_DUMPABLE, 1);
+#else
+    (void)prctl(PR_SET_DUMPABLE, 0);
+#endif
 }

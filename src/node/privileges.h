@@ -34,6 +34,11 @@ int privileges_resolve(const char *user, struct identity *ret, struct tw_error *
  */
 int privileges_drop(const struct identity *who, struct tw_error *error);
 
+/* As many open files as the limits let us have. */
+void process_raise_file_limit(void);
+/* Our memory holds what tasks were given: nobody gets to see it. */
+void process_forbid_core_dumps(void);
+
 /*
  * Makes the folder and those above it if they are missing, and checks that it belongs to `owner`. A new one, and an empty
  * one of root's, is given to `owner` if the caller is root. Relative paths are from the current folder.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The calls of TaskWorkerService about more, or other, than one run of one task: batches, retries, pauses, former attempts. */
+/* The calls of TaskWorkerService about more, or other, than one run of one task: batches, retries, pauses, former attempts, the end. */
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -179,4 +179,40 @@ void taskworker_list_attempts(struct rpc_call *call, const uint8_t *msg, size_t 
         on_attempts(p, NULL, 0, &error);
     else
         store_attempts(p->service->store, request->task_id, on_attempts, p);
+}
+
+/* --- Shutdown --- */
+
+static int shutdown_from_request(
+    const struct taskworker_service *s, const Taskworker__ShutdownRequest *request, struct tw_error *error)
+{
+    if (request->mode > TASKWORKER__SHUTDOWN_REQUEST__MODE__STOP || (int)request->mode < 0)
+        return error_set(error, TW_INVALID_ARGUMENT, "mode: DRAIN, DETACH or STOP, not %d", (int)request->mode);
+    if (request->timeout_ms < 0 || request->timeout_ms > INT64_MAX / 1000)
+        return error_set(error, TW_INVALID_ARGUMENT, "timeout_ms is out of range");
+    if (!s->on_shutdown)
+        return error_set(error, TW_FAILED_PRECONDITION, "this node is not to be ended by a call");
+    return 0;
+}
+
+void taskworker_shutdown(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    struct taskworker_service *s = ctx;
+    CLEANUP_REQUEST Taskworker__ShutdownRequest *request = NULL;
+    struct pending *p = pending_begin(call, ctx, &taskworker__shutdown_request__descriptor, msg, len, &request);
+    struct engine_status status;
+    struct tw_error error;
+    if (!p)
+        return;
+    engine_get_status(s->engine, &status);
+    if (shutdown_from_request(s, request, &error) < 0) {
+        pending_fail(p, &error);
+    } else {
+        Taskworker__ShutdownResponse response = TASKWORKER__SHUTDOWN_RESPONSE__INIT;
+        response.running_tasks = status.running;
+        response.queued_tasks = status.queued;
+        rpc_call_reply(p->call, &response.base);
+        s->on_shutdown(s->on_shutdown_ctx, (int)request->mode, (uint64_t)request->timeout_ms * 1000);
+    }
+    pending_unref(p);
 }

@@ -48,6 +48,7 @@ void taskworker_retry_task(struct rpc_call *call, const uint8_t *msg, size_t len
 void taskworker_pause_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
 void taskworker_resume_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
 void taskworker_list_attempts(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
+void taskworker_shutdown(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
 /* taskworker_events.c */
 void taskworker_watch_tasks(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
 /* There are new events; ctx: struct taskworker_service. */

@@ -444,6 +444,7 @@ int taskworker_service_register(
         {.name = METHOD("ResumeTask"), .unary = taskworker_resume_task},
         {.name = METHOD("WatchTasks"), .unary = taskworker_watch_tasks},
         {.name = METHOD("GetStatus"), .unary = get_status},
+        {.name = METHOD("Shutdown"), .unary = taskworker_shutdown},
         {0},
     };
     /* Room for the data, and for the largest legal arguments and environment beside it. */

@@ -56,6 +56,12 @@ struct verdict {
     size_t result_len;
 };
 
+/* verdict.c: from what the runtime says. `begun`: the task was let go. */
+enum tw_reason verdict_reason(const struct run_outcome *outcome, bool begun);
+struct tw_receipt verdict_receipt(const struct run_outcome *outcome, const struct attempt *a, bool begun);
+/* The result, if it is one that counts. Without memory for it the verdict is another. */
+void verdict_take_result(struct verdict *v, const struct attempt *a, const struct run_outcome *outcome);
+
 /* Settles how the attempt's task ends, gives its slot back, and writes until that is on disk. Once per attempt. */
 void attempt_finish(struct attempt *a, const struct verdict *verdict);
 /*

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 
+import grpc
 import pytest
 
 from harness import processes
@@ -299,3 +300,47 @@ def test_a_stop_hurries_it(make_node, pb):
     assert node.wait_for_end() == 0
     assert stop.result().task.state == pb.Task.STOPPED
     node.close()
+
+
+def test_drain_by_a_call(make_node, pb):
+    """hivemind drain: waits for what runs, and for the node; what waits is there at the next start."""
+    node = make_node(max_concurrent_tasks=1).start()
+    running_id = running(node, pb, COUNT.format(n=20, pause=0.05), b"1\n")
+    waiting = node.submit("result = 2")
+    done = node.run_cli("drain", "--timeout", "1m")
+    assert done.returncode == 0 and done.stdout == b"the node has ended; 1 task waits for its next start\n", done
+    assert node.wait_for_end() == 0
+    node.close()
+    node.start()
+    assert node.wait(running_id)[1] == b'"whole"' and node.wait(waiting)[1] == b"2"
+
+
+def test_drain_detach_and_stop_by_a_call(make_node, pb):
+    node = make_node().start()
+    task_id = running(node, pb)
+    done = node.run_cli("drain", "--detach", "--json")
+    assert json.loads(done.stdout) == {"ended": True, "running_tasks": 1, "queued_tasks": 0}, done
+    node.detached()
+    node.start()
+    assert node.get(task_id).state == pb.Task.RUNNING
+    slow = node.run_cli("drain", "--no-wait")
+    assert slow.stdout == b"the node is on its way down\n", slow
+    assert node.run_cli("drain", "--stop").stdout == b"the node has ended\n"
+    assert node.wait_for_end() == 0
+    node.close()
+    node.start()
+    assert node.get(task_id).reason == pb.Task.SHUTDOWN
+
+
+@pytest.mark.parametrize("fields", [{"mode": 4}, {"mode": -1}, {"timeout_ms": -1}, {"timeout_ms": 2**63 - 1}])
+def test_a_strange_shutdown(node, pb, fields):
+    with pytest.raises(grpc.RpcError) as caught:
+        node.stub.Shutdown(pb.ShutdownRequest(**fields), timeout=30)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert node.status().state == pb.GetStatusResponse.SERVING
+
+
+@pytest.mark.parametrize("arguments", [["--stop", "--detach"], ["--stop", "--timeout", "1s"], ["now"]])
+def test_a_strange_drain(node, arguments):
+    done = node.run_cli("drain", *arguments)
+    assert done.returncode == 2 and done.stderr, done

@@ -301,6 +301,10 @@ class Node:
         """SIGUSR2: the daemon ends, and running tasks go on. What must hold afterwards is looked at when the next one has ended."""
         self.process.send_signal(signal.SIGUSR2)
         self._close_channels()  # it would wait for a client to notice
+        self.detached(seconds)
+
+    def detached(self, seconds=END_SECONDS):
+        """The daemon was told to end and to leave its tasks running."""
         code = self.process.wait(seconds)
         log = self.log()
         self.left_running = True

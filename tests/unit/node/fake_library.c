@@ -125,6 +125,14 @@ void tw_worker_set_on_stopped(struct tw_worker *worker, void (*stopped)(void *ct
     worker->ctx = ctx;
 }
 
+void tw_worker_set_on_shutdown_request(
+    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
+{
+    (void)worker;
+    (void)on_request;
+    (void)ctx;
+}
+
 const char *tw_worker_failure(const struct tw_worker *worker)
 {
     (void)worker;
