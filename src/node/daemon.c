@@ -14,8 +14,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -28,7 +26,7 @@
 #include "node/privileges.h"
 
 /* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
-enum { STOP_OVERDUE_MS = 10000, FILES_MAX = 1 << 20 };
+enum { STOP_OVERDUE_MS = 10000 };
 
 static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
@@ -182,38 +180,13 @@ static int start_launcher(struct node *node)
     return 0;
 }
 
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    rlim_t wanted = MIN(limit.rlim_max, (rlim_t)FILES_MAX);
-    if (limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_warning("cannot raise the limit of open files to %llu: %s", (unsigned long long)wanted, strerror(errno));
-}
-
-/* The memory holds what tasks were given. A piped core handler ignores the limit, hence both. */
-static void forbid_core_dumps(void)
-{
-    const struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-#ifdef HIVEMIND_SANITIZED /* the leak check attaches to the process, and giving up root forbids that as well */
-    (void)prctl(PR_SET_DUMPABLE, 1);
-#else
-    (void)prctl(PR_SET_DUMPABLE, 0);
-#endif
-}
-
 static int settle_process(struct node *node)
 {
     struct tw_error error = {0};
     char threads[24];
     (void)umask(077); /* from here on: the folders above the storage folder may be anybody's */
     (void)signal(SIGPIPE, SIG_IGN);
-    raise_file_limit();
+    process_raise_file_limit();
     snprintf(threads, sizeof threads, "%llu", (unsigned long long)config_number(node->config, SETTING_MAX_WORKERS));
     if (setenv("UV_THREADPOOL_SIZE", threads, 1) < 0) {
         log_error("cannot start: out of memory");
@@ -221,7 +194,7 @@ static int settle_process(struct node *node)
     }
     if (node->input->root && privileges_drop(&node->identity, &error) < 0)
         return fail(&error, "cannot give up root");
-    forbid_core_dumps();
+    process_forbid_core_dumps();
     if (access(node->storage, R_OK | W_OK | X_OK) < 0) {
         log_error("cannot start: uid %u cannot use STORAGE_PATH %s: %s; check the rights of the folders above it",
             (unsigned)node->identity.uid, node->storage, strerror(errno));
