@@ -36,6 +36,8 @@ struct tw_launcher_options {
     const char
         *sandbox_paths; /* host paths, separated by colons, that tasks see read-only beside the usual; NULL: none */
     const char *sandbox_root; /* a folder that takes the place of the host's system for tasks; NULL: the host's own */
+    /* Python source of functions that clients call by name (tasks of the type "function"), at most 1 MiB; NULL: none. */
+    const char *functions;
 };
 TW_PUBLIC int tw_launcher_start(
     const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);

@@ -144,9 +144,13 @@ static int make_profile(const struct launcher_options *o, struct launch *launch,
         .preload = o->python_preload ? o->python_preload : "",
         .paths = o->sandbox_paths ? o->sandbox_paths : "",
         .root = o->sandbox_root ? o->sandbox_root : "",
+        .functions = o->functions ? o->functions : "",
     };
     /* What is embedded is the system's interpreter, and needs the system's library. */
     p.warm = launch->warm = !o->python_cold && !strcmp(p.python, SYSTEM_PYTHON) && !*p.root;
+    if (strlen(p.functions) > FUNCTIONS_BYTES_MAX)
+        return error_set(
+            error, TW_INVALID_ARGUMENT, "FUNCTIONS: the file is larger than %d bytes", FUNCTIONS_BYTES_MAX);
     if (p.python[0] != '/')
         return error_set(error, TW_INVALID_ARGUMENT, "the interpreter must be an absolute path");
     if (check_root(p.root, error) < 0 || check_lists(&p, error) < 0)
@@ -215,6 +219,7 @@ int launcher_start(const struct launcher_options *options, struct launcher **ret
     }
     launch->profile = -1;
     *l = (struct launcher){.pid = -1, .pidfd = -1, .socket = -1, .slots = options->max_slots};
+    l->functions = options->functions && *options->functions ? strdup(options->functions) : NULL;
     int r = prepare(options, launch, error) < 0 || spawn(launch, l, error) < 0 || shake_hands(l, error) < 0 ? -1 : 0;
     fd_close(&launch->profile);
     if (r < 0) {
@@ -250,6 +255,7 @@ void launcher_free(struct launcher *launcher)
             ;
     }
     fd_close(&launcher->pidfd);
+    free(launcher->functions);
     free(launcher);
 }
 

@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "exec/run_limits.h"
+#include "slot/function_source.h"
 
 /* Where the spec sets no limit: what a plan can hold. */
 static const uint64_t no_limit = UINT64_C(1) << 49;
@@ -47,13 +48,17 @@ void run_move(struct sandbox_run *run, enum run_state to)
 
 static bool kind_of(const char *type, enum plan_kind *ret)
 {
-    *ret = !strcmp(type, "python") ? PLAN_PYTHON : PLAN_SHELL;
-    return *ret == PLAN_PYTHON || !strcmp(type, "shell");
+    *ret = !strcmp(type, "shell") ? PLAN_SHELL : PLAN_PYTHON;
+    return *ret == PLAN_SHELL || !strcmp(type, "python") || !strcmp(type, "function");
+}
+
+static bool is_warm(const struct sandbox_run *run, const struct run_spec *spec)
+{
+    return run->sandbox->launcher->warm && !spec->fresh_interpreter;
 }
 
 static struct slot_shape shape_of(const struct sandbox_run *run, const struct run_spec *spec)
 {
-    bool warm = run->sandbox->launcher->warm && !spec->fresh_interpreter;
     uint64_t tmp = limit_or_none(spec->limits.tmp_bytes, no_limit);
     return (struct slot_shape){
         .tmp_bytes = tmp,
@@ -61,7 +66,7 @@ static struct slot_shape shape_of(const struct sandbox_run *run, const struct ru
         .workspace_bytes = limit_or_none(spec->limits.workspace_bytes, no_limit),
         .network = spec->network == TW_NETWORK_DEFAULT ? TW_NETWORK_NONE : spec->network,
         .runtime = run->kind == PLAN_SHELL ? TW_RUNTIME_SHELL
-            : warm                         ? TW_RUNTIME_PYTHON_WARM
+            : is_warm(run, spec)           ? TW_RUNTIME_PYTHON_WARM
                                            : TW_RUNTIME_PYTHON_FRESH,
     };
 }
@@ -77,6 +82,16 @@ static struct plan_limits plan_limits_of(const struct sandbox_run *run, const st
         /* A second more, which is for who counts all processes together to find out first. */
         .cpu_seconds = limits->cpu_time_us ? limits->cpu_time_us / 1000000 + 2 : 0,
     };
+}
+
+/* The task's source as a memfd, or -errno. */
+static int make_source(const struct sandbox_run *run, const struct run_spec *spec)
+{
+    CLEANUP_BUF struct buf source = BUF_INIT(SIZE_MAX / 2);
+    if (strcmp(spec->type, "function") != 0)
+        return fd_sealed_memfd("source", spec->data, spec->data_len);
+    function_source(is_warm(run, spec) ? NULL : run->sandbox->launcher->functions, spec->data, spec->data_len, &source);
+    return source.error ? source.error : fd_sealed_memfd("source", source.data, source.len);
 }
 
 /* Encodes the plan and copies the source. 0 also where the input is at fault: then the run ends with that. */
@@ -107,7 +122,7 @@ static int make_files(struct sandbox_run *run, const struct run_spec *spec, stru
     run->plan_fd = fd_sealed_memfd("plan", raw.data, raw.len);
     if (run->plan_fd < 0)
         return error_set_errno(error, run->plan_fd, "cannot make the task's plan");
-    run->source_fd = fd_sealed_memfd("source", spec->data, spec->data_len);
+    run->source_fd = make_source(run, spec);
     if (run->source_fd < 0)
         return error_set_errno(error, run->source_fd, "cannot copy the task's source");
     return 0;
@@ -159,7 +174,9 @@ struct sandbox_run *run_new(
         return NULL;
     }
     if (!kind_of(spec->type, &run->kind)) {
-        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python or shell");
+        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python, shell or function");
+    } else if (!strcmp(spec->type, "function") && spec->data_len > FUNCTION_CALL_MAX) {
+        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: a call has at most %d bytes", FUNCTION_CALL_MAX);
     } else if (make_files(run, spec, error) < 0) {
         run_free(run);
         return NULL;

@@ -408,8 +408,8 @@ static struct sandbox_run *run_of(struct run *run)
 
 static bool op_serves(const struct runtime *rt, const char *type)
 {
-    (void)rt;
-    return !strcmp(type, "python") || !strcmp(type, "shell");
+    return !strcmp(type, "python") || !strcmp(type, "shell") ||
+        (!strcmp(type, "function") && CONTAINER_OF(rt, struct sandbox, rt)->launcher->functions);
 }
 
 static struct run *op_start(

@@ -87,6 +87,7 @@ int tw_launcher_start(const struct tw_launcher_options *given, struct tw_launche
         .python_preload = options->python_preload,
         .sandbox_paths = options->sandbox_paths,
         .sandbox_root = options->sandbox_root,
+        .functions = options->functions,
     };
     if (launcher_start(&o, &l->launcher, error) < 0) {
         free(l);
@@ -493,10 +494,12 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
     };
     tw_worker_set_on_shutdown_request(worker, worker->on_shutdown_request, worker->on_shutdown_request_ctx);
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
+        function_service_register(worker->server, &worker->service, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
-        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0) {
+        rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
+        rpc_health_set(worker->health, "taskworker.RPCService", true) < 0) {
         free_server(worker);
         return -1;
     }

@@ -12,6 +12,7 @@
 #include "exec/sandbox.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
+#include "rpc/function_service.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
 #include "rpc/server.h"

@@ -42,29 +42,39 @@ static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
     pending_drop(p, refs);
 }
 
+int pending_unpack(struct rpc_call *call, const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len,
+    void *ret_request)
+{
+    struct tw_error error;
+    if (wire_check(descriptor, msg, len, &error) < 0) {
+        rpc_call_finish_error(call, &error);
+        return -1;
+    }
+    ProtobufCMessage *request = protobuf_c_message_unpack(descriptor, NULL, len, msg);
+    *(ProtobufCMessage **)ret_request = request;
+    if (request)
+        return 0;
+    error_set(&error, TW_INVALID_ARGUMENT, "the request is not a valid %s message", descriptor->name);
+    rpc_call_finish_error(call, &error);
+    return -1;
+}
+
 /* Unpacks the request and makes the pending; NULL when the call has been refused already. */
 struct pending *pending_begin(struct rpc_call *call, struct taskworker_service *service,
     const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len, void *ret_request)
 {
     struct tw_error error;
-    if (wire_check(descriptor, msg, len, &error) < 0) {
-        rpc_call_finish_error(call, &error);
+    struct pending *p = NULL;
+    if (pending_unpack(call, descriptor, msg, len, ret_request) < 0)
         return NULL;
-    }
-    ProtobufCMessage *request = protobuf_c_message_unpack(descriptor, NULL, len, msg);
-    struct pending *p = request ? calloc(1, sizeof *p) : NULL;
+    p = calloc(1, sizeof *p);
     if (!p) {
-        if (request)
-            error_oom(&error);
-        else
-            error_set(&error, TW_INVALID_ARGUMENT, "the request is not a valid %s message", descriptor->name);
-        protobuf_c_message_free_unpacked(request, NULL);
+        error_oom(&error);
         rpc_call_finish_error(call, &error);
         return NULL;
     }
     *p = (struct pending){.service = service, .call = call, .refs = 2};
     rpc_call_set_on_done(call, on_call_done, p);
-    *(ProtobufCMessage **)ret_request = request;
     return p;
 }
 

@@ -28,6 +28,9 @@ struct pending {
  */
 struct pending *pending_begin(struct rpc_call *call, struct taskworker_service *service,
     const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len, void *ret_request);
+/* Only the first half of that: 0, or -1 when the call has been refused. */
+int pending_unpack(struct rpc_call *call, const ProtobufCMessageDescriptor *descriptor, const uint8_t *msg, size_t len,
+    void *ret_request);
 void pending_free_request(void *p);
 #define CLEANUP_REQUEST CLEANUP(pending_free_request)
 

@@ -120,7 +120,7 @@ static void reply_result(struct pending *p, Taskworker__Task *task, const void *
     Taskworker__GetResultResponse response = TASKWORKER__GET_RESULT_RESPONSE__INIT;
     response.task = task;
     response.result = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)result};
-    response.content_type = (char *)(!strcmp(task->task_type, "python") ? "application/json" : "text/plain");
+    response.content_type = (char *)(strcmp(task->task_type, "shell") != 0 ? "application/json" : "text/plain");
     if (p->call)
         rpc_call_reply(p->call, &response.base);
 }

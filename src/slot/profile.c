@@ -11,7 +11,7 @@ enum { PROFILE_MAGIC = 0x686d7066, PROFILE_WARM = 1 };
 
 int profile_encode(const struct slot_profile *profile, struct buf *out)
 {
-    const char *const texts[] = {profile->python, profile->preload, profile->paths, profile->root};
+    const char *const texts[] = {profile->python, profile->preload, profile->paths, profile->root, profile->functions};
     buf_append_u32le(out, PROFILE_MAGIC);
     buf_append_u32le(out, profile->warm ? PROFILE_WARM : 0);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
@@ -35,7 +35,7 @@ bool profile_decode(const void *data, size_t len, struct slot_profile *ret)
     *ret = (struct slot_profile){0};
     if (len > PROFILE_BYTES_MAX || !cursor_u32le(&c, &magic) || !cursor_u32le(&c, &flags) || magic != PROFILE_MAGIC ||
         flags > PROFILE_WARM || !take_text(&c, &ret->python) || !take_text(&c, &ret->preload) ||
-        !take_text(&c, &ret->paths) || !take_text(&c, &ret->root) || c.left)
+        !take_text(&c, &ret->paths) || !take_text(&c, &ret->root) || !take_text(&c, &ret->functions) || c.left)
         return false;
     ret->warm = flags & PROFILE_WARM;
     return ret->python[0] == '/' && (!*ret->root || ret->root[0] == '/');

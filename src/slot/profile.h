@@ -10,15 +10,17 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "slot/function_source.h"
 
-enum { PROFILE_BYTES_MAX = 64 * 1024, PROFILE_MODULE_MAX = 128 /* with its end */ };
+enum { PROFILE_BYTES_MAX = 64 * 1024 + FUNCTIONS_BYTES_MAX, PROFILE_MODULE_MAX = 128 /* with its end */ };
 
 struct slot_profile {
-    bool warm;           /* Python tasks are forks of the slot's interpreter */
-    const char *python;  /* absolute */
-    const char *preload; /* modules, separated by commas; may be "" */
-    const char *paths;   /* host paths, separated by colons; may be "" */
-    const char *root;    /* "" or the folder that stands for the host's system */
+    bool warm;             /* Python tasks are forks of the slot's interpreter */
+    const char *python;    /* absolute */
+    const char *preload;   /* modules, separated by commas; may be "" */
+    const char *paths;     /* host paths, separated by colons; may be "" */
+    const char *root;      /* "" or the folder that stands for the host's system */
+    const char *functions; /* "" or the source of functions that can be called by name */
 };
 
 int profile_encode(const struct slot_profile *profile, struct buf *out);

@@ -23,6 +23,7 @@
 
 #include "base/fd.h"
 
+#include "slot/function_source.h"
 #include "slot/warm.h"
 
 #include "bootstrap.inc"
@@ -123,7 +124,29 @@ static int load_modules(const char *list, struct slot_error *error)
     return r == 0 ? 0 : slot_error_set(error, STAGE_PYTHON, "PYTHON_PRELOAD: %.100s is no name of a module", name);
 }
 
-int warm_init(const char *modules, struct slot_error *error)
+/* The operator's file, as the module `functions`. What it raises is the reason for which there are no sandboxes. */
+static int load_functions(const char *source, struct slot_error *error)
+{
+    char why[200];
+    PyObject *globals = PyDict_New(), *module = NULL, *done = NULL;
+    if (!*source)
+        return 0;
+    if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0 &&
+        run_text(functions_support(), "<functions>", globals))
+        module = PyImport_ImportModule("hivemind");
+    if (module)
+        done = PyObject_CallMethod(module, "_load", "ys", source, FUNCTIONS_NAME);
+    if (!done)
+        take_exception(why, sizeof why);
+    bool ok = done;
+    Py_XDECREF(globals);
+    Py_XDECREF(module);
+    Py_XDECREF(done);
+    errno = ECANCELED;
+    return ok ? 0 : slot_error_set(error, STAGE_PYTHON, "FUNCTIONS cannot be loaded (%.100s)", why);
+}
+
+int warm_init(const char *modules, const char *functions, struct slot_error *error)
 {
     if (start_interpreter(error) < 0)
         return -1;
@@ -141,7 +164,7 @@ int warm_init(const char *modules, struct slot_error *error)
     set_signals_aside();
     if (!run_text(preload, "<preload>", globals))
         return fail(error, "loading the usual modules");
-    if (load_modules(modules, error) < 0)
+    if (load_modules(modules, error) < 0 || load_functions(functions, error) < 0)
         return -1;
     PyObject *rehearse = PyDict_GetItemString(globals, "_rehearse");
     PyObject *done = rehearse ? PyObject_CallNoArgs(rehearse) : NULL;

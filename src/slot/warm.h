@@ -10,7 +10,7 @@
  * Starts the interpreter and loads what tasks usually need, and the modules of `preload` (profile.h). Once per process, after
  * the root folder stands (it reads its library from there) and before anything is forked.
  */
-int warm_init(const char *preload, struct slot_error *error);
+int warm_init(const char *preload, const char *functions, struct slot_error *error);
 
 /* The memory that every task writes to (warm_pages.c). */
 enum { WARM_RANGES_MAX = 400 };

@@ -260,6 +260,8 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, boo
         return error_wrap(error, "task_id");
     if (!spec->type || !*spec->type)
         return error_set(error, TW_INVALID_ARGUMENT, "task_type is missing: \"python\" or \"shell\"");
+    if (!strcmp(spec->type, "function") && !o->runtime->ops->serves(o->runtime, spec->type))
+        return error_set(error, TW_INVALID_ARGUMENT, "this node has no functions (FUNCTIONS)");
     if (!o->runtime->ops->serves(o->runtime, spec->type)) {
         CLEANUP_FREE char *shown = text_line(spec->type, strlen(spec->type), 40);
         return error_set(error, TW_INVALID_ARGUMENT, "task_type \"%s\" is unknown here: \"python\" or \"shell\"",

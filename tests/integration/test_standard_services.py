@@ -13,7 +13,7 @@ def health(node):
     return node.stubs.health_grpc.HealthStub(node.channel)
 
 
-@pytest.mark.parametrize("service", ["", SERVICE])
+@pytest.mark.parametrize("service", ["", SERVICE, "taskworker.RPCService"])
 def test_health_check(node, stubs, service):
     answer = health(node).Check(stubs.health.HealthCheckRequest(service=service), timeout=30)
     assert answer.status == stubs.health.HealthCheckResponse.SERVING
@@ -51,7 +51,7 @@ def ask(node, version, **question):
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_reflection_lists_what_is_served(node, version):
     names = {s.name for s in ask(node, version, list_services="").list_services_response.service}
-    assert {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+    assert {SERVICE, "taskworker.RPCService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection"} <= names
 
 
@@ -63,7 +63,7 @@ def test_reflection_describes(node, pb, version, question):
     files = [descriptor_pb2.FileDescriptorProto.FromString(raw) for raw in answer.file_descriptor_response.file_descriptor_proto]
     file = next(f for f in files if f.package == "taskworker")
     methods = {m.name for s in file.service for m in s.method}
-    assert methods == {m.name for m in pb.DESCRIPTOR.services_by_name["TaskWorkerService"].methods}
+    assert methods == {m.name for s in pb.DESCRIPTOR.services_by_name.values() for m in s.methods}
     assert {m.name for m in file.message_type} == set(pb.DESCRIPTOR.message_types_by_name)
 
 

@@ -17,7 +17,8 @@ static const struct slot_profile some = {.warm = true,
     .python = "/usr/bin/python3",
     .preload = "json,os.path",
     .paths = "/opt:/srv/a b",
-    .root = "/srv/root"};
+    .root = "/srv/root",
+    .functions = "x = 1"};
 
 static void encode(const struct slot_profile *profile, struct buf *out)
 {
@@ -34,15 +35,16 @@ static bool decodes(const void *data, size_t len)
     memcpy(copy, data, len);
     bool ok = profile_decode(copy, len, &profile);
     if (ok) /* all of it can be read as text */
-        assert_true(
-            strlen(profile.python) + strlen(profile.preload) + strlen(profile.paths) + strlen(profile.root) < len);
+        assert_true(strlen(profile.python) + strlen(profile.preload) + strlen(profile.paths) + strlen(profile.root) +
+                strlen(profile.functions) <
+            len);
     free(copy);
     return ok;
 }
 
 static void test_round_trip(void **state UNUSED)
 {
-    struct slot_profile plain = {.python = "/x", .preload = "", .paths = "", .root = ""}, got;
+    struct slot_profile plain = {.python = "/x", .preload = "", .paths = "", .root = "", .functions = ""}, got;
     struct buf raw;
     encode(&some, &raw);
     assert_true(profile_decode(raw.data, raw.len, &got));
@@ -79,7 +81,7 @@ static void test_what_is_no_profile(void **state UNUSED)
     for (size_t len = 0; len < raw.len; len++)
         assert_false(decodes(raw.data, len));
     assert_true(decodes(raw.data, raw.len));
-    assert_int_equal(buf_append_u8(&raw, 0), 0); /* a fifth text */
+    assert_int_equal(buf_append_u8(&raw, 0), 0); /* one text too many */
     assert_false(decodes(raw.data, raw.len));
     raw.len--;
     for (size_t i = 0; i < 8; i++) { /* magic and flags */
@@ -97,9 +99,9 @@ static void test_what_is_no_profile(void **state UNUSED)
 static void test_relative_programs_and_roots(void **state UNUSED)
 {
     static const struct slot_profile bad[] = {
-        {.python = "python3", .preload = "", .paths = "", .root = ""},
-        {.python = "", .preload = "", .paths = "", .root = ""},
-        {.python = "/x", .preload = "", .paths = "", .root = "srv"},
+        {.python = "python3", .preload = "", .paths = "", .root = "", .functions = ""},
+        {.python = "", .preload = "", .paths = "", .root = "", .functions = ""},
+        {.python = "/x", .preload = "", .paths = "", .root = "srv", .functions = ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         CLEANUP_BUF struct buf raw;
