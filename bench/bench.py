@@ -245,6 +245,24 @@ def grpc_rate(c):
 
 
 @bench
+def functions(c):
+    """A trivial function, called through gRPC: each call a task of its own, isolated and durable."""
+    (c.folder / "functions.py").write_text("from hivemind import function\n@function('one')\ndef one(): return 1\n")
+    body = c.folder / "call.bin"
+    body.write_bytes(grpc_frame(c.stubs.pb.CallFunctionRequest(function_name="one").SerializeToString()))
+    ours = []
+    for _ in range(c.runs):
+        node = c.node(functions=c.folder / "functions.py", max_concurrent_tasks=IN_FLIGHT).start()
+        url = f"http://{node.address}/taskworker.RPCService/CallFunction"
+        h2load(url, body, 200, clients=4, streams=IN_FLIGHT // 4)  # until there are as many slots as it takes
+        ours.append(h2load(url, body, 3000, clients=4, streams=IN_FLIGHT // 4))
+        status = node.status()
+        assert status.completed_tasks == 3200, f"only {status.completed_tasks} of 3200 calls ended well"
+        node.stop()
+    c.report.add("calls of a function, 16 in flight", ours, "/s", "at least 500")
+
+
+@bench
 def latency(c):
     """
     One task at a time through gRPC with WaitTask, by a client in C: on a node that has been idle for 20 ms, and one right

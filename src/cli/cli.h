@@ -80,6 +80,7 @@ static inline void cli_free_message(void *p)
     X(run, "hand a task in, follow it, and exit as it does") \
     X(ps, "list tasks")                                      \
     X(show, "everything about one task")                     \
+    X(call, "call a function of the node")                   \
     X(logs, "what a task printed")                           \
     X(result, "the result of a task")                        \
     X(wait, "wait until tasks have ended")                   \

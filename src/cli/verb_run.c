@@ -99,7 +99,7 @@ static void unwatch_signals(struct run *run)
 static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *response, bool raw, bool mid_line)
 {
     const ProtobufCBinaryData *result = &response->result;
-    bool python = !strcmp(response->task->task_type, "python");
+    bool python = strcmp(response->task->task_type, "shell") != 0;
     if (cli->json) {
         output_json_result(stdout, json_pack("{s:o}", "task", json_task(response->task)), result, python);
         return 0;

@@ -21,12 +21,13 @@
 #include <taskworker/taskworker.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "node/notify.h"
 #include "node/privileges.h"
 
 /* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
-enum { STOP_OVERDUE_MS = 10000 };
+enum { STOP_OVERDUE_MS = 10000, FUNCTIONS_BYTES_MAX = 1 << 20 };
 
 static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
@@ -160,10 +161,28 @@ static int check_programs(const struct config *c)
     return config_given(c, SETTING_PYTHON) ? -1 : 0;
 }
 
+/* The operator's file, read while we still may; *ret stays NULL where there is none. */
+static int read_functions(const struct config *c, char **ret)
+{
+    const struct setting_value *file = &c->values[SETTING_FUNCTIONS];
+    size_t len = 0;
+    int r = file->text ? file_read(file->text, FUNCTIONS_BYTES_MAX, ret, &len) : 0;
+    if (r == 0 && (!file->text || strlen(*ret) == len))
+        return 0;
+    log_error("cannot start: FUNCTIONS is \"%s\" (%s): %s", file->text, file->where,
+        r == -EFBIG ? "larger than 1 MiB"
+            : r < 0 ? strerror(-r)
+                    : "it has a NUL byte in it");
+    return -1;
+}
+
 static int start_launcher(struct node *node)
 {
     struct tw_error error = {0};
     const struct config *c = node->config;
+    CLEANUP_FREE char *functions = NULL;
+    if (read_functions(c, &functions) < 0)
+        return -1;
     struct tw_launcher_options options = {
         .size = sizeof options,
         .libexec_dir = config_text(c, SETTING_LIBEXEC_DIR),
@@ -174,6 +193,7 @@ static int start_launcher(struct node *node)
         .python_preload = config_text(c, SETTING_PYTHON_PRELOAD),
         .sandbox_paths = config_text(c, SETTING_SANDBOX_PATHS),
         .sandbox_root = config_text(c, SETTING_SANDBOX_ROOT),
+        .functions = functions,
     };
     if (tw_launcher_start(&options, &node->launcher, &error) < 0)
         return fail(&error, "cannot start the launcher of sandboxes");

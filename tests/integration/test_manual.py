@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of docs/tasks.md and of the README: each is run, in order, and prints what the document says."""
+"""The examples of docs/tasks.md, docs/functions.md and the README: each is run, in order, and prints what the document says."""
 import dataclasses
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from harness.examples import Example, Reader, examples, matches
 from harness.stubs import ROOT
 
-MANUAL, README = ROOT / "docs" / "tasks.md", ROOT / "README.md"
+MANUAL, FUNCTIONS, README = ROOT / "docs" / "tasks.md", ROOT / "docs" / "functions.md", ROOT / "README.md"
 
 
 def test_the_manual(make_node, tmp_path):
@@ -16,6 +16,17 @@ def test_the_manual(make_node, tmp_path):
     found = examples(MANUAL)
     assert len(found) > 10 and {e.language for e in found} == {"sh", "python"}
     Reader(MANUAL, node, tmp_path, PYTHONPATH="client").follow(found)
+    node.stop()
+
+
+def test_the_page_about_functions(make_node, stubs, tmp_path):
+    """Its first example is the file that the node is started with."""
+    found = examples(FUNCTIONS)
+    file = tmp_path / "functions.py"
+    file.write_text(found[0].source)
+    node = make_node(functions=file).start()
+    assert [e.language for e in found] == ["python", "sh", "python", "sh"]
+    Reader(FUNCTIONS, node, tmp_path, PYTHONPATH=str(stubs.folder)).follow(found[1:])
     node.stop()
 
 
