@@ -149,6 +149,24 @@ TW_PUBLIC int tw_worker_wait(struct tw_worker *worker, const char *id, uint64_t 
 /* Ends a task; returns when it has ended. From any thread but the loop's. [any thread] */
 TW_PUBLIC int tw_worker_stop_task(struct tw_worker *worker, const char *id, struct tw_error *error);
 
+/*
+ * A function of the program's own, which clients call by name (RPCService.CallFunction, tasks of the type "function"). It runs in
+ * this process, on one of libuv's threads, and perhaps on several at once: nothing isolates it, nothing limits it, and it
+ * cannot be interrupted, so a stop, a time-out and the end of the worker wait until it returns. All that is in the call is
+ * borrowed. Returns 0 with *ret_result, JSON from malloc() (NULL: null), or -1 with the error, whose message the caller is told.
+ */
+struct tw_function_call {
+    const char *name;
+    const char *args;   /* JSON: an array */
+    const char *kwargs; /* JSON: an object */
+    const char *owner;  /* "": nobody in particular */
+    const char *task_id;
+};
+typedef int tw_function(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error);
+/* Before the loop runs. It goes before one of the same name in the launcher's file of functions. ALREADY_EXISTS: a second one. */
+TW_PUBLIC int tw_worker_register_function(
+    struct tw_worker *worker, const char *name, tw_function *function, void *ctx, struct tw_error *error);
+
 /* What this worker cannot do, each in a sentence; the n-th, or NULL when there are no more. Lives as long as the worker. */
 TW_PUBLIC const char *tw_worker_warning(const struct tw_worker *worker, size_t n);
 

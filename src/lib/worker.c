@@ -343,7 +343,8 @@ static int build(
         return -1;
     }
     free(launcher); /* what was in it is the runtime's now */
-    if (sandbox_find_left(w->runtime, o->storage_path, error) < 0)
+    if (sandbox_find_left(w->runtime, o->storage_path, error) < 0 ||
+        functions_new(w->loop, w->runtime, &w->runtime, error) < 0)
         return -1;
     w->runtime->on_broken = on_broken;
     w->runtime->on_broken_ctx = w;
@@ -458,6 +459,12 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
         log_error("the limits of tasks stay as they were: %s", error.message);
     engine_set_limits(
         worker->engine, options->max_concurrent_tasks, options->max_queued_tasks, options->default_timeout_us);
+}
+
+int tw_worker_register_function(
+    struct tw_worker *worker, const char *name, tw_function *function, void *ctx, struct tw_error *error)
+{
+    return functions_register(worker->runtime, name, function, ctx, error);
 }
 
 const char *tw_worker_warning(const struct tw_worker *worker, size_t n)

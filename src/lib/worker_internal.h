@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "exec/sandbox.h"
+#include "lib/functions.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
 #include "rpc/function_service.h"

@@ -36,6 +36,8 @@ static void leave(struct attempt *a)
     if (a->ending || task->end_asked != TW_REASON_NONE || a->cannot_begin)
         return; /* over in a moment */
     if (task->record.info.state == TW_TASK_RUNNING && a->run) {
+        if (!a->run->rt->ops->leave)
+            return; /* it cannot go on without us: its end is awaited */
         uv_timer_stop(&a->timer);
         a->run->rt->ops->leave(a->run, &clock);
     } else {
@@ -127,20 +129,22 @@ void handover_take_over(struct engine *engine)
     rt->ops->take_over(rt);
     map_for_each (it, &engine->tasks) {
         struct task *task = it->value;
-        if (task->attempt && task->attempt->run && rt->ops->pause) /* it may have been told to the store alone */
-            rt->ops->pause(task->attempt->run, task->record.info.paused);
+        struct run *run = task->attempt ? task->attempt->run : NULL;
+        if (run && run->rt->ops->pause) /* it may have been told to the store alone */
+            run->rt->ops->pause(run, task->record.info.paused);
     }
 }
 
 void handover_forsake(struct engine *engine)
 {
-    struct runtime *rt = engine->options.runtime;
     map_for_each (it, &engine->tasks) {
         struct task *task = it->value;
         struct attempt *a = task->attempt;
-        if (!a || !a->run || !rt->ops->forsake)
+        struct run *run = a ? a->run : NULL;
+        if (!run || !run->rt->ops->forsake)
             continue;
-        rt->ops->forsake(STEAL(a->run));
+        a->run = NULL;
+        run->rt->ops->forsake(run);
         attempt_give_slot_back(a);
         attempt_release(a);
     }

@@ -38,6 +38,61 @@ static int open_worker(struct node *n, struct tw_error *error)
     return tw_worker_new(&options, &n->worker, error);
 }
 
+/* --- functions of the program's own --- */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static int echo(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error)
+{
+    (void)error;
+    return asprintf(ret_result, "{\"args\":%s,\"kwargs\":%s,\"owner\":\"%s\",\"ctx\":%d}", call->args, call->kwargs,
+               call->owner, *(int *)ctx) < 0
+        ? -1
+        : 0;
+}
+
+static int complain(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error)
+{
+    (void)ctx, (void)ret_result;
+    error->code = TW_INVALID_ARGUMENT;
+    snprintf(error->message, sizeof error->message, "%s does not like %s", call->name, call->args);
+    return -1;
+}
+
+static int say(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error)
+{
+    (void)call, (void)error;
+    *ret_result = ctx ? strdup(ctx) : NULL;
+    return 0;
+}
+
+static int wait_at_the_gate(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error)
+{
+    (void)ctx, (void)call, (void)ret_result, (void)error;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return 0;
+}
+
+static void register_functions(struct tw_worker *worker)
+{
+    static int number = 7;
+    static char rubbish[] = "no JSON";
+    struct tw_error error = {0};
+    const struct {
+        const char *name;
+        tw_function *function;
+        void *ctx;
+    } all[] = {{"echo", echo, &number}, {"complain", complain, NULL}, {"rubbish", say, rubbish}, {"nothing", say, NULL},
+        {"wait", wait_at_the_gate, NULL}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        assert_int_equal(tw_worker_register_function(worker, all[i].name, all[i].function, all[i].ctx, &error), 0);
+    assert_int_equal(tw_worker_register_function(worker, "echo", echo, NULL, &error), -1);
+    assert_int_equal(error.code, TW_ALREADY_EXISTS);
+    assert_int_equal(tw_worker_register_function(worker, "", echo, NULL, &error), -1);
+    assert_int_equal(tw_worker_register_function(worker, "x", NULL, NULL, &error), -1);
+}
+
 static int setup(void **state)
 {
     tw_log_set_level(TW_LOG_ERROR);
@@ -47,6 +102,7 @@ static int setup(void **state)
     struct tw_error error = {0};
     if (open_worker(n, &error) < 0)
         fail_msg("%s", error.message);
+    register_functions(n->worker);
     struct tw_rpc_options rpc = {.size = sizeof rpc};
     if (tw_worker_listen(n->worker, &rpc, &error) < 0)
         fail_msg("%s", error.message);
@@ -101,6 +157,81 @@ static void test_submit_and_wait(void **state)
     tw_task_info_done(&info);
     free(result);
     free(id);
+}
+
+static struct tw_task_info call(struct node *n, const char *data, char **ret_result)
+{
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python(data);
+    struct tw_task_info info;
+    char *id = NULL;
+    spec.type = "function";
+    spec.owner = "ada";
+    if (tw_worker_submit(n->worker, &spec, &id, &error) < 0 ||
+        tw_worker_wait(n->worker, id, 30000000, &info, ret_result, NULL, &error) < 0)
+        fail_msg("%s", error.message);
+    free(id);
+    return info;
+}
+
+static void test_functions(void **state)
+{
+    struct node *n = *state;
+    const struct {
+        const char *data, *result, *says;
+        enum tw_reason reason;
+    } cases[] = {
+        {"{\"function\": \"echo\", \"args\": [1, \"x\"], \"kwargs\": {\"k\": null}}",
+            "{\"args\":[1,\"x\"],\"kwargs\":{\"k\":null},\"owner\":\"ada\",\"ctx\":7}", NULL, TW_REASON_NONE},
+        {"{\"function\": \"nothing\"}", "null", NULL, TW_REASON_NONE},
+        {"{\"function\": \"complain\", \"args\": [3]}", NULL, "complain does not like [3]", TW_REASON_EXIT_CODE},
+        {"{\"function\": \"rubbish\"}", NULL, NULL, TW_REASON_BAD_RESULT},
+        {"{\"function\": \"unheard of\"}", NULL, NULL, TW_REASON_BAD_INPUT},
+        {"not even JSON", NULL, NULL, TW_REASON_BAD_INPUT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *result = NULL;
+        struct tw_task_info info = call(n, cases[i].data, &result);
+        assert_int_equal(info.reason, cases[i].reason);
+        assert_int_equal(info.state, cases[i].reason ? TW_TASK_FAILED : TW_TASK_COMPLETED);
+        if (cases[i].result)
+            assert_string_equal(result, cases[i].result);
+        if (cases[i].says)
+            assert_string_equal(info.error, cases[i].says);
+        free(result);
+        tw_task_info_done(&info);
+    }
+}
+
+static void *open_gate_when_stopping(void *ctx)
+{
+    struct node *n = ctx;
+    struct tw_error error = {0};
+    (void)tw_worker_stop_task(n->worker, "at-the-gate", &error);
+    return NULL;
+}
+
+/* A stop waits for the function, which cannot be interrupted; what it returns then counts for nothing. */
+static void test_a_function_that_is_stopped(void **state)
+{
+    struct node *n = *state;
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("{\"function\": \"wait\"}");
+    struct tw_task_info info;
+    pthread_t thread;
+    spec.type = "function";
+    spec.id = "at-the-gate";
+    pthread_mutex_lock(&gate);
+    assert_int_equal(tw_worker_submit(n->worker, &spec, NULL, &error), 0);
+    assert_int_equal(tw_worker_wait(n->worker, spec.id, 50000, &info, NULL, NULL, &error), -1);
+    assert_int_equal(error.code, TW_DEADLINE_EXCEEDED);
+    assert_int_equal(pthread_create(&thread, NULL, open_gate_when_stopping, n), 0);
+    assert_int_equal(tw_worker_wait(n->worker, spec.id, 50000, &info, NULL, NULL, &error), -1);
+    pthread_mutex_unlock(&gate);
+    pthread_join(thread, NULL);
+    assert_int_equal(tw_worker_wait(n->worker, spec.id, 30000000, &info, NULL, NULL, &error), 0);
+    assert_in_set(info.state, ((const unsigned long[]){TW_TASK_STOPPED, TW_TASK_COMPLETED}), 2);
+    tw_task_info_done(&info);
 }
 
 static void test_stop_and_time_out_of_a_wait(void **state)
@@ -255,6 +386,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_submit_and_wait),
+        TEST(test_functions),
+        TEST(test_a_function_that_is_stopped),
         TEST(test_stop_and_time_out_of_a_wait),
         TEST(test_errors_reach_the_caller),
         TEST(test_options_of_older_and_newer_callers),
