@@ -319,7 +319,8 @@ TW_PUBLIC const char *tw_event_to_string(enum tw_event_kind kind);
 
 /*
  * Whether another attempt may fare better, so that a task with retries left gets one: not after what its own input or limits
- * make sure of (bad_input, output_limit, bad_result), what was asked for (a stop), or a queue time-out.
+ * make sure of (bad_input, output_limit, bad_result), what was asked for (a stop), or a queue time-out. What the node stopped
+ * for its own end (shutdown) is run again when it is back.
  */
 TW_PUBLIC bool tw_reason_is_retried(enum tw_reason reason);
 

@@ -98,7 +98,7 @@ enum tw_shutdown {
      * with the rights that this one had. The launcher stays a child of this process. Where it cannot be done this is a DRAIN.
      */
     TW_SHUTDOWN_DETACH = 2,
-    TW_SHUTDOWN_STOP = 3, /* kill running ones too: they end as STOPPED, reason shutdown */
+    TW_SHUTDOWN_STOP = 3, /* stop running ones too, reason shutdown: queued again if retries are left, else STOPPED */
 };
 /*
  * Begins to shut down; may be called again with a later one of these to hurry. [any thread], also from a signal handler.

@@ -73,6 +73,7 @@ bool tw_reason_is_retried(enum tw_reason reason)
     case TW_REASON_OOM:
     case TW_REASON_DISK_LIMIT:
     case TW_REASON_PIDS_LIMIT:
+    case TW_REASON_SHUTDOWN:
     case TW_REASON_LOST:
     case TW_REASON_IMAGE_ERROR:
     case TW_REASON_SANDBOX_ERROR:

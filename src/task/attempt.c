@@ -25,6 +25,8 @@
 
 enum { MAX_FALSE_STARTS = 5, USAGE_EVERY_US = 100 * 1000 };
 
+static const char stopped_before_it_began[] = "the node was shut down before it had begun";
+
 void attempt_unref(struct attempt *a)
 {
     if (--a->refs)
@@ -124,6 +126,22 @@ static void fail(struct attempt *a, enum tw_reason reason, const char *message)
     attempt_finish(a, &v);
 }
 
+/* It has not come to its first instruction, and that was no attempt: to the queue's head. */
+static void put_back(struct attempt *a, const char *message)
+{
+    struct task *task = a->task;
+    bool stored = a->written && !a->cannot_begin;
+    if (task->record.info.state == TW_TASK_PREPARING)
+        task->record.info.attempt--;
+    task->end_asked = TW_REASON_NONE;
+    attempt_give_slot_back(a);
+    attempt_release(a);
+    if (stored)
+        task_store_requeue(task, message, NULL);
+    task_requeue(task, message, true);
+    engine_check_drained(task->engine);
+}
+
 /*
  * The node could not begin the task. It waits at the head of the queue for better times; only when others have begun in
  * between, again and again, is it taken to be the task's own fault.
@@ -132,7 +150,6 @@ static void false_start(struct attempt *a, const char *message)
 {
     struct task *task = a->task;
     struct engine *engine = task->engine;
-    bool stored = a->written && !a->cannot_begin;
     message = message ? message : "its sandbox could not be made";
     if (engine->begun != task->begun_seen)
         task->false_starts++;
@@ -142,23 +159,16 @@ static void false_start(struct attempt *a, const char *message)
         return;
     }
     log_debug("task %s goes back to the queue: %s", task->record.info.id, message);
-    if (task->record.info.state == TW_TASK_PREPARING)
-        task->record.info.attempt--;
-    attempt_give_slot_back(a);
-    attempt_release(a);
     engine_pause(engine, message);
-    if (stored)
-        task_store_requeue(task, message, NULL);
-    task_requeue(task, message, true);
-    engine_check_drained(engine);
+    put_back(a, message);
 }
 
-/* After a failure: the delay, doubled with each further attempt. What was lost with the node is run again at once. */
+/* After a failure: the delay, doubled with each further attempt. What was lost or stopped with the node is run again at once. */
 static uint64_t delay_before_next(const struct task *task, enum tw_reason reason)
 {
     const struct tw_task_info *info = &task->record.info;
     uint64_t delay = info->retry_delay_us, max = MAX(task->engine->options.max_retry_delay_us, delay);
-    if (reason == TW_REASON_LOST)
+    if (reason == TW_REASON_LOST || reason == TW_REASON_SHUTDOWN)
         return 0;
     for (uint32_t n = 1; n < info->attempt && delay < max; n++)
         delay *= 2;
@@ -216,6 +226,10 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         .receipt = verdict_receipt(outcome, a, begun),
     };
     a->run = NULL;
+    if (!begun && task->end_asked == TW_REASON_SHUTDOWN) {
+        put_back(a, stopped_before_it_began);
+        return;
+    }
     if (v.receipt.denied)
         log_info("task %s: system calls that its filter refused: %s (%llu in all)", task->record.info.id,
             v.receipt.denied_calls, (unsigned long long)v.receipt.denied);
@@ -401,7 +415,9 @@ static void on_input(void *ctx, const void *data, size_t len, const struct tw_er
     if (!task)
         return;
     struct engine *engine = task->engine;
-    if (task->end_asked != TW_REASON_NONE) {
+    if (task->end_asked == TW_REASON_SHUTDOWN) {
+        put_back(a, stopped_before_it_began);
+    } else if (task->end_asked != TW_REASON_NONE) {
         finish_early(a, task->end_asked);
     } else if (a->cannot_begin) {
         false_start(a, a->why.message);
@@ -507,8 +523,8 @@ void task_end_early(struct task *task, enum tw_reason reason)
     struct attempt *a = task->attempt;
     if (reason == TW_REASON_SHUTDOWN && a && a->terminated && !a->ending)
         hurry(a);
-    /* After a time-out there may be another attempt, but not after this. */
-    if (task->end_asked == TW_REASON_TIMEOUT_WALL && reason != TW_REASON_TIMEOUT_WALL && a && !a->ending)
+    /* After a time-out, or with the node's next start, there may be another attempt, but not after this. */
+    if (tw_reason_is_retried(task->end_asked) && !tw_reason_is_retried(reason) && a && !a->ending)
         task->end_asked = reason;
     if (task->end_asked != TW_REASON_NONE || (a && a->ending))
         return;

@@ -17,11 +17,14 @@ static bool is_satisfied(const struct task *task, enum tw_task_state other)
     return other == TW_TASK_COMPLETED || task->record.spec.after_any;
 }
 
-static void fail_for(struct task *task, const struct tw_after *other)
+/* reason: NONE where it is not known any more. */
+static void fail_for(struct task *task, const struct tw_after *other, enum tw_reason reason)
 {
-    char message[200];
-    snprintf(message, sizeof message, "task %s, which it comes after, ended as %s", other->id,
-        tw_task_state_to_string(other->state));
+    char message[240];
+    bool known = reason != TW_REASON_NONE;
+    snprintf(message, sizeof message, "task %s, which it comes after, ended as %s%s%s%s", other->id,
+        tw_task_state_to_string(other->state), known ? " (" : "", known ? tw_reason_to_string(reason) : "",
+        known ? ")" : "");
     if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_DEPENDENCY, message))
         engine_enqueue(task, false); /* no memory: held, until the next start sees it */
 }
@@ -55,7 +58,7 @@ void task_begin_waiting(struct task *task)
 {
     const struct tw_after *bad = task->record.info.n_after > 0 ? tie(task) : NULL;
     if (bad)
-        fail_for(task, bad);
+        fail_for(task, bad, TW_REASON_NONE);
     else
         engine_enqueue(task, false);
 }
@@ -68,7 +71,7 @@ void task_forget_edges(struct task *task)
 }
 
 /* What it comes after has ended. */
-static void loosen(struct edge *edge, enum tw_task_state state)
+static void loosen(struct edge *edge, enum tw_task_state state, enum tw_reason reason)
 {
     struct task *task = edge->task;
     struct tw_after *other = &task->record.info.after[edge->index];
@@ -78,7 +81,7 @@ static void loosen(struct edge *edge, enum tw_task_state state)
         return; /* its own end is on the way to disk */
     if (!is_satisfied(task, state)) {
         engine_dequeue(task);
-        fail_for(task, other);
+        fail_for(task, other, reason);
     } else if (task->n_after_left == 0 && !task->record.info.paused) {
         engine_dequeue(task);
         engine_enqueue(task, false);
@@ -92,7 +95,7 @@ void task_tell_dependents(struct task *task)
     while (!list_empty(&task->dependents)) {
         struct edge *edge = LIST_FIRST(&task->dependents, struct edge, in_other);
         list_remove(&edge->in_other);
-        loosen(edge, state);
+        loosen(edge, state, task->record.info.reason);
     }
     if (any)
         engine_schedule(task->engine);

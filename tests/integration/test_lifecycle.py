@@ -99,6 +99,30 @@ def test_drain_has_an_end(make_node, pb):
     assert node.get(task_id).reason == pb.Task.SHUTDOWN
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_chain_over_an_orderly_stop(make_node, pb, retries):
+    node = make_node(drain_timeout="1ms").start()
+    node.submit(SLEEP, task_id="first", retries=retries)
+    node.wait_for_output("first", b"up")
+    node.submit("result = 2", task_id="second", after=["first"])
+    node.submit("result = 3", task_id="third", after=["second"])
+    node.stop()
+    node.start()
+    first, second, third = (node.get(i) for i in ("first", "second", "third"))
+    if retries:
+        node.wait_for_output("first", b"up\nup")
+        former = node.stub.ListAttempts(pb.ListAttemptsRequest(task_id="first"), timeout=30).attempts
+        assert [(a.attempt, a.reason) for a in former] == [(1, pb.Task.SHUTDOWN)]
+        assert second.state == third.state == pb.Task.QUEUED
+        node.stop_task("first")
+    else:
+        assert (first.state, first.reason) == (pb.Task.STOPPED, pb.Task.SHUTDOWN)
+        assert second.message == "task first, which it comes after, ended as STOPPED (shutdown)"
+        assert third.message == "task second, which it comes after, ended as FAILED (dependency)"
+        assert second.reason == third.reason == pb.Task.DEPENDENCY
+    node.stop()
+
+
 def test_clients_that_only_hang_on_do_not_keep_it(make_node, pb, stubs):
     """Open connections without calls, and calls that wait for tasks that will not run any more."""
     node = make_node(max_concurrent_tasks=1, drain_timeout="10s").start()

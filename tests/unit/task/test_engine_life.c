@@ -120,6 +120,72 @@ static void test_grace_at_the_end_of_the_node(void **state)
     said_done(&said);
 }
 
+/* What ran when its node was stopped, and may run again, does so when it is back; what comes after it goes on waiting. */
+static void test_a_stopped_node_loses_no_attempts(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const first[] = {"first"};
+    struct tw_task_spec a = spec_of("first", "x"), b = spec_of("second", "x");
+    bool drained = false;
+    a.retries = 1;
+    b.after = first;
+    b.n_after = 1;
+    start(f, &a);
+    admit(f, &b);
+    engine_shutdown(f->engine, TW_SHUTDOWN_STOP, set_flag, &drained);
+    assert_true(run_of(f, "first")->terminated);
+    run_end_well(run_of(f, "first"), "1");
+    run_until(f, &drained);
+    assert_int_equal(state_of(f, "first"), TW_TASK_QUEUED);
+    fixture_crash(f);
+    fixture_open(f);
+    run_until_runs(f, 1);
+    run_to_go(f, run_of(f, "first"));
+    assert_int_equal(state_of(f, "second"), TW_TASK_QUEUED);
+    run_end_well(run_of(f, "first"), "1");
+    run_until_runs(f, 2);
+    assert_non_null(run_of(f, "second"));
+}
+
+/* What had not come to its first instruction only waited: that is no attempt, and no end. */
+static void test_a_stopped_node_ends_nothing_that_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    const struct run_outcome outcome = {.end = RUN_SIGNALED, .signal = 9};
+    bool drained = false;
+    admit(f, &spec);
+    run_until_runs(f, 1);
+    engine_shutdown(f->engine, TW_SHUTDOWN_STOP, set_flag, &drained);
+    assert_true(run_of(f, "t")->killed);
+    run_end(run_of(f, "t"), &outcome);
+    run_until(f, &drained);
+    assert_int_equal(state_of(f, "t"), TW_TASK_QUEUED);
+    fixture_crash(f);
+    fixture_open(f);
+    run_until_runs(f, 1);
+    run_to_go(f, run_of(f, "t"));
+    run_end_well(run_of(f, "t"), "1");
+    assert_ends(f, "t", TW_TASK_COMPLETED, TW_REASON_NONE);
+}
+
+/* Who is stopped on request while the node stops does not come back with it. */
+static void test_a_stop_while_the_node_stops(void **state)
+{
+    struct fixture *f = *state;
+    struct tw_task_spec spec = spec_of("t", "x");
+    struct said said = {0};
+    bool drained = false;
+    spec.retries = 1;
+    start(f, &spec);
+    engine_shutdown(f->engine, TW_SHUTDOWN_STOP, set_flag, &drained);
+    engine_stop(f->engine, "t", on_end, &said);
+    run_end_well(run_of(f, "t"), "1");
+    run_until(f, &drained);
+    assert_int_equal(said.info.reason, TW_REASON_STOPPED_BY_USER);
+    said_done(&said);
+}
+
 static void test_a_tidy_end_keeps_its_result(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +420,9 @@ int main(void)
         T(test_a_time_out_is_tried_again),
         T(test_grace_has_an_end),
         T(test_grace_at_the_end_of_the_node),
+        T(test_a_stopped_node_loses_no_attempts),
+        T(test_a_stopped_node_ends_nothing_that_waits),
+        T(test_a_stop_while_the_node_stops),
         T(test_a_tidy_end_keeps_its_result),
         T(test_those_that_come_after),
         T(test_held_tasks_at_the_end),
