@@ -12,6 +12,9 @@
 
 #include "base/util.h"
 
+/* From a timer's callback: with 0 libuv would call it again at once, before it looks for anything else. */
+enum { TIMER_NEXT_ROUND_MS = 1 };
+
 static inline void timer_on_closed(uv_handle_t *handle)
 {
     free(handle);

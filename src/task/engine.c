@@ -248,7 +248,8 @@ void engine_task_abandoned(struct task *task, const struct tw_error *error)
 
 void engine_check_drained(struct engine *engine)
 {
-    if (!engine->draining || !engine->on_drained || engine->running || engine->finishing || engine->admitting.n)
+    if (!engine->draining || !engine->on_drained || engine->running || engine->finishing || engine->admitting.n ||
+        !list_empty(&engine->loose))
         return;
     /* What is still here waits in the queue, and stays on disk. */
     map_for_each (it, &engine->tasks) {

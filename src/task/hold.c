@@ -3,13 +3,21 @@
  * Tasks that wait outside the queue: those that come after others which have not ended, and those that are paused. What one
  * comes after is an edge in the other's list; the end of the other takes the edge away, and with the last one the task goes
  * into the queue. A dependency names tasks that were admitted before, so that there can be no circle.
+ *
+ * Thousands may come after one task, or in a row behind it. So those who have to be told are gathered in one list, of which each
+ * round of the loop takes a few. And a task that ends because of another passes that on before its own end is on disk: the ends
+ * of a whole chain are written one behind the other, in a few transactions. Should a crash cut them off, the next start
+ * finds the same for the rest.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/timer.h"
 #include "task/attempt.h"
+
+enum { LOOSEN_AT_ONCE = 256 };
 
 /* Whether a task may start after one that has ended like this. */
 static bool is_satisfied(const struct task *task, enum tw_task_state other)
@@ -18,15 +26,18 @@ static bool is_satisfied(const struct task *task, enum tw_task_state other)
 }
 
 /* reason: NONE where it is not known any more. */
-static void fail_for(struct task *task, const struct tw_after *other, enum tw_reason reason)
+static bool fail_for(struct task *task, const struct tw_after *other, enum tw_reason reason)
 {
     char message[240];
     bool known = reason != TW_REASON_NONE;
     snprintf(message, sizeof message, "task %s, which it comes after, ended as %s%s%s%s", other->id,
         tw_task_state_to_string(other->state), known ? " (" : "", known ? tw_reason_to_string(reason) : "",
         known ? ")" : "");
-    if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_DEPENDENCY, message))
-        engine_enqueue(task, false); /* no memory: held, until the next start sees it */
+    if (task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_DEPENDENCY, message))
+        return true;
+    task->n_after_left++; /* no memory: held, until the next start sees it */
+    engine_enqueue(task, false);
+    return false;
 }
 
 /* Makes the edges to those that live; the first that has ended badly already, or NULL. */
@@ -58,7 +69,7 @@ void task_begin_waiting(struct task *task)
 {
     const struct tw_after *bad = task->record.info.n_after > 0 ? tie(task) : NULL;
     if (bad)
-        fail_for(task, bad, TW_REASON_NONE);
+        (void)fail_for(task, bad, TW_REASON_NONE); /* nobody can come after it yet */
     else
         engine_enqueue(task, false);
 }
@@ -70,35 +81,59 @@ void task_forget_edges(struct task *task)
     free(STEAL(task->edges));
 }
 
+static void loosen_some(uv_timer_t *timer);
+
+/* The task has ended like this; `ahead`: it will, and those who may start then are not told before it is so. */
+static void tell_dependents(struct task *task, enum tw_task_state state, enum tw_reason reason, bool ahead)
+{
+    struct engine *engine = task->engine;
+    list_for_each_safe (it, &task->dependents) {
+        struct edge *edge = CONTAINER_OF(it, struct edge, in_other);
+        if (ahead && is_satisfied(edge->task, state))
+            continue;
+        edge->state = state;
+        edge->reason = reason;
+        list_remove(it);
+        list_push(&engine->loose, it);
+    }
+    if (!list_empty(&engine->loose) && !uv_is_active((uv_handle_t *)engine->loosen))
+        uv_timer_start(engine->loosen, loosen_some, 0, 0);
+}
+
 /* What it comes after has ended. */
-static void loosen(struct edge *edge, enum tw_task_state state, enum tw_reason reason)
+static void loosen(struct edge *edge)
 {
     struct task *task = edge->task;
     struct tw_after *other = &task->record.info.after[edge->index];
-    other->state = state;
+    list_remove(&edge->in_other);
+    other->state = edge->state;
     task->n_after_left--;
     if (task->record.info.state != TW_TASK_QUEUED || !task->held)
         return; /* its own end is on the way to disk */
-    if (!is_satisfied(task, state)) {
+    if (!is_satisfied(task, edge->state)) {
         engine_dequeue(task);
-        fail_for(task, other, reason);
+        if (fail_for(task, other, edge->reason))
+            tell_dependents(task, TW_TASK_FAILED, TW_REASON_DEPENDENCY, true);
     } else if (task->n_after_left == 0 && !task->record.info.paused) {
         engine_dequeue(task);
         engine_enqueue(task, false);
     }
 }
 
+static void loosen_some(uv_timer_t *timer)
+{
+    struct engine *engine = timer->data;
+    for (unsigned n = 0; n < LOOSEN_AT_ONCE && !list_empty(&engine->loose); n++)
+        loosen(LIST_FIRST(&engine->loose, struct edge, in_other));
+    if (!list_empty(&engine->loose))
+        uv_timer_start(timer, loosen_some, TIMER_NEXT_ROUND_MS, 0);
+    engine_schedule(engine);
+    engine_check_drained(engine);
+}
+
 void task_tell_dependents(struct task *task)
 {
-    enum tw_task_state state = task->record.info.state;
-    bool any = !list_empty(&task->dependents);
-    while (!list_empty(&task->dependents)) {
-        struct edge *edge = LIST_FIRST(&task->dependents, struct edge, in_other);
-        list_remove(&edge->in_other);
-        loosen(edge, state, task->record.info.reason);
-    }
-    if (any)
-        engine_schedule(task->engine);
+    tell_dependents(task, task->record.info.state, task->record.info.reason, false);
 }
 
 const char *task_why_held(const struct task *task)

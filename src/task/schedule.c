@@ -268,7 +268,9 @@ int schedule_init(struct engine *engine)
     engine->resume_ms = RESUME_FIRST_MS;
     engine->resume = timer_new(engine->options.loop, engine);
     engine->alarm = timer_new(engine->options.loop, engine);
-    if (engine->resume && engine->alarm)
+    engine->loosen = timer_new(engine->options.loop, engine);
+    list_init(&engine->loose);
+    if (engine->resume && engine->alarm && engine->loosen)
         return 0;
     schedule_done(engine);
     return -ENOMEM;
@@ -279,4 +281,5 @@ void schedule_done(struct engine *engine)
     free(STEAL(engine->trouble));
     timer_free(&engine->resume);
     timer_free(&engine->alarm);
+    timer_free(&engine->loosen);
 }

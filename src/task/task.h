@@ -13,9 +13,11 @@ struct attempt;
 
 /* One task comes after another. */
 struct edge {
-    struct list in_other; /* the other's dependents; linked to itself: that one has ended */
-    struct task *task;    /* the one that waits */
-    size_t index;         /* in its info.after */
+    struct list in_other;     /* the other's dependents, or engine->loose; linked to itself: that one has ended */
+    struct task *task;        /* the one that waits */
+    size_t index;             /* in its info.after */
+    enum tw_task_state state; /* in engine->loose: how the other has ended, */
+    enum tw_reason reason;    /* and why */
 };
 
 struct task {
@@ -45,9 +47,11 @@ struct engine {
     unsigned finishing;     /* ends on their way to disk */
     struct admitting {
         size_t n, queue_bytes,
-            bytes; /* the tasks; what they will hold in the queue; what they hold now, data included */
-    } admitting;   /* all that are on their way to disk */
-    unsigned held; /* tasks that wait, but not in the queue */
+            bytes;      /* the tasks; what they will hold in the queue; what they hold now, data included */
+    } admitting;        /* all that are on their way to disk */
+    unsigned held;      /* tasks that wait, but not in the queue */
+    struct list loose;  /* struct edge, of which the task has to be told; some in each round of the loop, */
+    uv_timer_t *loosen; /* by this */
     size_t queue_bytes;
     bool started; /* engine_start() was called: nothing is started before */
     bool draining;

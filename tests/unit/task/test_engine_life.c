@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "store/internal.h"
 
 static void start(struct fixture *f, const struct tw_task_spec *spec)
 {
@@ -220,6 +221,86 @@ static void test_those_that_come_after(void **state)
     assert_int_equal(f->started, 2);
 }
 
+struct batch_said {
+    bool called;
+    enum tw_code code;
+    size_t n;
+};
+
+static void on_batch(void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error)
+{
+    struct batch_said *said = ctx;
+    said->called = true;
+    said->code = error ? error->code : TW_OK;
+    said->n = n;
+    assert_true(error ? !batch_id && !ids : batch_id && ids);
+}
+
+static enum tw_code admit_chain(struct fixture *f, unsigned n, unsigned max_after)
+{
+    struct batch_said said = {0};
+    CLEANUP_FREE struct tw_task_spec *specs = calloc(n, sizeof *specs);
+    CLEANUP_FREE char(*ids)[16] = calloc(n, sizeof *ids);
+    CLEANUP_FREE const char **after = calloc(n, sizeof *after);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(ids[i], sizeof ids[i], "c%u", i);
+        after[i] = i < max_after ? "c0" : ids[i - 1];
+        if (i == 0)
+            after[i] = "first";
+        specs[i] = spec_of(ids[i], "x");
+        specs[i].after = &after[i];
+        specs[i].n_after = 1;
+    }
+    const struct engine_batch batch = {.specs = specs, .n_specs = n};
+    engine_admit_batch(f->engine, &batch, on_batch, &said);
+    run_until(f, &said.called);
+    return said.code;
+}
+
+/* Neither a transaction for each link, nor more than a bounded number of them in one go. */
+static void test_a_chain_fails_as_one(void **state)
+{
+    struct fixture *f = *state;
+    enum { LINKS = 1000, BROAD = 500 };
+    struct tw_task_spec spec = spec_of("first", "x");
+    struct engine_status status;
+    char last[16];
+    fixture_crash(f);
+    f->max_queued = LINKS;
+    fixture_open(f);
+    start(f, &spec);
+    assert_int_equal(admit_chain(f, LINKS, BROAD), TW_OK);
+    uint64_t before = atomic_load(&f->store->commits);
+    fail_run(f, "first");
+    snprintf(last, sizeof last, "c%d", LINKS - 1);
+    assert_ends(f, last, TW_TASK_FAILED, TW_REASON_DEPENDENCY);
+    assert_in_range(atomic_load(&f->store->commits) - before, 2, 20);
+    engine_get_status(f->engine, &status);
+    assert_int_equal(status.failed, LINKS + 1);
+    assert_int_equal(status.queued, 0);
+}
+
+/* However it fails, what comes after it with after_any starts when its end is on disk, and not before. */
+static void test_after_any_behind_a_chain(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const last[] = {"c9"};
+    struct tw_task_spec spec = spec_of("first", "x"), any = spec_of("any", "x");
+    any.after = last;
+    any.n_after = 1;
+    any.after_any = true;
+    start(f, &spec);
+    assert_int_equal(admit_chain(f, 10, 1), TW_OK);
+    admit(f, &any);
+    fail_run(f, "first");
+    run_until_runs(f, 2);
+    assert_non_null(run_of(f, "any"));
+    assert_null(engine_find(f->engine, "c9")); /* not live: its end is on disk */
+    run_to_go(f, run_of(f, "any"));
+    run_end_well(run_of(f, "any"), "1");
+    assert_ends(f, "any", TW_TASK_COMPLETED, TW_REASON_NONE);
+}
+
 /* Whatever is left goes with the engine, in any order. */
 static void test_held_tasks_at_the_end(void **state)
 {
@@ -323,21 +404,6 @@ static void test_a_pause_before_it_runs(void **state)
     assert_ends(f, "t", TW_TASK_COMPLETED, TW_REASON_NONE);
 }
 
-struct batch_said {
-    bool called;
-    enum tw_code code;
-    size_t n;
-};
-
-static void on_batch(void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error)
-{
-    struct batch_said *said = ctx;
-    said->called = true;
-    said->code = error ? error->code : TW_OK;
-    said->n = n;
-    assert_true(error ? !batch_id && !ids : batch_id && ids);
-}
-
 static enum tw_code admit_array(struct fixture *f, unsigned count, size_t data_len)
 {
     struct batch_said said = {0};
@@ -425,6 +491,8 @@ int main(void)
         T(test_a_stop_while_the_node_stops),
         T(test_a_tidy_end_keeps_its_result),
         T(test_those_that_come_after),
+        T(test_a_chain_fails_as_one),
+        T(test_after_any_behind_a_chain),
         T(test_held_tasks_at_the_end),
         T(test_nothing_starts_before_the_start),
         T(test_a_pause),
