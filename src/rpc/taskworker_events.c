@@ -16,8 +16,9 @@ struct watcher {
     struct rpc_call *call; /* NULL once the call is over */
     unsigned refs;         /* the call; the store while it owes an answer */
     uint64_t after;
-    uint64_t until; /* with only_past */
+    uint64_t until; /* the newest when the call came: the end, with only_past */
     bool reading, blocked;
+    bool from_oldest; /* what was gone by then, or goes before it is read, is not missed by who asks for what is kept */
     Taskworker__WatchTasksRequest *request; /* the filter's strings */
     struct tw_label labels[TW_LABELS_MAX];
     struct store_filter filter;
@@ -94,7 +95,8 @@ static void pump(struct watcher *w)
         return;
     w->reading = true;
     w->refs++;
-    store_events(w->service->store, w->after, &w->filter, on_events, w);
+    bool holes = w->from_oldest && w->after < w->until;
+    store_events(w->service->store, w->after, holes, &w->filter, on_events, w);
 }
 
 void taskworker_on_event(void *ctx)
@@ -122,6 +124,7 @@ static int watcher_init(struct watcher *w, struct tw_error *error)
     };
     w->after = r->only_new ? last : r->after;
     w->until = last;
+    w->from_oldest = !r->only_new && r->after == 0;
     return 0;
 }
 

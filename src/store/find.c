@@ -291,6 +291,13 @@ static int load_event(const struct db_query *q, struct store_event *e, struct tw
     return 0;
 }
 
+static int fail_gone(uint64_t after, uint64_t gone, struct tw_error *error)
+{
+    return error_set(error, TW_OUT_OF_RANGE,
+        "events behind %llu have been removed, up to %llu: go on behind that, or behind 0 for all that are kept",
+        (unsigned long long)after, (unsigned long long)gone);
+}
+
 /* What lies in (r->offset, upto]. */
 static int load_events(struct db *db, struct read *r, uint64_t upto, struct tw_error *error)
 {
@@ -302,28 +309,36 @@ static int load_events(struct db *db, struct read *r, uint64_t upto, struct tw_e
     r->events = calloc(EVENTS_MAX, sizeof *r->events);
     if (!r->events)
         return error_oom(error);
+    size_t seen = 0;
+    uint64_t number = 0;
     int step;
     while ((step = db_step(&q, error)) > 0) {
-        if (load_event(&q, &r->events[r->n_events++], error) < 0)
-            return -1;
+        seen++;
+        number = db_u64(&q, 0);
+        if (!db_is_null(&q, 5)) {
+            if (load_event(&q, &r->events[r->n_events++], error) < 0)
+                return -1;
+        } else if (!r->holes) { /* its task is gone: it is not shown, and soon removed */
+            return fail_gone(r->offset, number, error);
+        }
     }
-    r->next = r->n_events == EVENTS_MAX ? r->events[EVENTS_MAX - 1].number : upto;
+    r->next = seen == EVENTS_MAX ? number : upto;
     return step;
 }
 
 static int find_events(struct db *db, struct read *r, struct tw_error *error)
 {
-    uint64_t first = 0, last = 0;
+    uint64_t first = 0, last = 0, gone = 0;
     if (db_do_u64(db, STORE_SQL_FIRST_EVENT, &first, error) < 0 ||
-        db_do_u64(db, STORE_SQL_LAST_EVENT, &last, error) < 0)
+        db_do_u64(db, STORE_SQL_GONE_EVENT, &gone, error) < 0 || db_do_u64(db, STORE_SQL_LAST_EVENT, &last, error) < 0)
         return -1;
     first = first ? first : last + 1; /* all are gone */
     if (r->offset > last)
         return error_set(error, TW_OUT_OF_RANGE, "there is no event %llu yet: the newest is %llu",
             (unsigned long long)r->offset, (unsigned long long)last);
-    if (r->offset > 0 && r->offset + 1 < first)
-        return error_set(error, TW_OUT_OF_RANGE, "the events behind %llu are gone: the oldest that is kept is %llu",
-            (unsigned long long)r->offset, (unsigned long long)first);
+    gone = MAX(gone, first - 1);
+    if (!r->holes && r->offset < gone)
+        return fail_gone(r->offset, gone, error);
     r->offset = MAX(r->offset, first - 1);
     return load_events(db, r, MIN(last, r->offset + EVENTS_LOOK_AT_MAX), error);
 }

@@ -80,6 +80,12 @@ enum {
 /* The states that are not final, and those that are, as SQL. */
 #define STORE_OPEN_STATES "(1, 2, 3, 4)"
 
+/* Of those with a number from ?1 to before ?2: what is older than ?3, and what belongs to a task that is gone. */
+#define STORE_OLD_EVENTS \
+    "n >= ?1 AND n < ?2 AND (time_us < ?3 OR NOT EXISTS (SELECT 1 FROM tasks t WHERE t.seq = events.seq))"
+/* The name, in meta, of the highest number of an event that was removed. */
+#define STORE_GONE_EVENT "gone_event"
+
 #define STORE_STATEMENTS(X)                                                                                           \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                                                 \
     X(BEGIN_READ, "BEGIN")                                                                                            \
@@ -134,10 +140,10 @@ enum {
         "LEFT JOIN results r USING (seq) LEFT JOIN logs l USING (seq)")                                               \
     X(PRUNE, "DELETE FROM tasks WHERE seq = ?1")                                                                      \
     X(PRUNE_NEXT_EVENT, "SELECT coalesce(min(n), 0) FROM events WHERE n >= ?1")                                       \
-    X(PRUNE_EVENTS,                                                                                                   \
-        "DELETE FROM events WHERE n >= ?1 AND n < ?2 AND (time_us < ?3 OR NOT EXISTS (SELECT 1 FROM tasks t WHERE "   \
-        "t.seq = "                                                                                                    \
-        "events.seq))")                                                                                               \
+    X(PRUNE_EVENTS, "DELETE FROM events WHERE " STORE_OLD_EVENTS)                                                     \
+    X(PRUNE_MARK,                                                                                                     \
+        "INSERT INTO meta (key, value) SELECT '" STORE_GONE_EVENT "', max(n) FROM events WHERE " STORE_OLD_EVENTS     \
+        " HAVING max(n) IS NOT NULL ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)")              \
     X(COUNT, "SELECT count(*) FROM tasks")                                                                            \
     X(NUMBER, "SELECT value FROM meta WHERE key = ?1")                                                                \
     X(SET_NUMBER, "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")                                         \
@@ -176,10 +182,12 @@ enum {
     X(FIND_DEAD, STORE_FIND("tasks INDEXED BY tasks_dead WHERE " STORE_DEAD))                                         \
     X(LAST_EVENT, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")                          \
     X(FIRST_EVENT, "SELECT coalesce(min(n), 0) FROM events")                                                          \
+    X(GONE_EVENT, "SELECT coalesce((SELECT value FROM meta WHERE key = '" STORE_GONE_EVENT "'), 0)")                  \
     X(EVENTS,                                                                                                         \
         "SELECT e.n, e.time_us, e.kind, e.attempt, e.reason, t.id, t.type, t.owner FROM events e "                    \
-        "CROSS JOIN tasks t ON t.seq = e.seq WHERE e.n > ?1 AND e.n <= ?2 AND (?5 IS NULL OR t.owner = ?5) "          \
-        "AND (?6 IS NULL OR t.type = ?6) AND " STORE_MATCHES_LABELS " ORDER BY e.n LIMIT ?3")
+        "LEFT JOIN tasks t ON t.seq = e.seq WHERE e.n > ?1 AND e.n <= ?2 AND (t.seq IS NULL OR ((?5 IS NULL OR "      \
+        "t.owner = ?5) "                                                                                              \
+        "AND (?6 IS NULL OR t.type = ?6) AND " STORE_MATCHES_LABELS ")) ORDER BY e.n LIMIT ?3")
 
 enum store_statement {
 #define X(name, sql) STORE_SQL_##name,

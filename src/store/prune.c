@@ -123,9 +123,19 @@ static int remove_chosen(struct store *store, struct write *w, const struct cand
     return 0;
 }
 
+static int on_old_events(struct store *store, enum store_statement which, uint64_t from,
+    const struct store_retention *keep, struct tw_error *error)
+{
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, which);
+    db_bind_u64(&q, 1, from);
+    db_bind_u64(&q, 2, from + EVENTS_AT_ONCE);
+    db_bind_u64(&q, 3, MIN(keep->ended_before_us, (uint64_t)INT64_MAX));
+    return db_run(&q, error);
+}
+
 /*
  * Events have no index by task, which would cost each write something: each call goes on through them where the last one
- * stopped, and round and round.
+ * stopped, and round and round. The highest number that is gone is kept: who goes on behind a lower one has missed something.
  */
 static int remove_events(struct store *store, const struct store_retention *keep, struct tw_error *error)
 {
@@ -137,11 +147,9 @@ static int remove_events(struct store *store, const struct store_retention *keep
     store->pruned_event = from > 0 ? from + EVENTS_AT_ONCE : 0;
     if (from == 0)
         return 0;
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_PRUNE_EVENTS);
-    db_bind_u64(&q, 1, from);
-    db_bind_u64(&q, 2, from + EVENTS_AT_ONCE);
-    db_bind_u64(&q, 3, MIN(keep->ended_before_us, (uint64_t)INT64_MAX));
-    return db_run(&q, error);
+    if (on_old_events(store, STORE_SQL_PRUNE_MARK, from, keep, error) < 0)
+        return -1;
+    return on_old_events(store, STORE_SQL_PRUNE_EVENTS, from, keep, error);
 }
 
 static int prune(struct store *store, struct write *w, struct candidates *c, struct tw_error *error)

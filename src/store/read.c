@@ -434,7 +434,8 @@ void store_attempts(struct store *store, const char *id, store_attempts_cb cb, v
     enqueue(store, r);
 }
 
-void store_events(struct store *store, uint64_t after, const struct store_filter *filter, store_events_cb cb, void *ctx)
+void store_events(
+    struct store *store, uint64_t after, bool holes, const struct store_filter *filter, store_events_cb cb, void *ctx)
 {
     static const struct store_filter all = {0};
     struct read *r = read_new(READ_EVENTS, NULL, ctx);
@@ -444,6 +445,7 @@ void store_events(struct store *store, uint64_t after, const struct store_filter
         return;
     }
     r->offset = after;
+    r->holes = holes || after == 0;
     r->cb.events = cb;
     enqueue(store, r);
 }

@@ -54,6 +54,7 @@ struct read {
     size_t n_tasks;
     struct tw_attempt_info *attempts;
     size_t n_attempts;
+    bool holes; /* events that are gone are no error */
     struct store_event *events;
     size_t n_events;
     uint64_t next; /* where to go on */

@@ -208,12 +208,13 @@ uint64_t store_last_event(const struct store *store);
 void store_set_on_event(struct store *store, void (*cb)(void *ctx), void *ctx);
 /*
  * The events behind number `after` of tasks that the filter's type, owner and labels match (all if it is NULL). `upto` is how
- * far the look went: go on from there. OUT_OF_RANGE when events behind `after` (and that is not 0) are gone already.
+ * far the look went: go on from there. OUT_OF_RANGE when events behind `after` are gone already, of whichever task; not for 0,
+ * nor with `holes`: then there is what is kept.
  */
 typedef void (*store_events_cb)(
     void *ctx, const struct store_event *events, size_t n, uint64_t upto, const struct tw_error *error);
 void store_events(
-    struct store *store, uint64_t after, const struct store_filter *filter, store_events_cb cb, void *ctx);
+    struct store *store, uint64_t after, bool holes, const struct store_filter *filter, store_events_cb cb, void *ctx);
 
 /* --- logs ---
  * A task's log is a row of records: u32 length, u8 stream (enum tw_stream), 3 zero bytes, u64 wall-clock microseconds (all

@@ -319,6 +319,25 @@ def test_events_as_they_happen(node, pb):
     stream.cancel()
 
 
+def test_events_that_are_gone_from_between(make_node, pb):
+    node = make_node(max_kept_tasks="3").start()
+    node.submit("result = 1", task_id="first", not_before_us=int((time.time() + 3600) * 1e6))
+    for n in range(6):
+        node.run("result = 1", task_id=f"t{n}")
+    known = events(node, pb, count=1)[0].number
+    node.stop()
+    node.start()  # each start looks
+    deadline = time.monotonic() + 60
+    with pytest.raises(grpc.RpcError):
+        while time.monotonic() < deadline:
+            node.get("t3")
+    refused(lambda: events(node, pb, after=known, only_past=True), grpc.StatusCode.OUT_OF_RANGE, "removed", "up to")
+    kept = events(node, pb, only_past=True)
+    assert [kept[0].task_id, kept[-1].task_id] == ["first", "t5"] and "t3" not in {e.task_id for e in kept}
+    assert events(node, pb, after=kept[-2].number, only_past=True) == kept[-1:]
+    node.stop()
+
+
 def test_only_new_events(node, pb):
     node.run("result = 1", task_id="old")
     seen = []

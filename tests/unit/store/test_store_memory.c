@@ -162,7 +162,7 @@ static void call_others(struct fixture *f, uint64_t running, struct store_task *
     store_requeue(f->store, running, &requeued, on_done, &ones[10]);
     store_pause(f->store, running, true, on_done, &ones[11]);
     store_attempts(f->store, "known", on_attempts, &ones[12]);
-    store_events(f->store, MAX(store_last_event(f->store), UINT64_C(4)) - 4, &filter, on_events, &ones[13]);
+    store_events(f->store, MAX(store_last_event(f->store), UINT64_C(4)) - 4, false, &filter, on_events, &ones[13]);
     store_prune(f->store, &keep, on_pruned, &ones[14]);
 }
 

@@ -248,6 +248,78 @@ static void test_many(void **state)
     assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM tasks"), 100);
 }
 
+struct seen {
+    bool done;
+    enum tw_code code;
+    size_t n;
+    uint64_t upto;
+    char message[512];
+};
+
+static void on_events(
+    void *ctx, const struct store_event *list UNUSED, size_t n, uint64_t upto, const struct tw_error *error)
+{
+    struct seen *s = ctx;
+    *s = (struct seen){.done = true, .code = error ? error->code : TW_OK, .n = n, .upto = upto};
+    if (error)
+        snprintf(s->message, sizeof s->message, "%s", error->message);
+}
+
+static struct seen look_behind(struct fixture *f, uint64_t after, bool holes)
+{
+    struct seen s = {0};
+    store_events(f->store, after, holes, NULL, on_events, &s);
+    fixture_run(f, &s.done);
+    return s;
+}
+
+/* Events that are gone from between others are told of as well, for good, and from the moment on that they are not shown. */
+static void test_holes_in_the_events(void **state)
+{
+    struct fixture *f = *state;
+    fixture_open(f);
+    fixture_add(f, "open");                           /* event 1 */
+    add_ended(f, "gone", TW_TASK_COMPLETED, NOW);     /* 2 and 3 */
+    add_ended(f, "kept", TW_TASK_COMPLETED, NOW + 5); /* 4 and 5 */
+    assert_int_equal(look_behind(f, 1, false).n, 4);
+    fixture_close(f);
+    fixture_sql(f, "DELETE FROM events WHERE n = 3; UPDATE events SET seq = 99 WHERE n = 2");
+    fixture_open(f); /* the task is gone, and its events not all yet */
+    assert_int_equal(look_behind(f, 1, false).code, TW_OUT_OF_RANGE);
+    assert_int_equal(look_behind(f, 1, true).n, 2);
+    assert_int_equal(look_behind(f, 2, false).n, 2); /* there is no mark */
+    fixture_close(f);
+    fixture_sql(f, "INSERT INTO meta VALUES ('gone_event', 3)");
+    fixture_open(f);
+    struct seen s = look_behind(f, 2, false);
+    assert_int_equal(s.code, TW_OUT_OF_RANGE);
+    assert_non_null(strstr(s.message, "behind 2") ? strstr(s.message, "3") : NULL);
+    assert_int_equal(look_behind(f, 3, false).n, 2); /* nothing was missed */
+    assert_int_equal(look_behind(f, 0, false).n, 3); /* from the oldest that is kept */
+}
+
+/* The mark is written in the transaction that removes, and never goes back. */
+static void test_the_mark_of_what_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    fixture_open(f);
+    fixture_add(f, "open");
+    add_ended(f, "a", TW_TASK_COMPLETED, NOW); /* 2 and 3 */
+    add_ended(f, "b", TW_TASK_COMPLETED, NOW); /* 4 and 5 */
+    assert_int_equal(prune(f, 0, 2).n, 1);
+    assert_int_equal(look_behind(f, 1, false).code, TW_OUT_OF_RANGE);
+    assert_int_equal(look_behind(f, 3, false).n, 2);
+    assert_int_equal(look_behind(f, 0, false).n, 3);
+    fixture_close(f);
+    assert_int_equal(fixture_sql_int(f, "SELECT value FROM meta WHERE key = 'gone_event'"), 3);
+    fixture_sql(f, "INSERT INTO events VALUES (1, 99, 1, 1, 1, 0) ON CONFLICT DO UPDATE SET seq = 99");
+    fixture_open(f);
+    assert_int_equal(prune(f, 0, 2).n, 0);
+    fixture_close(f);
+    assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM events"), 2);
+    assert_int_equal(fixture_sql_int(f, "SELECT value FROM meta WHERE key = 'gone_event'"), 3);
+}
+
 /* A crash after the commit leaves files that no row refers to: as if the rows had gone under the closed store. */
 static void test_a_crash_in_between(void **state)
 {
@@ -304,6 +376,8 @@ int main(void)
         T(test_rows_files_and_events_go),
         T(test_events_of_what_stays_stay),
         T(test_many),
+        T(test_holes_in_the_events),
+        T(test_the_mark_of_what_is_gone),
         T(test_a_crash_in_between),
         T(test_who_reads_meanwhile),
     };
