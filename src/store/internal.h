@@ -133,7 +133,7 @@ enum {
         "SELECT t.seq, max(t.finished_us, t.created_us), EXISTS (SELECT 1 FROM deps d CROSS JOIN tasks o ON o.seq = " \
         "d.seq "                                                                                                      \
         "WHERE d.on_seq = t.seq AND o.state IN " STORE_OPEN_STATES                                                    \
-        ") FROM tasks t WHERE t.state = ?1 ORDER BY t.seq LIMIT ?2")                                                  \
+        ") FROM tasks t WHERE t.state = ?1 AND t.seq > ?3 ORDER BY t.seq LIMIT ?2")                                   \
     X(PRUNE_FILES,                                                                                                    \
         "SELECT i.file, r.file, l.seq IS NOT NULL AND l.data IS NULL FROM (SELECT ?1 AS seq) LEFT JOIN inputs i "     \
         "USING (seq) "                                                                                                \
@@ -306,7 +306,8 @@ struct store {
     int64_t n_tasks; /* on disk, once they were counted */
     int64_t added;   /* in the transaction that is being written */
     bool counted;
-    uint64_t pruned_event; /* where pruning goes on in the events */
+    uint64_t pruned_event;                   /* where pruning goes on in the events, */
+    uint64_t pruned_task[TW_TASK_STATE_MAX]; /* and behind which number in the tasks of each final state */
 
     atomic_uint_fast64_t commits; /* transactions that reached the disk */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Removing tasks that have ended, and events, so that a store does not grow for ever. One call is one write: it looks at a bounded
- * number of the oldest tasks of each final state and of the events, however many there are. What hangs on a task in other
- * tables goes with it (ON DELETE CASCADE); its files go when that is on disk.
+ * number of the oldest tasks of each final state and of the events, however many there are. Where all of these have to stay, since
+ * open tasks come after them, or go, the next call goes on behind them, until one finds nothing more to do: then it begins with the
+ * oldest again. What hangs on a task in other tables goes with it (ON DELETE CASCADE); its files go when that is on disk.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,13 +15,15 @@ enum { EVENTS_AT_ONCE = 5000, FINAL_STATES = TW_TASK_STATE_MAX - TW_TASK_COMPLET
 
 struct candidate {
     uint64_t seq, ended_us;
+    int state;
     bool chosen;
 };
 
 struct candidates {
     struct candidate list[FINAL_STATES * STORE_PRUNE_MAX]; /* lowest number first */
     size_t n;
-    bool full; /* there may be others behind them */
+    uint64_t last
+        [TW_TASK_STATE_MAX]; /* the number that the look at a state ended with, if there may be others behind; else 0 */
 };
 
 /* The oldest of one state. Those that an open task comes after count for the bound and are left out. */
@@ -29,14 +32,17 @@ static int look_at_state(struct store *store, int state, struct candidates *c, s
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_PRUNE_LOOK);
     db_bind_int(&q, 1, state);
     db_bind_int(&q, 2, STORE_PRUNE_MAX);
+    db_bind_u64(&q, 3, store->pruned_task[state]);
+    uint64_t last = 0;
     size_t seen = 0;
     int step;
     while ((step = db_step(&q, error)) > 0) {
         seen++;
+        last = db_u64(&q, 0);
         if (!db_int(&q, 2))
-            c->list[c->n++] = (struct candidate){.seq = db_u64(&q, 0), .ended_us = db_u64(&q, 1)};
+            c->list[c->n++] = (struct candidate){.seq = last, .ended_us = db_u64(&q, 1), .state = state};
     }
-    c->full |= seen == STORE_PRUNE_MAX;
+    c->last[state] = seen == STORE_PRUNE_MAX ? last : 0;
     return step;
 }
 
@@ -83,6 +89,22 @@ static size_t choose(const struct store_retention *keep, int64_t n_tasks, struct
         c->list[i].chosen = true;
     }
     return chosen;
+}
+
+/* Where the next call goes on; whether it may find more to remove. */
+static bool go_on_from(const struct store *store, const struct candidates *c, size_t chosen, struct write *w)
+{
+    bool left[TW_TASK_STATE_MAX] = {0}, more = chosen == STORE_PRUNE_MAX;
+    for (size_t i = 0; i < c->n; i++)
+        left[c->list[i].state] |= !c->list[i].chosen;
+    for (int state = TW_TASK_COMPLETED; state < TW_TASK_STATE_MAX; state++) {
+        bool behind = c->last[state] && !left[state];
+        more |= c->last[state] && (behind || chosen > 0);
+        w->behind[state] = behind ? c->last[state] : store->pruned_task[state];
+    }
+    if (!more)
+        memset(w->behind, 0, sizeof w->behind);
+    return more;
 }
 
 /* Its files are remembered. */
@@ -165,7 +187,7 @@ static int prune(struct store *store, struct write *w, struct candidates *c, str
     w->pruned = calloc(n + 1, sizeof *w->pruned);
     if (!w->pruned)
         return error_oom(error);
-    w->prune_more = n == STORE_PRUNE_MAX || (n > 0 && c->full);
+    w->prune_more = go_on_from(store, c, n, w);
     if (remove_chosen(store, w, c, error) < 0)
         return -1;
     return remove_events(store, keep, error);
@@ -181,6 +203,8 @@ enum outcome apply_prune(struct store *store, struct write *w, struct tw_error *
 
 void settle_pruned(struct store *store, const struct write *w)
 {
+    if (w->kind == WRITE_PRUNE)
+        memcpy(store->pruned_task, w->behind, sizeof store->pruned_task);
     for (size_t i = 0; i < w->n_pruned; i++) {
         const struct pruned *p = &w->pruned[i];
         for (size_t k = 0; k < ARRAY_LEN(p->files); k++) {

@@ -148,7 +148,7 @@ void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *
  * Removes tasks that have ended, at most 500 in one call, lowest number first: those that ended before a time, and as many as
  * there are too many in all. What an open task comes after stays. With them go their payloads, logs and events; events of
  * other tasks go when they are older than that time. Only the oldest 500 in each final state are looked at, so that a call
- * costs the same however many there are. `more`: calling again may remove others.
+ * costs the same however many there are. `more`: calling again may remove others, also behind 500 that have to stay.
  */
 struct store_retention {
     uint64_t ended_before_us; /* 0: no bound */

@@ -75,6 +75,7 @@ struct write {
         bool has_log;
     } * pruned; /* what goes when this is committed */
     size_t n_pruned;
+    uint64_t behind[TW_TASK_STATE_MAX]; /* the store's pruned_task from then on */
     store_pruned_cb pruned_cb;
 
     char file[PAYLOAD_NAME_MAX]; /* of the input or the result, "" for none */

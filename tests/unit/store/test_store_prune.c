@@ -248,6 +248,35 @@ static void test_many(void **state)
     assert_int_equal(fixture_sql_int(f, "SELECT count(*) FROM tasks"), 100);
 }
 
+/* More of the oldest than a call looks at are kept for others: it goes on behind them, and comes back to them. */
+static void test_many_that_stay(void **state)
+{
+    struct fixture *f = *state;
+    fixture_open(f);
+    fixture_close(f);
+    fixture_sql(f,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1800) "
+        "INSERT INTO tasks (id, type, owner, state, reason, message, error, attempt, retries, timeout_us, created_us, "
+        "finished_us, digest) SELECT 't' || i, 'python', '', 5, 0, '', '', 1, 0, 0, 1, i, zeroblob(32) FROM n;"
+        "UPDATE tasks SET state = 1 WHERE id = 't1800';"
+        "INSERT INTO deps (seq, on_seq) SELECT 1800, n.seq FROM tasks n WHERE n.seq <= 1200;");
+    fixture_open(f);
+    size_t n = 0, calls = 0;
+    struct pruned_outcome o;
+    do {
+        o = prune(f, 0, 1210);
+        n += o.n;
+        calls++;
+    } while (o.more);
+    assert_int_equal(n, 590);
+    assert_in_range(calls, 3, 6);
+    assert_true(is_there(f, "t1200") && !is_there(f, "t1201") && !is_there(f, "t1790") && is_there(f, "t1791"));
+    assert_int_equal(fixture_finish(f, 1800, TW_TASK_COMPLETED, NULL, 0), TW_OK);
+    for (o = prune(f, 0, 1200); o.more; o = prune(f, 0, 1200))
+        continue;
+    assert_true(!is_there(f, "t1") && is_there(f, "t1200")); /* the oldest first again */
+}
+
 struct seen {
     bool done;
     enum tw_code code;
@@ -376,6 +405,7 @@ int main(void)
         T(test_rows_files_and_events_go),
         T(test_events_of_what_stays_stay),
         T(test_many),
+        T(test_many_that_stay),
         T(test_holes_in_the_events),
         T(test_the_mark_of_what_is_gone),
         T(test_a_crash_in_between),
