@@ -285,6 +285,14 @@ static void resume(struct rpc_call *call)
     conn_wake(conn);
 }
 
+void rpc_call_begin(struct rpc_call *call)
+{
+    if (call->finished || call->responded)
+        return;
+    submit(call, response_headers, ARRAY_LEN(response_headers), true);
+    conn_wake(&call->conn->conn);
+}
+
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct rpc_server *server = call->conn->server;

@@ -102,6 +102,12 @@ void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_ca
  */
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 
+/*
+ * Sends the headers of the answer now and not with its first message, which may be long in coming: so the client knows that the
+ * call has begun.
+ */
+void rpc_call_begin(struct rpc_call *call);
+
 /* Ends the call with a status. The message is percent-encoded for the wire here. */
 void rpc_call_finish(struct rpc_call *call, enum tw_code code, const char *message);
 /* The same, with when to try again as `grpc-retry-pushback-ms`, which clients with a retry policy heed (gRFC A6). */

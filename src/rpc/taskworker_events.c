@@ -156,5 +156,6 @@ void taskworker_watch_tasks(struct rpc_call *call, const uint8_t *msg, size_t le
     rpc_call_set_on_drain(call, on_drain, w);
     pending_drop(p, 2);
     list_push(&w->service->watchers, &w->link);
+    rpc_call_begin(call); /* whoever sees it may rely on hearing of what happens from now on */
     pump(w);
 }

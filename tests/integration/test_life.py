@@ -2,7 +2,6 @@
 """What becomes of a task between its admission and its end: attempts, dependencies, batches, pauses, grace, events."""
 import json
 import signal
-import threading
 import time
 
 import grpc
@@ -339,16 +338,14 @@ def test_events_that_are_gone_from_between(make_node, pb):
 
 
 def test_only_new_events(node, pb):
-    node.run("result = 1", task_id="old")
-    seen = []
+    node.run("result = 1", task_id="before")
     stream = node.stub.WatchTasks(pb.WatchTasksRequest(only_new=True), timeout=60)
-    reader = threading.Thread(target=lambda: seen.append(next(stream)))
-    reader.start()
-    while reader.is_alive():  # nobody can tell when the call has begun: until it sees something
-        node.run("result = 1")
-    reader.join()
+    stream.initial_metadata()  # comes before the first event: from here on all of them are seen
+    node.run("result = 1", task_id="behind")
+    k = pb.TaskEvent
+    seen = [next(stream) for _ in range(3)]
     stream.cancel()
-    assert seen[0].task_id != "old"
+    assert [(e.task_id, e.kind) for e in seen] == [("behind", k.ACCEPTED), ("behind", k.STARTED), ("behind", k.COMPLETED)]
 
 
 def test_a_watcher_does_not_hold_up_the_end(make_node, pb):
