@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/util.h"
+#include "cli/reader.h"
 #include "rpc/client.h"
 
 /* Exit codes beside the task's own (run, result, wait). */
@@ -32,6 +33,7 @@ struct cli {
     bool loop_open;
     int connect_code;          /* what to exit with after cli_connect failed */
     struct rpc_client *client; /* made by the first call */
+    struct cli_reader reader;  /* of standard output */
 };
 
 #define CLI_CALL_TIMEOUT_US UINT64_C(30000000)

@@ -19,6 +19,7 @@ struct follower {
     struct tw_error status;
     bool done;
     bool write_failed;
+    int write_errno; /* 0: not known */
     bool bad_message;
     bool progress; /* something came since the last connection */
 };
@@ -72,6 +73,7 @@ static void on_message(struct rpc_client_call *call, const uint8_t *msg, size_t 
     if (m) {
         errno = 0;
         f->write_failed = print_chunk(f, m) < 0;
+        f->write_errno = errno;
         f->offset = m->next_offset;
     }
     if (f->bad_message || f->write_failed)
@@ -84,6 +86,13 @@ static void on_done(UNUSED struct rpc_client_call *call, const struct tw_error *
     f->status = *status;
     f->call = NULL;
     f->done = true;
+}
+
+static void on_reader_gone(void *ctx)
+{
+    struct follower *f = ctx;
+    if (f->call)
+        rpc_client_cancel(f->call);
 }
 
 /* One stream from f->offset to its end; how it ended is in f->status. */
@@ -105,8 +114,11 @@ static int run_stream(struct follower *f)
     }
     while (!f->done)
         uv_run(&f->cli->loop, UV_RUN_ONCE);
+    if (f->cli->reader.gone || (f->write_failed && reader_has_left(f->cli, f->write_errno)))
+        return EXIT_READER_GONE;
     if (f->write_failed) {
-        cli_error(f->cli, TW_INTERNAL, "cannot write the output: %s", errno ? strerror(errno) : "output error");
+        cli_error(f->cli, TW_INTERNAL, "cannot write the output: %s",
+            f->write_errno ? strerror(f->write_errno) : "output error");
         return EXIT_TROUBLE;
     }
     return f->bad_message ? cli_bad_reply(f->cli, "StreamLogs") : 0;
@@ -137,7 +149,7 @@ static bool is_over(struct follower *f)
 static int stream_with_retries(struct follower *f)
 {
     uint64_t away_since = 0;
-    for (;;) {
+    while (!f->cli->reader.gone) {
         f->progress = false;
         uint64_t began = clock_monotonic_us();
         int code = run_stream(f);
@@ -150,6 +162,7 @@ static int stream_with_retries(struct follower *f)
         if (!f->options->follow || !cli_try_again(f->cli, &f->status, was_there, &away_since))
             return cli_report(f->cli, &f->status);
     }
+    return EXIT_READER_GONE;
 }
 
 int follow_logs(struct cli *cli, const struct follow_options *options, struct follow_seen *ret)
@@ -160,7 +173,10 @@ int follow_logs(struct cli *cli, const struct follow_options *options, struct fo
         return cli->connect_code;
     output_stream_init(&f.out, stdout, options->raw);
     output_stream_init(&f.err, stderr, options->raw);
+    if (options->follow && options->quiet)
+        reader_watch(cli, on_reader_gone, &f);
     int code = stream_with_retries(&f);
+    reader_unwatch(cli);
     if (output_stream_flush(&f.err) < 0 || output_stream_flush(&f.out) < 0)
         code = code ? code : output_finish(cli, EXIT_TROUBLE);
     ret->mid_line = f.out.mid_line;

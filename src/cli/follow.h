@@ -9,6 +9,7 @@ struct follow_options {
     const char *id;
     bool follow; /* until the task has ended; else what there is */
     bool raw;    /* not made harmless on terminals */
+    bool quiet;  /* with follow: nothing is left to do when nobody reads standard output any more (EXIT_READER_GONE) */
     bool known;  /* the node has accepted it: a node that is not there is away, not wrong */
     /* With follow: whether the task has ended, once its stream has. A node that shuts down ends streams as well. */
     int (*has_ended)(void *ctx, bool *ret, struct tw_error *error); /* 0 or -1 */

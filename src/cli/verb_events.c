@@ -16,6 +16,7 @@ struct events {
     struct words ids; /* none: all tasks */
     uint64_t after;   /* the last one that was seen */
     bool done, enough, bad, progress;
+    struct rpc_client_call *call; /* while it is open */
     struct tw_error status;
 };
 
@@ -88,9 +89,12 @@ static void on_message(struct rpc_client_call *call, const uint8_t *msg, size_t 
     e->after = m->number;
     if (is_wanted(e, m->task_id))
         print_event(e->cli, m);
+    errno = 0;
     if (e->follow)
         fflush(stdout);
     e->enough = ferror(stdout);
+    if (e->enough)
+        (void)reader_has_left(e->cli, errno);
     if (e->enough)
         rpc_client_cancel(call);
 }
@@ -100,6 +104,14 @@ static void on_done(UNUSED struct rpc_client_call *call, const struct tw_error *
     struct events *e = ctx;
     e->status = *status;
     e->done = true;
+    e->call = NULL;
+}
+
+static void on_reader_gone(void *ctx)
+{
+    struct events *e = ctx;
+    if (e->call)
+        rpc_client_cancel(e->call);
 }
 
 static int run_stream(struct events *e)
@@ -122,10 +134,10 @@ static int run_stream(struct events *e)
     request.labels = list;
     request.n_labels = e->labels.n;
     e->done = e->progress = false;
-    struct rpc_client_call *call = entries && list
+    e->call = entries && list
         ? rpc_client_start(e->cli->client, cli_method("WatchTasks", method), &request.base, 0, &callbacks, e)
         : NULL;
-    if (!call) {
+    if (!e->call) {
         cli_error(e->cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         return EXIT_TROUBLE;
     }
@@ -137,14 +149,17 @@ static int run_stream(struct events *e)
 static int run_events(struct events *e)
 {
     uint64_t away_since = 0;
-    for (;;) {
+    while (!e->cli->reader.gone) {
         int code = run_stream(e);
+        if (e->cli->reader.gone)
+            break;
         if (code || e->enough || e->status.code == TW_OK)
             return code;
         away_since = e->progress ? 0 : away_since;
         if (!e->follow || !cli_try_again(e->cli, &e->status, e->after > 0, &away_since))
             return cli_report(e->cli, &e->status);
     }
+    return EXIT_READER_GONE;
 }
 
 static int events(struct events *e)
@@ -152,7 +167,11 @@ static int events(struct events *e)
     int code = labels_parse(e->cli, &e->labels);
     if (!code && !cli_connect(e->cli))
         code = e->cli->connect_code;
-    return output_finish(e->cli, code ? code : run_events(e));
+    if (!code && e->follow)
+        reader_watch(e->cli, on_reader_gone, e);
+    code = code ? code : run_events(e);
+    reader_unwatch(e->cli);
+    return e->cli->reader.gone ? EXIT_READER_GONE : output_finish(e->cli, code);
 }
 
 int verb_events(struct cli *cli, int argc, char **argv)

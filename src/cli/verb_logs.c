@@ -66,6 +66,7 @@ int verb_logs(struct cli *cli, int argc, char **argv)
         follow.id = look.id;
         follow.has_ended = has_ended;
         follow.ctx = &look;
+        follow.quiet = true;
         code = follow_logs(cli, &follow, &seen);
     }
     arguments_done(&args);

@@ -139,6 +139,23 @@ def test_logs_follow(node):
     assert ok(node.run_cli("logs", "-f", task_id)) == "0\n1\n2\n"
 
 
+@pytest.mark.parametrize("verb", ["logs", "events"])
+@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+def test_a_follower_ends_with_its_reader(node, verb, json_flag):
+    """As `hivemind logs -f ID | head -n 1`: at once, and not when there is more to write."""
+    task_id = node.submit("import time\nprint('up', flush=True)\nwhile True: time.sleep(1000)")
+    node.wait_for_output(task_id, b"up")
+    last = node.status().last_event
+    words = [task_id] if verb == "logs" else ["--after", str(last - 1)]
+    cli = start_cli(node, verb, "-f", *json_flag, *words)
+    read_until(cli.stdout, b"\n")
+    cli.stdout.close()
+    assert cli.wait(60) == 128 + signal.SIGPIPE
+    assert cli.stderr.read() == b""
+    cli.stderr.close()
+    node.stop_task(task_id)
+
+
 def test_hostile_output_is_harmless_on_a_terminal(node):
     """Into a file the bytes come as they are. A terminal must not obey a task."""
     task, _ = node.run("print('\\033]0;owned\\007\\033[2J')")
