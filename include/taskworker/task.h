@@ -161,6 +161,8 @@ struct tw_task_spec {
     size_t n_after;
     bool after_any;       /* however they end */
     const char *retry_of; /* for the record: the id of a task that this one repeats; NULL: none */
+    /* It is not started before so long after its admission: in place of not_before_us, which would differ at each try. */
+    uint64_t delay_us;
 };
 
 enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };

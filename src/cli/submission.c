@@ -207,7 +207,8 @@ static int fill_schedule(struct cli *cli, struct submission *s)
         return EXIT_USAGE;
     }
     s->request.priority = (int32_t)priority;
-    s->request.not_before_us = (int64_t)(s->delay_us ? now + s->delay_us : at_us);
+    s->request.not_before_us = (int64_t)at_us;
+    s->request.delay_ms = (int64_t)((s->delay_us + 999) / 1000);
     s->request.queue_timeout_ms = (int64_t)((s->queue_timeout_us + 999) / 1000);
     return 0;
 }

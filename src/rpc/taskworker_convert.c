@@ -228,6 +228,7 @@ static int times_from_request(
     if (timeout_from_ms(request->timeout_ms, &ret->timeout_us, error) < 0 ||
         span_from_ms("queue_timeout_ms", request->queue_timeout_ms, &ret->queue_timeout_us, error) < 0 ||
         span_from_ms("retry_delay_ms", request->retry_delay_ms, &ret->retry_delay_us, error) < 0 ||
+        span_from_ms("delay_ms", request->delay_ms, &ret->delay_us, error) < 0 ||
         span_from_ms("grace_ms", request->grace_ms, &ret->grace_us, error) < 0)
         return -1;
     if (request->not_before_us < 0)

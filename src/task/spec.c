@@ -247,6 +247,10 @@ static int schedule_check(const struct tw_task_spec *spec, struct tw_error *erro
             TW_PRIORITY_MIN, TW_PRIORITY_MAX);
     if (spec->queue_timeout_us > timeout_max_us)
         return error_set(error, TW_INVALID_ARGUMENT, "the queue time-out is longer than a year");
+    if (spec->not_before_us && spec->delay_us)
+        return error_set(error, TW_INVALID_ARGUMENT, "not_before_us and delay_ms both say when: give one of them");
+    if (spec->delay_us > timeout_max_us)
+        return error_set(error, TW_INVALID_ARGUMENT, "the delay is longer than a year");
     if (spec->not_before_us > clock_wall_us() + 10 * timeout_max_us)
         return error_set(error, TW_INVALID_ARGUMENT,
             "not_before_us is more than ten years from now: it counts microseconds since 1970");
@@ -332,6 +336,8 @@ static void spec_digest(const struct tw_task_spec *spec, const struct tw_label *
         hash_bytes(&h, options, sizeof options);
     if (schedule[0] || schedule[1] || schedule[2])
         hash_bytes(&h, schedule, sizeof schedule);
+    if (spec->delay_us) /* as it was asked for: the start that follows from it is another at each try */
+        hash_bytes(&h, &spec->delay_us, sizeof spec->delay_us);
     uint64_t life[] = {spec->retry_delay_us, spec->grace_us, spec->after_any, spec->n_labels, spec->n_after};
     if (life[0] || life[1] || life[2] || life[3] || life[4])
         hash_bytes(&h, life, sizeof life);
@@ -440,9 +446,9 @@ int spec_record(
     info->retries = spec->retries;
     info->timeout_us = spec->timeout_us ? spec->timeout_us : engine->options.default_timeout_us;
     info->priority = spec->priority;
-    info->not_before_us = spec->not_before_us;
     info->queue_timeout_us = spec->queue_timeout_us ? spec->queue_timeout_us : engine->options.default_queue_timeout_us;
     info->created_us = clock_wall_us();
+    info->not_before_us = spec->delay_us ? info->created_us + spec->delay_us : spec->not_before_us;
     record->spec.data = *take_data ? STEAL(*take_data) : (void *)text_dup(spec->data, spec->data_len);
     record->spec.data_len = spec->data_len;
     record->spec.limits = spec->limits;

@@ -57,6 +57,24 @@ def test_not_before(make_node):
     node.stop()
 
 
+def test_a_delay_is_the_same_each_time(node, pb, tmp_path):
+    """It counts from when the task was accepted; handed in again it is no other task."""
+    script = tmp_path / "a.py"
+    script.write_text("result = 1")
+    before = time.time()
+    words = ("submit", "--id", "delayed", "--delay", "1h", script)
+    assert node.run_cli(*words).stdout == b"delayed\n"
+    start = node.get("delayed").not_before_us
+    assert before + 3600 <= start / 1e6 <= time.time() + 3600
+    again = node.run_cli(*words)
+    assert (again.returncode, again.stdout) == (0, b"delayed\n"), again.stderr
+    assert node.get("delayed").not_before_us == start
+    with pytest.raises(grpc.RpcError) as caught:
+        node.submit("result = 1", task_id="delayed", delay_ms=1)
+    assert caught.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    node.stop_task("delayed")
+
+
 def test_queue_timeout(full):
     task, _ = full.wait(full.submit("result = 1", queue_timeout_ms=200))
     assert (task.state, task.reason) == (task.FAILED, task.TIMEOUT_QUEUE)
@@ -90,6 +108,7 @@ def test_when_to_try_again(make_node):
     ({"priority": 101}, "priority is 101"), ({"priority": -2 ** 31}, "priority"),
     ({"not_before_us": -1}, "not_before_us"), ({"not_before_us": 2 ** 63 - 1}, "not_before_us"),
     ({"not_before_us": int(time.time() * 1e9)}, "microseconds since 1970"),
+    ({"delay_ms": -1}, "delay_ms"), ({"delay_ms": 2 ** 62}, "delay"), ({"delay_ms": 1, "not_before_us": 1}, "give one"),
     ({"queue_timeout_ms": -1}, "queue_timeout_ms"), ({"queue_timeout_ms": 2 ** 63 - 1}, "queue_timeout_ms")])
 def test_what_cannot_be_meant(node, fields, named):
     with pytest.raises(grpc.RpcError) as caught:

@@ -28,6 +28,7 @@ static void a_request_becomes_a_spec(void **state)
     request.priority = -7;
     request.not_before_us = INT64_MAX;
     request.queue_timeout_ms = 5;
+    request.delay_ms = 7;
     assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), 0);
     free(arrays);
     n = 1;
@@ -39,6 +40,7 @@ static void a_request_becomes_a_spec(void **state)
     assert_int_equal(spec.priority, -7);
     assert_int_equal(spec.not_before_us, INT64_MAX);
     assert_int_equal(spec.queue_timeout_us, 5000);
+    assert_int_equal(spec.delay_us, 7000);
     request.limits = NULL;
     assert_int_equal(spec_from_request(&request, &spec, &arrays, &error), 0);
     free(arrays);
