@@ -98,7 +98,7 @@ int write_prepare(struct store *store, struct write *w, struct tw_error *error)
             return -1;
         return prepare_payload(store, w, w->result, w->result_len, error);
     case WRITE_BATCH:
-        for (size_t i = 0; i < w->n_parts; i++) {
+        for (size_t i = 0; i < w->n_parts && !w->only_known; i++) {
             if (prepare_admit(store, &w->parts[i], error) < 0)
                 return -1;
         }
@@ -299,6 +299,23 @@ static enum outcome insert_whole(struct store *store, struct write *w, struct tw
         outcome = apply_deps(store, w, error);
     if (outcome == OUTCOME_OK)
         outcome = note_event(store, w->seq, TW_EVENT_ACCEPTED, 0, TW_REASON_NONE, error);
+    return outcome;
+}
+
+static enum outcome check_parts(struct store *store, struct write *parts, size_t n, struct tw_error *error)
+{
+    enum outcome outcome = OUTCOME_OK;
+    for (size_t i = 0; i < n && outcome == OUTCOME_OK; i++) {
+        CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_SEQ_OF_ID);
+        db_bind_text(&q, 1, or_empty(parts[i].task->info.id));
+        int r = db_step(&q, error);
+        if (r == 0) {
+            error_set(error, TW_NOT_FOUND, "there is no task '%s'", parts[i].task->info.id);
+            return OUTCOME_REFUSED;
+        }
+        write_forget_existing(&parts[i]);
+        outcome = r < 0 ? OUTCOME_FAILED : apply_existing(store, &parts[i], error);
+    }
     return outcome;
 }
 
@@ -544,7 +561,8 @@ enum outcome write_apply(struct store *store, struct write *w, struct tw_error *
     case WRITE_ATTEMPT:
         return apply_attempt(store, w, error);
     case WRITE_BATCH:
-        return insert_parts(store, w->parts, w->n_parts, error);
+        return w->only_known ? check_parts(store, w->parts, w->n_parts, error)
+                             : insert_parts(store, w->parts, w->n_parts, error);
     case WRITE_REQUEUE:
         return apply_requeue(store, w, error);
     case WRITE_PAUSE:

@@ -112,6 +112,9 @@ void store_admit(struct store *store, struct store_task *task, store_admit_cb cb
 typedef void (*store_batch_cb)(void *ctx, const bool *existing, const struct tw_error *error);
 void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx);
 
+/* Whether all of these are there already, with the same content; NOT_FOUND names the first that is not. Nothing is written. */
+void store_check_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx);
+
 /* An attempt begins: the task's attempt counter and started_us, state RUNNING. Scalars are copied at once. */
 void store_attempt(
     struct store *store, uint64_t seq, uint32_t attempt, uint64_t started_us, store_done_cb cb, void *ctx);

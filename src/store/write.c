@@ -408,7 +408,8 @@ void store_attempt(
     enqueue(store, w);
 }
 
-void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx)
+static void enqueue_batch(
+    struct store *store, struct store_task *tasks, size_t n, bool only_known, store_batch_cb cb, void *ctx)
 {
     struct write *w = write_new(WRITE_BATCH, 0, ctx);
     struct write *parts = w ? calloc(n ? n : 1, sizeof *parts) : NULL;
@@ -424,8 +425,19 @@ void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, 
     w->parts = parts;
     w->were_there = were_there;
     w->n_parts = n;
+    w->only_known = only_known;
     w->batch_cb = cb;
     enqueue(store, w);
+}
+
+void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx)
+{
+    enqueue_batch(store, tasks, n, false, cb, ctx);
+}
+
+void store_check_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx)
+{
+    enqueue_batch(store, tasks, n, true, cb, ctx);
 }
 
 static int copy_attempt(struct tw_attempt_info *to, const struct tw_task_info *from)

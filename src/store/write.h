@@ -44,6 +44,7 @@ struct write {
     /* batch */
     struct write *parts; /* of kind WRITE_ADMIT; what becomes of them is in the whole's error */
     size_t n_parts;
+    bool only_known;  /* none is written: each has to be there */
     bool *were_there; /* of each part: for the callback, which must not want for memory */
     store_batch_cb batch_cb;
 
