@@ -39,9 +39,17 @@ static int specs_from_request(const Taskworker__ExecuteBatchRequest *request, st
     return 0;
 }
 
+/* The engine borrows the specs until it answers. */
+struct batch_call {
+    struct pending *p;
+    Taskworker__ExecuteBatchRequest *request;
+    struct specs specs;
+};
+
 static void on_batch(void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error)
 {
-    struct pending *p = ctx;
+    struct batch_call *b = ctx;
+    struct pending *p = b->p;
     if (p->call) {
         Taskworker__ExecuteBatchResponse response = TASKWORKER__EXECUTE_BATCH_RESPONSE__INIT;
         response.success = !error;
@@ -56,6 +64,9 @@ static void on_batch(void *ctx, const char *batch_id, const char *const *ids, si
             rpc_call_reply(p->call, &response.base);
         }
     }
+    specs_done(&b->specs);
+    taskworker__execute_batch_request__free_unpacked(b->request, NULL);
+    free(b);
     pending_unref(p);
 }
 
@@ -65,20 +76,27 @@ void taskworker_execute_batch(struct rpc_call *call, const uint8_t *msg, size_t 
     struct pending *p = pending_begin(call, ctx, &taskworker__execute_batch_request__descriptor, msg, len, &request);
     if (!p)
         return;
-    CLEANUP(specs_done) struct specs specs = {0};
+    struct batch_call *b = calloc(1, sizeof *b);
     struct tw_error error;
-    if (specs_from_request(request, &specs, &error) < 0) {
-        on_batch(p, NULL, NULL, 0, &error);
+    if (!b) {
+        error_oom(&error);
+        pending_fail(p, &error);
+        pending_unref(p);
+        return;
+    }
+    *b = (struct batch_call){.p = p, .request = STEAL(request)};
+    if (specs_from_request(b->request, &b->specs, &error) < 0) {
+        on_batch(b, NULL, NULL, 0, &error);
         return;
     }
     const struct engine_batch batch = {
-        .batch_id = request->batch_id,
-        .specs = specs.list,
-        .n_specs = specs.n,
-        .array_count = request->array_count,
-        .array_first = request->array_first,
+        .batch_id = b->request->batch_id,
+        .specs = b->specs.list,
+        .n_specs = b->specs.n,
+        .array_count = b->request->array_count,
+        .array_first = b->request->array_first,
     };
-    engine_admit_batch(p->service->engine, &batch, on_batch, p);
+    engine_admit_batch(p->service->engine, &batch, on_batch, b);
 }
 
 /* --- RetryTask --- */

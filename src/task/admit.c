@@ -139,7 +139,7 @@ void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *ta
 {
     struct tw_error error = {.code = TW_OK};
     struct admission *a = spec_check(engine, spec, from_outside, &error) == 0 ? calloc(1, sizeof *a) : NULL;
-    if (a && spec_record(engine, spec, &take_data, &a->record) < 0) {
+    if (a && spec_record(engine, spec, NULL, &take_data, &a->record) < 0) {
         store_task_done(&a->record);
         free(STEAL(a));
         error_oom(&error);

@@ -89,7 +89,11 @@ void engine_admit(
 /*
  * Many tasks, all of them or none. batch_id: their label TW_LABEL_BATCH, NULL or "": the engine makes one; a task without an id
  * gets BATCH-N. With array_count there has to be one spec, which is admitted so many times, with its index in the environment
- * (HIVEMIND_ARRAY_INDEX) and in the label TW_LABEL_INDEX. Specs are copied.
+ * (HIVEMIND_ARRAY_INDEX) and in the label TW_LABEL_INDEX.
+ *
+ * It is made over some rounds of the loop, so that thousands of tasks hold nobody up: the specs and all that they point to are
+ * borrowed until the callback. A batch that was admitted before gets the same answer again, also where there is no room for it; for
+ * that it needs a batch_id, or an id for each task.
  */
 struct engine_batch {
     const char *batch_id;

@@ -13,8 +13,6 @@
 #include "task/task.h"
 
 enum {
-    QUEUED_DATA_MAX =
-        1024, /* a queued task keeps its data in memory only up to this size; else it is read back at its start */
     RESUME_FIRST_MS = 100,
     RESUME_MAX_MS = 30000,
     LONGEST_SLEEP_MS = 10000, /* the wall clock may be set meanwhile */

@@ -304,14 +304,19 @@ static void hash_text(crypto_generichash_state *h, const char *s)
     hash_bytes(h, s, s ? strlen(s) : 0);
 }
 
-/* Everything that makes two submissions the same task: not the id, not the node's defaults. */
-static void spec_digest(const struct tw_task_spec *spec, const struct tw_label *labels, uint8_t out[STORE_DIGEST_LEN])
+void spec_begin_digest(const struct tw_task_spec *spec, struct spec_digest *ret)
 {
-    crypto_generichash_state h;
-    crypto_generichash_init(&h, NULL, 0, STORE_DIGEST_LEN);
-    hash_text(&h, spec->type);
-    hash_text(&h, spec->owner);
-    hash_bytes(&h, spec->data, spec->data_len);
+    crypto_generichash_init(&ret->state, NULL, 0, STORE_DIGEST_LEN);
+    hash_text(&ret->state, spec->type);
+    hash_text(&ret->state, spec->owner);
+    hash_bytes(&ret->state, spec->data, spec->data_len);
+}
+
+/* Everything that makes two submissions the same task: not the id, not the node's defaults. */
+static void spec_digest(const struct tw_task_spec *spec, const struct spec_digest *begun, const struct tw_label *labels,
+    uint8_t out[STORE_DIGEST_LEN])
+{
+    crypto_generichash_state h = begun->state;
     uint64_t numbers[] = {spec->timeout_us, spec->retries, spec->n_args, spec->n_env};
     hash_bytes(&h, numbers, sizeof numbers);
     for (size_t i = 0; i < spec->n_args; i++)
@@ -356,20 +361,24 @@ static void spec_digest(const struct tw_task_spec *spec, const struct tw_label *
  */
 char *spec_make_id(void)
 {
-    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
-    enum { TIME_DIGITS = 9, DIGITS = 20 };
-    uint8_t raw[DIGITS];
-    char *id = malloc(DIGITS + 1);
-    if (!id || getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw) {
-        free(id);
+    enum { TIME_DIGITS = 9 };
+    uint8_t raw[SPEC_ID_LEN];
+    if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
         return NULL;
-    }
     uint64_t ms = clock_wall_us() / 1000;
     for (int i = TIME_DIGITS - 1; i >= 0; i--, ms >>= 5)
         raw[i] = (uint8_t)(ms & 31);
-    for (size_t i = 0; i < DIGITS; i++)
+    return spec_id_of(raw);
+}
+
+char *spec_id_of(const uint8_t raw[SPEC_ID_LEN])
+{
+    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    char *id = malloc(SPEC_ID_LEN + 1);
+    for (size_t i = 0; id && i < SPEC_ID_LEN; i++)
         id[i] = digits[raw[i] & 31];
-    id[DIGITS] = '\0';
+    if (id)
+        id[SPEC_ID_LEN] = '\0';
     return id;
 }
 
@@ -433,9 +442,10 @@ static int copy_after(const struct tw_task_spec *from, struct tw_task_info *to)
     return 0;
 }
 
-int spec_record(
-    const struct engine *engine, const struct tw_task_spec *spec, void **take_data, struct store_task *record)
+int spec_record(const struct engine *engine, const struct tw_task_spec *spec, const struct spec_digest *begun,
+    void **take_data, struct store_task *record)
 {
+    struct spec_digest own;
     struct tw_task_info *info = &record->info;
     info->id = spec->id && *spec->id ? strdup(spec->id) : spec_make_id();
     info->type = strdup(spec->type);
@@ -461,7 +471,9 @@ int spec_record(
     if (!info->id || !info->type || !info->owner || !info->message || !info->error || !info->retry_of ||
         !record->spec.data || copy_labels(spec, info) < 0 || copy_after(spec, info) < 0)
         return -ENOMEM;
-    spec_digest(spec, info->labels, record->digest);
+    if (!begun)
+        spec_begin_digest(spec, &own);
+    spec_digest(spec, begun ? begun : &own, info->labels, record->digest);
     return copy_strings(spec, &record->spec);
 }
 

@@ -3,6 +3,8 @@
 #ifndef TASK_TASK_H
 #define TASK_TASK_H
 
+#include <sodium.h>
+
 #include "base/list.h"
 #include "base/map.h"
 #include "task/engine.h"
@@ -10,6 +12,9 @@
 #include "task/state.h"
 
 struct attempt;
+
+/* A queued task keeps its data in memory only up to this size; else it is read back at its start. */
+enum { QUEUED_DATA_MAX = 1024 };
 
 /* One task comes after another. */
 struct edge {
@@ -90,12 +95,17 @@ void task_free(struct task *task);
 /* --- what is asked for (spec.c) --- */
 /* `from_outside`: a client may not set the labels that are the node's own. */
 int spec_check(const struct engine *engine, const struct tw_task_spec *spec, bool from_outside, struct tw_error *error);
+/* The part of the digest that the tasks of an array share: type, owner and data. */
+struct spec_digest {
+    crypto_generichash_state state;
+};
+void spec_begin_digest(const struct tw_task_spec *spec, struct spec_digest *ret);
 /*
- * The record of a checked spec, of which everything is copied but *take_data, if that is given (spec->data itself, from malloc).
- * -ENOMEM; store_task_done() it in either case.
+ * The record of a checked spec, of which everything is copied but *take_data, if that is given (spec->data itself). `begun`: its
+ * digest so far, or NULL. -ENOMEM; store_task_done() it in either case.
  */
-int spec_record(
-    const struct engine *engine, const struct tw_task_spec *spec, void **take_data, struct store_task *record);
+int spec_record(const struct engine *engine, const struct tw_task_spec *spec, const struct spec_digest *begun,
+    void **take_data, struct store_task *record);
 /* What the task may use, as of now: what it asked for within what the node allows. */
 void spec_resolve(const struct engine *engine, const struct store_spec *spec, struct tw_limits *ret_limits,
     enum tw_network *ret_network);
@@ -103,6 +113,9 @@ void spec_resolve(const struct engine *engine, const struct store_spec *spec, st
 size_t record_bytes(const struct store_task *record);
 /* NULL: no memory. */
 char *spec_make_id(void);
+/* The same of these bits, five of each. */
+enum { SPEC_ID_LEN = 20 };
+char *spec_id_of(const uint8_t raw[SPEC_ID_LEN]);
 
 /* --- admission (admit.c) --- */
 void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *take_data, bool from_outside,

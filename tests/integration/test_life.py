@@ -190,6 +190,22 @@ def test_a_batch_handed_in_twice(node, pb):
     assert node.output("twice-0") == b"x\n"
 
 
+def test_a_batch_again_when_the_queue_is_full(make_node, pb):
+    node = make_node(max_queued_tasks="12").start()
+    task = python(pb, "result = 1", not_before_us=int((time.time() + 3600) * 1e6))
+    first = batch(node, pb, task, array_count=10, batch_id="mine")
+    assert list(batch(node, pb, task, array_count=10, batch_id="mine").task_ids) == list(first.task_ids)
+    refused(lambda: batch(node, pb, task, array_count=10, batch_id="other"), grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full")
+    node.stop_task("mine-0")
+    node.stop()
+
+
+def test_named_tasks_are_the_same_batch_again(node, pb):
+    tasks = [python(pb, f"result = {n}", task_id=f"named-{n}") for n in range(2)]
+    assert batch(node, pb, *tasks) == batch(node, pb, *tasks)
+    refused(lambda: batch(node, pb, tasks[0], python(pb, "result = 9", task_id="named-1")), grpc.StatusCode.ALREADY_EXISTS)
+
+
 def test_all_of_a_batch_or_none(node, pb):
     node.submit("result = 0", task_id="taken")
     last = node.status().last_event
