@@ -159,9 +159,10 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret);
 
 /*
  * Refuses new tasks. What becomes of the running ones: with DRAIN they may end; with DETACH they go on without us, for the
- * next engine to take up, or, where that cannot be, may end; with STOP they are stopped (reason SHUTDOWN: queued for the next start if they have
- * retries left or had not begun, else STOPPED). Queued ones stay in the store. `done` is called once, when nothing runs here and all is written; waits that are left have ended by then. A further
- * call hurries the first; its `done` is ignored.
+ * next engine to take up, or, where that cannot be, may end; with STOP they are stopped (reason SHUTDOWN: queued for the next
+ * start if they have retries left or had not begun, else STOPPED). Queued ones stay in the store. `done` is called once, when
+ * nothing runs here and all is written; waits that are left have ended by then. A further call hurries the first; its `done`
+ * is ignored.
  */
 void engine_shutdown(struct engine *engine, enum tw_shutdown how, void (*done)(void *ctx), void *ctx);
 
