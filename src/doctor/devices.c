@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 #include "machine/machine.h"
 
 #define NVML_US UINT64_C(1500000)

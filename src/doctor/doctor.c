@@ -23,7 +23,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define RUN_US UINT64_C(4500000)
 #define NAME_US UINT64_C(500000)

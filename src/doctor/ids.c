@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "doctor/facts.h"
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define TRY_US UINT64_C(1000000)
 #define DEFAULT_UID_BASE UINT32_C(1900000000)

@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "doctor/facts.h"
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define TRY_US UINT64_C(1500000)
 enum { NOT_TRIED = -1 };

@@ -15,7 +15,7 @@
 #include "base/fd.h"
 #include "doctor/facts.h"
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define TRY_US UINT64_C(1500000)
 #define SYSTEM_PYTHON "/usr/bin/python3"

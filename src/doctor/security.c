@@ -11,7 +11,7 @@
 
 #include "doctor/facts.h"
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define TRY_US UINT64_C(500000)
 #define ACTIONS "/proc/sys/kernel/seccomp/actions_avail"

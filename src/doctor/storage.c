@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "doctor/internal.h"
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define TRY_US UINT64_C(1000000)
 #define SPACE_LOW (UINT64_C(1024) * 1024 * 1024)

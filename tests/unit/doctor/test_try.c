@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include "doctor/try.h"
+#include "base/try.h"
 
 #define SECOND UINT64_C(1000000)
 

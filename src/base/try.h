@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Things that change the process that tries them, or may hang or crash: tried in a child that has a deadline. */
-#ifndef DOCTOR_TRY_H
-#define DOCTOR_TRY_H
+#ifndef BASE_TRY_H
+#define BASE_TRY_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "doctor/try.h"
+#include "base/try.h"
 
 #include <errno.h>
 #include <fcntl.h>
