@@ -163,6 +163,9 @@ struct tw_task_spec {
     const char *retry_of; /* for the record: the id of a task that this one repeats; NULL: none */
     /* It is not started before so long after its admission: in place of not_before_us, which would differ at each try. */
     uint64_t delay_us;
+    /* Whole GPUs that it has for itself while it runs, or a share of one's memory; not both. More than the node has: INVALID_ARGUMENT. */
+    uint32_t gpus;
+    uint64_t gpu_memory_bytes;
 };
 
 enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
@@ -240,6 +243,7 @@ struct tw_receipt {
     struct tw_limits limits; /* as they were applied */
     uint64_t denied;         /* system calls that the filter refused; meaningful with TW_LAYER_SECCOMP_WATCHED */
     char denied_calls[96];   /* which ones, the first few: "bpf 1, ptrace 3" */
+    uint32_t gpus;           /* that it had, whole or shared: bits 1 << the node's number of it */
 };
 
 /* What became of a task. Strings belong to the struct's owner: tw_task_info_done() frees them. */

@@ -81,6 +81,7 @@ struct tw_worker_options {
     uint64_t retention_us;       /* how long a task that has ended is kept, with all that belongs to it; 0: for ever */
     uint64_t max_kept_tasks;     /* beyond so many the oldest that have ended go; 0: no bound */
     uint64_t stop_grace_us;      /* of a task that names none, from SIGTERM to SIGKILL; 0: 5 s */
+    bool no_gpus;                /* leave those of the machine alone */
     uint64_t detach_timeout_us;  /* how long tasks that were left running wait for the next worker; 0: 10 min */
 };
 

@@ -83,16 +83,24 @@ static json_t *json_layers(const Taskworker__Receipt__Layer *layers, size_t n)
     return array;
 }
 
+static json_t *json_gpus(const Taskworker__Receipt *r)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < r->n_gpus; i++)
+        json_array_append_new(array, json_integer(r->gpus[i]));
+    return array;
+}
+
 json_t *json_receipt(const Taskworker__Receipt *r)
 {
     char runtime[32], network[32];
     if (!r)
         return json_null();
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "runtime",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "runtime",
         name_of(&taskworker__receipt__runtime__descriptor, (int)r->runtime, "RUNTIME_", runtime), "network",
         network_name(r->network, network), "layers", json_layers(r->layers, r->n_layers), "missing",
         json_layers(r->missing, r->n_missing), "limits", json_limits(r->limits), "denied", json_number(r->denied),
-        "denied_calls", json_text(r->denied_calls));
+        "denied_calls", json_text(r->denied_calls), "gpus", json_gpus(r));
 }
 
 /* --- for a person --- */
@@ -245,6 +253,14 @@ static void print_denied(const Taskworker__Receipt *r)
     putchar('\n');
 }
 
+static void print_gpus(const Taskworker__Receipt *r)
+{
+    print_label("GPUs");
+    for (size_t i = 0; i < r->n_gpus; i++)
+        printf("%s%u", i ? ", " : "", r->gpus[i]);
+    putchar('\n');
+}
+
 void receipt_print(const Taskworker__Receipt *r)
 {
     char network[32];
@@ -255,6 +271,8 @@ void receipt_print(const Taskworker__Receipt *r)
     if (r->limits)
         print_limits(r->limits);
     print_layers("isolation", r->layers, r->n_layers);
+    if (r->n_gpus)
+        print_gpus(r);
     if (r->n_missing)
         print_layers("missing here", r->missing, r->n_missing);
     print_denied(r);

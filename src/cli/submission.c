@@ -248,6 +248,24 @@ static int fill_life(struct cli *cli, struct submission *s)
     return fill_labels(cli, s);
 }
 
+/* "2": GPUs; "8G": a share of one. */
+static int fill_gpus(struct cli *cli, struct submission *s)
+{
+    uint64_t number = 0;
+    if (!s->gpu)
+        return 0;
+    bool whole = parse_u64(s->gpu, 1, 16, &number) == 0;
+    if (!whole && (s->gpu[strspn(s->gpu, "0123456789")] == '\0' || parse_size(s->gpu, &number) < 0 || number == 0)) {
+        cli_error(cli, TW_INVALID_ARGUMENT,
+            "--gpu is \"%.60s\", but has to be a number of GPUs from 1 to 16, or a size like 8G of one's memory",
+            s->gpu);
+        return EXIT_USAGE;
+    }
+    s->request.gpus = whole ? (uint32_t)number : 0;
+    s->request.gpu_memory_bytes = whole ? 0 : number;
+    return 0;
+}
+
 /* The fields that do not depend on where the source comes from. */
 static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
 {
@@ -274,6 +292,7 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     s->request.network = network;
     s->request.fresh_interpreter = s->fresh;
     code = fill_life(cli, s);
+    code = code ? code : fill_gpus(cli, s);
     return code ? code : fill_schedule(cli, s);
 }
 

@@ -25,7 +25,7 @@ struct submission {
     struct labels labels;
     Taskworker__ExecuteTaskRequest__LabelsEntry *label_entries, **label_list;
     struct tw_limits limits; /* 0: the node's own */
-    const char *network;
+    const char *network, *gpu;
     bool fresh;
     struct words env;
     bool or_command; /* the verb takes a command as well: words for who forgot "--" */
@@ -118,6 +118,11 @@ struct submission {
         SUBMISSION_LIMIT(                                                                                            \
             s, "memory", SIZE, memory_bytes, 1, INT64_MAX, "SIZE", "memory of all its processes, and of its files"), \
         SUBMISSION_LIMIT(s, "cpu", CPUS, cpu_millis, 1, INT64_MAX, "N", "processors, such as 0.5"),                  \
+        {.name = "gpu",                                                                                              \
+            .kind = OPTION_TEXT,                                                                                     \
+            .target = &(s)->gpu,                                                                                     \
+            .metavar = "N|SIZE",                                                                                     \
+            .help = "so many GPUs for itself; or, with a unit (8G), a share of one's memory [none]"},                \
         SUBMISSION_LIMIT(s, "cpu-time", DURATION, cpu_time_us, 1000, UINT64_C(365) * 86400000000, "TIME",            \
             "processor time of all its processes"),                                                                  \
         SUBMISSION_LIMIT(s, "processes", COUNT, processes, 1, 4194304, "N", "processes and threads at once"),        \

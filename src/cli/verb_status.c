@@ -10,22 +10,37 @@ static const char *state_name(Taskworker__GetStatusResponse__State state)
     return v ? v->name : "?";
 }
 
+static json_t *gpus_to_json(const Taskworker__GetStatusResponse *r)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; array && i < r->n_gpus; i++) {
+        const Taskworker__Gpu *g = r->gpus[i];
+        json_array_append_new(array,
+            json_pack("{s:o, s:o, s:I, s:I, s:I, s:b, s:I}", "name", json_text(g->name), "uuid", json_text(g->uuid),
+                "memory_bytes", (json_int_t)g->memory_bytes, "memory_bytes_allocated",
+                (json_int_t)g->memory_bytes_allocated, "tasks", (json_int_t)g->tasks, "whole", g->whole, "score",
+                (json_int_t)g->score));
+    }
+    return array;
+}
+
 static json_t *to_json(const Taskworker__GetStatusResponse *r)
 {
     json_t *warnings = json_array();
     for (size_t i = 0; warnings && i < r->n_warnings; i++)
         json_array_append_new(warnings, json_text(r->warnings[i]));
     return json_pack(
-        "{s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
-        "node_id", json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
-        (json_int_t)r->started_us, "max_concurrent_tasks", (json_int_t)r->max_concurrent_tasks, "running_tasks",
-        (json_int_t)r->running_tasks, "queued_tasks", (json_int_t)r->queued_tasks, "max_queued_tasks",
-        (json_int_t)r->max_queued_tasks, "max_task_size", (json_int_t)r->max_task_size, "accepted_tasks",
-        (json_int_t)r->accepted_tasks, "completed_tasks", (json_int_t)r->completed_tasks, "failed_tasks",
-        (json_int_t)r->failed_tasks, "stopped_tasks", (json_int_t)r->stopped_tasks, "warnings", warnings, "cpu_millis",
-        (json_int_t)r->cpu_millis, "cpu_millis_allocated", (json_int_t)r->cpu_millis_allocated, "memory_bytes",
-        (json_int_t)r->memory_bytes, "memory_bytes_allocated", (json_int_t)r->memory_bytes_allocated, "cpu_score",
-        (json_int_t)r->cpu_score, "last_event", (json_int_t)r->last_event);
+        "{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "gpus", gpus_to_json(r), "node_id", json_text(r->node_id), "version", json_text(r->version), "state",
+        state_name(r->state), "started_us", (json_int_t)r->started_us, "max_concurrent_tasks",
+        (json_int_t)r->max_concurrent_tasks, "running_tasks", (json_int_t)r->running_tasks, "queued_tasks",
+        (json_int_t)r->queued_tasks, "max_queued_tasks", (json_int_t)r->max_queued_tasks, "max_task_size",
+        (json_int_t)r->max_task_size, "accepted_tasks", (json_int_t)r->accepted_tasks, "completed_tasks",
+        (json_int_t)r->completed_tasks, "failed_tasks", (json_int_t)r->failed_tasks, "stopped_tasks",
+        (json_int_t)r->stopped_tasks, "warnings", warnings, "cpu_millis", (json_int_t)r->cpu_millis,
+        "cpu_millis_allocated", (json_int_t)r->cpu_millis_allocated, "memory_bytes", (json_int_t)r->memory_bytes,
+        "memory_bytes_allocated", (json_int_t)r->memory_bytes_allocated, "cpu_score", (json_int_t)r->cpu_score,
+        "last_event", (json_int_t)r->last_event);
 }
 
 static void print_status(const struct cli *cli, const Taskworker__GetStatusResponse *r)
@@ -53,6 +68,19 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
     if (r->memory_bytes)
         printf("memory     %s of %s given to tasks\n", format_bytes(r->memory_bytes_allocated, text),
             format_bytes(r->memory_bytes, other));
+    for (size_t i = 0; i < r->n_gpus; i++) {
+        const Taskworker__Gpu *g = r->gpus[i];
+        printf("GPU %zu      ", i);
+        output_text(stdout, g->name);
+        printf(", %s, score %llu: ", format_bytes(g->memory_bytes, text), (unsigned long long)g->score);
+        if (g->whole)
+            puts("a task has it");
+        else if (g->tasks)
+            printf("%u %s %s of it\n", g->tasks, g->tasks == 1 ? "task has" : "tasks share",
+                format_bytes(g->memory_bytes_allocated, other));
+        else
+            puts("free");
+    }
     printf("task size  at most %s\n", format_bytes(r->max_task_size, text));
     for (size_t i = 0; i < r->n_warnings; i++) {
         printf("%swarning%s    ", cli->color ? "\033[33m" : "", color_off(cli));

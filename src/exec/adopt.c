@@ -246,6 +246,7 @@ static void restore_run(struct sandbox_run *run, const struct handover *h)
         .workspace_bytes = h->shape_workspace,
         .network = (uint32_t)h->shape_network,
         .runtime = (uint32_t)h->shape_runtime,
+        .gpu_minors = h->shape_gpus,
     };
     run->layers = h->layers;
     run->group_layers = h->group_layers;
@@ -289,8 +290,10 @@ struct run *sandbox_take_up(
         restore_reader(&run->reader, h);
         handed->run = run;
         run->handed = handed;
-        *ret_clock = (struct run_clock){
-            .begun_us = h->begun_us, .wall_from_us = h->wall_from_us, .wall_left_us = h->wall_left_us};
+        *ret_clock = (struct run_clock){.gpu_minors = h->shape_gpus,
+            .begun_us = h->begun_us,
+            .wall_from_us = h->wall_from_us,
+            .wall_left_us = h->wall_left_us};
         return &run->base;
     }
     return NULL;

@@ -15,19 +15,23 @@
 
 struct group;
 
-/* What is known of a group beyond its files, for the daemon that takes it over. */
-#define GROUP_STATE(X)                                    \
-    X(memory) /* the limits as they were written */       \
-    X(cpu)                                                \
-    X(pids)                                               \
-    X(first_base) /* memory held before its first task */ \
-    X(base)       /* when its task began: memory, */      \
-    X(peak)       /* the peak, */                         \
-    X(user_us)    /* and processor time */                \
-    X(system_us)                                          \
-    X(oom_kills) /* as read last */                       \
-    X(pids_hits)                                          \
-    X(oom_kills_before) /* when its task began */         \
+/*
+ * What is known of a group beyond its files, for the daemon that takes it over: the limits as they were written; the memory that
+ * it held before its first task; memory, peak and processor time when its present task began; the counters, as read last and
+ * as they were then.
+ */
+#define GROUP_STATE(X)  \
+    X(memory)           \
+    X(cpu)              \
+    X(pids)             \
+    X(first_base)       \
+    X(base)             \
+    X(peak)             \
+    X(user_us)          \
+    X(system_us)        \
+    X(oom_kills)        \
+    X(pids_hits)        \
+    X(oom_kills_before) \
     X(hits_before)
 struct group_state {
 #define X(name) uint64_t name;

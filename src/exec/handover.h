@@ -16,31 +16,37 @@
 #include "base/buf.h"
 #include "exec/group.h"
 
-#define HANDOVER_NUMBERS(X)                            \
-    X(serial)                                          \
-    X(kind)      /* enum plan_kind */                  \
-    X(shape_tmp) /* struct slot_shape */               \
-    X(shape_shm)                                       \
-    X(shape_workspace)                                 \
-    X(shape_network)                                   \
-    X(shape_runtime)                                   \
-    X(layers)                                          \
-    X(group_layers)                                    \
-    X(paused)                                          \
-    X(limit) /* enum tw_reason: into which it ran */   \
-    X(max_tail)                                        \
-    X(tail_cut)                                        \
-    X(max_result)                                      \
-    X(frame_left) /* struct result_reader */           \
-    X(have_result)                                     \
-    X(have_error)                                      \
-    X(too_large)                                       \
-    X(flaw)                                            \
-    X(begun_us) /* struct run_clock */                 \
-    X(wall_from_us)                                    \
-    X(wall_left_us)                                    \
-    X(pipes)         /* bits: which are still open */  \
-    X(group_version) /* as in struct launcher_reply */ \
+/*
+ * kind: enum plan_kind. shape_*: struct slot_shape. limit: enum tw_reason, into which it ran so far. frame_left to flaw: struct
+ * result_reader. begun_us to wall_left_us: struct run_clock. pipes: bits, which of the run's pipes are still open. group_*: as in
+ * struct launcher_reply.
+ */
+#define HANDOVER_NUMBERS(X) \
+    X(serial)               \
+    X(kind)                 \
+    X(shape_tmp)            \
+    X(shape_shm)            \
+    X(shape_workspace)      \
+    X(shape_network)        \
+    X(shape_runtime)        \
+    X(shape_gpus)           \
+    X(layers)               \
+    X(group_layers)         \
+    X(paused)               \
+    X(limit)                \
+    X(max_tail)             \
+    X(tail_cut)             \
+    X(max_result)           \
+    X(frame_left)           \
+    X(have_result)          \
+    X(have_error)           \
+    X(too_large)            \
+    X(flaw)                 \
+    X(begun_us)             \
+    X(wall_from_us)         \
+    X(wall_left_us)         \
+    X(pipes)                \
+    X(group_version)        \
     X(group_files)
 
 struct handover_bytes {

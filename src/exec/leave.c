@@ -125,6 +125,7 @@ static void fill_shape(const struct sandbox_run *run, struct handover *h)
     h->shape_workspace = run->shape.workspace_bytes;
     h->shape_network = run->shape.network;
     h->shape_runtime = run->shape.runtime;
+    h->shape_gpus = run->shape.gpu_minors;
 }
 
 static void fill_reader(const struct result_reader *r, struct handover *h)

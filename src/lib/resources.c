@@ -3,15 +3,46 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/timer.h"
+#include "base/try.h"
 
-enum { SAMPLE_MS = 10000 };
+enum { SAMPLE_MS = 10000, GPUS_US = 5 * 1000 * 1000 };
 
-void resources_find(struct resources *r)
+static void find_gpus(const void *arg, void *ret)
 {
+    (void)arg;
+    machine_gpus_find(ret);
+}
+
+static void resources_find_gpus(struct resources *r)
+{
+    if (access("/dev/nvidiactl", F_OK) < 0)
+        return;
+    int failed = try_run(GPUS_US, find_gpus, NULL, &r->found, sizeof r->found);
+    if (failed < 0)
+        log_warning("the GPUs of this machine cannot be used: their driver does not answer (%s)", strerror(-failed));
+    else if (!r->found.loaded || r->found.error)
+        log_warning("the GPUs of this machine cannot be used: hivemind doctor tells more");
+    for (unsigned i = 0; failed == 0 && i < r->found.n_gpus && r->n_gpus < GPUS_MAX; i++) {
+        const struct machine_gpu *g = &r->found.gpus[i];
+        unsigned minor = g->minor == MACHINE_MINOR_UNKNOWN ? g->index : g->minor;
+        if (minor >= 64)
+            continue;
+        r->gpus[r->n_gpus++] = (struct engine_gpu){
+            .name = g->name, .uuid = g->uuid, .minor = minor, .memory_bytes = g->memory_bytes, .score = g->score};
+        log_info("GPU %u: %s, %llu MiB", minor, g->name, (unsigned long long)(g->memory_bytes >> 20));
+    }
+}
+
+void resources_find(struct resources *r, bool with_gpus)
+{
+    if (with_gpus)
+        resources_find_gpus(r);
     uint64_t memory = 0;
     r->cpu_millis = machine_cpu_millis(NULL);
     if (machine_memory_bytes(NULL, &memory) == 0)

@@ -13,7 +13,10 @@
 
 struct resources {
     uint64_t cpu_millis, memory_bytes; /* of the machine, less what the node keeps for itself */
-    uint64_t cpu_score;                /* see machine_measure_cpu_score(); 0: not known yet */
+    struct machine_gpus found;
+    struct engine_gpu gpus[MACHINE_GPUS_MAX]; /* those that tasks can have; point into found */
+    size_t n_gpus;
+    uint64_t cpu_score; /* see machine_measure_cpu_score(); 0: not known yet */
     struct store *store;
     struct score_job *job; /* while it is measured */
     struct engine *engine;
@@ -25,8 +28,11 @@ struct resources {
     void *stopped_ctx;
 };
 
-/* Looks at the machine. What cannot be found out is 0, which nobody is bounded by. */
-void resources_find(struct resources *r);
+/*
+ * Looks at the machine. What cannot be found out is 0, which nobody is bounded by. GPUs are looked for where there are
+ * devices of theirs, in a process of its own, for a few seconds at most: their driver may hang.
+ */
+void resources_find(struct resources *r, bool with_gpus);
 /*
  * The CPU score as the store has it: before the loop runs. Where it has none, for these processors, it is measured, once and by
  * a thread of the pool, when resources_measure() says so, and kept there: a busy machine would measure another one.

@@ -298,6 +298,8 @@ static void fill_engine_options(
     ret->store = w->store;
     ret->runtime = w->runtime;
     ret->max_running = w->slots;
+    ret->gpus = w->resources.gpus;
+    ret->n_gpus = w->resources.n_gpus;
     ret->max_queued = o->max_queued_tasks ? o->max_queued_tasks : DEFAULT_QUEUED;
     ret->default_timeout_us = or_default(o->default_timeout_us, default_timeout_us);
     ret->max_task_size = w->max_task_size;
@@ -393,7 +395,7 @@ int tw_worker_new(const struct tw_worker_options *given, struct tw_worker **ret,
     w->max_task_size = options->max_task_size ? options->max_task_size : DEFAULT_MAX_TASK;
     list_init(&w->calls);
     pthread_mutex_init(&w->lock, NULL);
-    resources_find(&w->resources);
+    resources_find(&w->resources, !options->no_gpus);
     if (worker_init(w, options, error) < 0) {
         tw_launcher_free(options->launcher);
         w->stopped = true;

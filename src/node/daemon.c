@@ -243,6 +243,7 @@ static void worker_options(const struct node *node, const struct config *c, stru
         .retry_delay_us = config_number(c, SETTING_RETRY_DELAY),
         .max_retry_delay_us = config_number(c, SETTING_MAX_RETRY_DELAY),
         .stop_grace_us = config_number(c, SETTING_STOP_GRACE),
+        .no_gpus = !config_number(c, SETTING_GPUS),
         .detach_timeout_us = config_number(c, SETTING_DETACH_TIMEOUT),
         .max_task_size = config_number(c, SETTING_MAX_TASK_SIZE),
         .max_result_size = config_number(c, SETTING_MAX_RESULT_SIZE),
@@ -270,41 +271,6 @@ static void on_stopped(void *ctx)
     struct node *node = ctx;
     node->stopped = true;
     uv_stop(&node->loop);
-}
-
-static int complain_of_port(const struct node *node, const struct tw_error *error)
-{
-    unsigned port = (unsigned)config_number(node->config, SETTING_GRPC_PORT);
-    fail(error, "cannot serve");
-    if (strstr(error->message, strerror(EADDRINUSE)))
-        log_error("port %u is another program's, or another node's (who holds it: ss -ltnp 'sport = :%u'); choose "
-                  "another with --grpc-port (0: any free one)",
-            port, port);
-    return -1;
-}
-
-static void on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us);
-
-static int start_worker(struct node *node)
-{
-    struct tw_error error = {0};
-    struct tw_worker_options options;
-    worker_options(node, node->config, &options);
-    options.loop = &node->loop;
-    options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
-    if (tw_worker_new(&options, &node->worker, &error) < 0)
-        return fail(&error, "cannot start");
-    tw_worker_set_on_stopped(node->worker, on_stopped, node);
-    tw_worker_set_on_shutdown_request(node->worker, on_shutdown_request, node);
-    struct tw_rpc_options rpc = {
-        .size = sizeof rpc,
-        .host = config_text(node->config, SETTING_GRPC_HOST),
-        .port = (uint16_t)config_number(node->config, SETTING_GRPC_PORT),
-    };
-    if (tw_worker_listen(node->worker, &rpc, &error) < 0)
-        return complain_of_port(node, &error);
-    node->serving = true;
-    return 0;
 }
 
 /* --- shutdown --- */
@@ -484,6 +450,39 @@ static void on_signal(uv_signal_t *handle, int number)
 }
 
 /* --- the life of a node --- */
+
+static int complain_of_port(const struct node *node, const struct tw_error *error)
+{
+    unsigned port = (unsigned)config_number(node->config, SETTING_GRPC_PORT);
+    fail(error, "cannot serve");
+    if (strstr(error->message, strerror(EADDRINUSE)))
+        log_error("port %u is another program's, or another node's (who holds it: ss -ltnp 'sport = :%u'); choose "
+                  "another with --grpc-port (0: any free one)",
+            port, port);
+    return -1;
+}
+
+static int start_worker(struct node *node)
+{
+    struct tw_error error = {0};
+    struct tw_worker_options options;
+    worker_options(node, node->config, &options);
+    options.loop = &node->loop;
+    options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
+    if (tw_worker_new(&options, &node->worker, &error) < 0)
+        return fail(&error, "cannot start");
+    tw_worker_set_on_stopped(node->worker, on_stopped, node);
+    tw_worker_set_on_shutdown_request(node->worker, on_shutdown_request, node);
+    struct tw_rpc_options rpc = {
+        .size = sizeof rpc,
+        .host = config_text(node->config, SETTING_GRPC_HOST),
+        .port = (uint16_t)config_number(node->config, SETTING_GRPC_PORT),
+    };
+    if (tw_worker_listen(node->worker, &rpc, &error) < 0)
+        return complain_of_port(node, &error);
+    node->serving = true;
+    return 0;
+}
 
 static int open_handles(struct node *node)
 {

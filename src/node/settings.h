@@ -103,6 +103,8 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(PYTHON_PRELOAD, .type = SETTING_MODULES, .group = GROUP_TASKS, .computed = "none", .metavar = "MODULES",         \
         .help =                                                                                                        \
             "modules that the warm interpreter loads ahead, separated by commas: tasks that import them start sooner") \
+    X(GPUS, .type = SETTING_BOOL, .group = GROUP_TASKS, .fallback = "true",                                            \
+        .help = "let tasks have the GPUs of this machine, if they ask for some")                                       \
     X(FUNCTIONS, .type = SETTING_PATH, .group = GROUP_TASKS, .computed = "none", .metavar = "FILE",                    \
         .help = "a Python file of functions that clients can call by name (hivemind call)")                            \
     X(SANDBOX_PATHS, .type = SETTING_PATHS, .group = GROUP_TASKS, .computed = "none", .metavar = "PATHS",              \

@@ -60,6 +60,11 @@ static void receipt_to_message(const struct tw_receipt *receipt, struct receipt_
     r->network = (Taskworker__Network)receipt->network;
     r->denied = receipt->denied;
     r->denied_calls = (char *)receipt->denied_calls;
+    r->gpus = ret->gpus;
+    for (uint32_t i = 0; i < 32; i++) {
+        if (receipt->gpus & UINT32_C(1) << i)
+            ret->gpus[r->n_gpus++] = i;
+    }
 }
 
 static void usage_to_message(const struct tw_usage *usage, Taskworker__Usage *ret)
@@ -258,7 +263,11 @@ int spec_from_request(
         .after = (const char *const *)request->after,
         .n_after = request->n_after,
         .after_any = request->after_any,
+        .gpus = request->gpus,
+        .gpu_memory_bytes = request->gpu_memory_bytes,
     };
+    if (request->gpu_memory_bytes > INT64_MAX)
+        return error_set(error, TW_INVALID_ARGUMENT, "gpu_memory_bytes is out of range");
     if (times_from_request(request, ret, error) < 0 || limits_from_message(request->limits, &ret->limits, error) < 0)
         return -1;
     if (!tw_network_to_string((enum tw_network)request->network)) /* it may be any number, also a negative one */

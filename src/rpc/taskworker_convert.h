@@ -11,6 +11,7 @@ struct receipt_message {
     Taskworker__Receipt receipt;
     Taskworker__Limits limits;
     Taskworker__Receipt__Layer layers[TW_LAYER_MAX], missing[TW_LAYER_MAX];
+    uint32_t gpus[32];
 };
 
 struct task_message {

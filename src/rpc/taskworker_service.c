@@ -416,6 +416,20 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
     response.memory_bytes_allocated = status.memory_bytes_used;
     response.cpu_score = s->cpu_score ? *s->cpu_score : 0;
     response.last_event = store_last_event(s->store);
+    Taskworker__Gpu gpus[GPUS_MAX], *gpu_list[GPUS_MAX];
+    response.gpus = gpu_list;
+    for (size_t i = 0; i < status.gpus->n; i++) {
+        const struct gpu_slot *held = &status.gpus->device[i];
+        taskworker__gpu__init(&gpus[i]);
+        gpus[i].name = (char *)status.gpu[i].name;
+        gpus[i].uuid = (char *)status.gpu[i].uuid;
+        gpus[i].memory_bytes = held->memory_bytes;
+        gpus[i].memory_bytes_allocated = held->used_bytes;
+        gpus[i].tasks = held->whole ? 1 : held->sharers;
+        gpus[i].whole = held->whole;
+        gpus[i].score = status.gpu[i].score;
+        gpu_list[response.n_gpus++] = &gpus[i];
+    }
     const char *warnings[WARNINGS_MAX + 1];
     for (size_t i = 0; i < s->n_warnings && i < WARNINGS_MAX; i++)
         warnings[response.n_warnings++] = s->warnings[i];

@@ -21,7 +21,7 @@ enum {
     PLAN_STRING_MAX = 120 * 1024, /* execve takes 128 KiB for one string, NAME= included */
     PLAN_NAME_MAX = 256,
     PLAN_ARGS_MAX = 4096,
-    PLAN_ENV_MAX = 1024,
+    PLAN_ENV_MAX = 1032, /* what the engine takes, and what it adds */
     PLAN_TASK_ID_MAX = 128,
 };
 

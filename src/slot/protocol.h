@@ -136,6 +136,7 @@ struct slot_shape {
     uint64_t workspace_bytes; /* size of /workspace */
     uint32_t network;         /* enum tw_network, not DEFAULT */
     uint32_t runtime;         /* enum tw_runtime, not NONE */
+    uint64_t gpu_minors;      /* bits 1 << N: the devices /dev/nvidiaN that it can reach */
 };
 
 struct slot_request {

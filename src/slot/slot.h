@@ -48,11 +48,13 @@ struct slot {
     struct sock_fprog silent;    /* for where that cannot be: they fail without a word */
     uint64_t layers;             /* bits of enum tw_layer that every task here has */
     bool loopback_up;
+    uint64_t gpu_minors; /* of the GPUs' devices that the host has, bits 1 << N */
+    unsigned gpu_shared; /* and which of those that they share */
 };
 
 /* --- slot_root.c --- */
 /* Builds the read-only root of all tasks and moves this process into it: the host's files are gone afterwards. */
-int slot_root_build(const struct slot *slot, struct slot_error *error);
+int slot_root_build(struct slot *slot, struct slot_error *error);
 /* Makes the mount at path, and with recursive all below it, read-only, nosuid and what `more` (MS_NODEV, ...) says. */
 int slot_mount_lock(const char *path, bool recursive, unsigned long more);
 
@@ -61,6 +63,16 @@ int slot_mount_lock(const char *path, bool recursive, unsigned long more);
 int slot_extra_bring_in(const struct slot *slot, struct slot_error *error);
 /* Read-only, once it is entered. */
 int slot_extra_lock(const struct slot *slot, struct slot_error *error);
+
+/* --- slot_gpus.c --- */
+enum { SLOT_GPU_MINORS = 64, SLOT_GPU_PATH_MAX = 40 };
+/* As for the paths above; the first notes what there is. */
+int slot_gpus_bring_in(struct slot *slot, struct slot_error *error);
+int slot_gpus_lock(const struct slot *slot, struct slot_error *error);
+/* In the mount namespace of a seat: shows the task these devices, and hides the others. */
+int slot_gpus_give(const struct slot *slot, uint64_t minors, struct slot_error *error);
+/* Takes the next path of what these minors mean to a task; *at begins at 0. False: there are no more. */
+bool slot_gpus_next(const struct slot *slot, uint64_t minors, size_t *at, char ret[SLOT_GPU_PATH_MAX]);
 
 /* --- slot_folders.c --- */
 /*
@@ -80,7 +92,7 @@ int slot_filter_load(const struct slot *slot, int *ret_listener, struct slot_err
 
 /* --- slot_landlock.c --- */
 /* Restricts this process, for good. Sets *ret_in_force; no Landlock here is no error. */
-int slot_landlock_restrict(bool *ret_in_force, struct slot_error *error);
+int slot_landlock_restrict(const struct slot *slot, uint64_t gpu_minors, bool *ret_in_force, struct slot_error *error);
 
 /* --- slot_watch.c: the calls that the filter refused --- */
 enum { WATCH_NAMES_MAX = 6 };

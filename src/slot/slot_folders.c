@@ -67,5 +67,5 @@ int slot_folders_mount(const struct slot *slot, const struct slot_shape *shape, 
         return -1;
     if (mount("/tmp", "/var/tmp", NULL, MS_BIND, NULL) < 0)
         return slot_error_set(error, STAGE_FOLDERS, "/var/tmp");
-    return 0;
+    return slot_gpus_give(slot, shape->gpu_minors, error);
 }

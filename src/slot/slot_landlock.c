@@ -60,7 +60,7 @@ static struct ruleset ruleset_for(long abi, size_t *ret_size)
     return r;
 }
 
-int slot_landlock_restrict(bool *ret_in_force, struct slot_error *error)
+int slot_landlock_restrict(const struct slot *slot, uint64_t gpu_minors, bool *ret_in_force, struct slot_error *error)
 {
     *ret_in_force = false;
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -73,11 +73,15 @@ int slot_landlock_restrict(bool *ret_in_force, struct slot_error *error)
         return slot_error_set(error, STAGE_LANDLOCK, "a set of rules");
     if (add_rule(ruleset, "/", reading) < 0)
         return slot_error_set(error, STAGE_LANDLOCK, "/");
+    const uint64_t device = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE | FS_IOCTL_DEV;
     for (size_t i = 0; i < ARRAY_LEN(writable); i++) {
-        const uint64_t device =
-            LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE | FS_IOCTL_DEV;
         if (add_rule(ruleset, writable[i].path, attr.handled_fs & (writable[i].device ? device : UINT64_MAX)) < 0)
             return slot_error_set(error, STAGE_LANDLOCK, "%s", writable[i].path);
+    }
+    char path[SLOT_GPU_PATH_MAX];
+    for (size_t at = 0; slot_gpus_next(slot, gpu_minors, &at, path);) {
+        if (add_rule(ruleset, path, attr.handled_fs & device) < 0)
+            return slot_error_set(error, STAGE_LANDLOCK, "%s", path);
     }
     if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
         return slot_error_set(error, STAGE_LANDLOCK, "%s", "");

@@ -161,10 +161,10 @@ static int lock_all(const struct slot *slot, struct slot_error *error)
         if (slot_mount_lock(path, false, MS_NOEXEC) < 0)
             return fail(error, path);
     }
-    return slot_extra_lock(slot, error);
+    return slot_extra_lock(slot, error) < 0 ? -1 : slot_gpus_lock(slot, error);
 }
 
-int slot_root_build(const struct slot *slot, struct slot_error *error)
+int slot_root_build(struct slot *slot, struct slot_error *error)
 {
     char system[40] = "";
     CLEANUP_FD int root = -1;
@@ -178,7 +178,8 @@ int slot_root_build(const struct slot *slot, struct slot_error *error)
     /* Without this a later mount on the host would appear, writable, below /usr. */
     if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return fail(error, "making the mounts private");
-    if (enter_new_root(error) < 0 || fill(slot, system, error) < 0 || bind_devices(error) < 0)
+    if (enter_new_root(error) < 0 || fill(slot, system, error) < 0 || bind_devices(error) < 0 ||
+        slot_gpus_bring_in(slot, error) < 0)
         return -1;
     /* Puts the old root on top of the new one, and away. */
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)

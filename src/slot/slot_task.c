@@ -306,7 +306,7 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
     /* 1 is none, see slot_filter.c, after which it cannot be changed. */
     if (set_limit(RLIMIT_CORE, 1, "core files", error) < 0)
         return -1;
-    if (slot_landlock_restrict(ret_landlock, error) < 0)
+    if (slot_landlock_restrict(slot, shape->gpu_minors, ret_landlock, error) < 0)
         return -1;
     return slot_filter_load(slot, ret_listener, error);
 }

@@ -393,6 +393,7 @@ static void bind_receipt(struct db_query *q, int at, const struct tw_usage *usag
     db_bind_u64(q, at++, r->missing);
     db_bind_u64(q, at++, r->denied);
     db_bind_text(q, at++, r->denied_calls);
+    db_bind_int(q, at++, r->gpus);
 #define X(name) db_bind_u64(q, at++, usage->name);
     STORE_RECEIPT_USAGE(X)
 #undef X
@@ -504,7 +505,7 @@ static bool has_receipt(const struct tw_task_info *info)
 {
     const struct tw_receipt *r = &info->receipt;
     uint64_t any = (uint64_t)r->runtime | (uint64_t)r->network | r->layers | r->missing | r->denied |
-        (unsigned char)r->denied_calls[0];
+        (unsigned char)r->denied_calls[0] | r->gpus;
 #define X(name) any |= info->usage.name;
     STORE_RECEIPT_USAGE(X)
 #undef X

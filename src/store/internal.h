@@ -29,19 +29,19 @@
 /* The columns that row_load() reads, in its order; then what only the task itself needs. */
 #define STORE_R_USAGE(name) ", r." #name
 #define STORE_R_LIMIT(name) ", r." STORE_LIMIT_COLUMN(name)
-#define STORE_INFO_COLUMNS                                                                                   \
-    "t.seq, t.id, t.type, t.owner, t.state, t.reason, t.message, t.error, t.exit_code, t.signal, "           \
-    "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "                        \
-    "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "                        \
-    "t.max_rss_bytes, t.digest, t.priority, t.not_before_us, t.queue_timeout_us, "                           \
-    "t.retry_delay_us, t.paused, t.retry_of, "                                                               \
-    "(SELECT json_group_array(json_array(key, value)) FROM labels WHERE labels.seq = t.seq), "               \
-    "r.runtime, r.network, r.layers, r.missing, r.denied, r.denied_calls" STORE_RECEIPT_USAGE(STORE_R_USAGE) \
+#define STORE_INFO_COLUMNS                                                                                           \
+    "t.seq, t.id, t.type, t.owner, t.state, t.reason, t.message, t.error, t.exit_code, t.signal, "                   \
+    "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "                                \
+    "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "                                \
+    "t.max_rss_bytes, t.digest, t.priority, t.not_before_us, t.queue_timeout_us, "                                   \
+    "t.retry_delay_us, t.paused, t.retry_of, "                                                                       \
+    "(SELECT json_group_array(json_array(key, value)) FROM labels WHERE labels.seq = t.seq), "                       \
+    "r.runtime, r.network, r.layers, r.missing, r.denied, r.denied_calls, r.gpus" STORE_RECEIPT_USAGE(STORE_R_USAGE) \
         TW_LIMITS(STORE_R_LIMIT)
 #define STORE_ONE(name) +1
 enum {
     STORE_RECEIPT_COLUMN = 31, /* where the receipt begins, */
-    STORE_RECEIPT_USAGE_COLUMN = STORE_RECEIPT_COLUMN + 6,
+    STORE_RECEIPT_USAGE_COLUMN = STORE_RECEIPT_COLUMN + 7,
     STORE_RECEIPT_LIMITS_COLUMN = STORE_RECEIPT_USAGE_COLUMN STORE_RECEIPT_USAGE(STORE_ONE),
     STORE_INFO_COLUMNS_COUNT = STORE_RECEIPT_LIMITS_COLUMN TW_LIMITS(STORE_ONE)
 };
@@ -54,10 +54,10 @@ enum {
 #define STORE_INTO_USAGE(name) ", " #name
 #define STORE_INTO_LIMIT(name) ", " STORE_LIMIT_COLUMN(name)
 #define STORE_PLACE(name) ", ?"
-#define STORE_RECEIPT_COLUMNS                                                                         \
-    ", runtime, network, layers, missing, denied, denied_calls" STORE_RECEIPT_USAGE(STORE_INTO_USAGE) \
+#define STORE_RECEIPT_COLUMNS                                                                               \
+    ", runtime, network, layers, missing, denied, denied_calls, gpus" STORE_RECEIPT_USAGE(STORE_INTO_USAGE) \
         TW_LIMITS(STORE_INTO_LIMIT)
-#define STORE_RECEIPT_PLACES ", ?, ?, ?, ?, ?, ?" STORE_RECEIPT_USAGE(STORE_PLACE) TW_LIMITS(STORE_PLACE)
+#define STORE_RECEIPT_PLACES ", ?, ?, ?, ?, ?, ?, ?" STORE_RECEIPT_USAGE(STORE_PLACE) TW_LIMITS(STORE_PLACE)
 
 /*
  * Two steps to find tasks by anything but state and type: how far down a bounded number of entries of the index that is to lead

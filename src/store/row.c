@@ -55,6 +55,10 @@ static int encode_options(const struct store_spec *spec, char **ret, struct tw_e
         r = encode_number(object, "grace_us", spec->grace_us, error);
     if (r == 0)
         r = encode_number(object, "after_any", spec->after_any, error);
+    if (r == 0)
+        r = encode_number(object, "gpus", spec->gpus, error);
+    if (r == 0)
+        r = encode_number(object, "gpu_memory_bytes", spec->gpu_memory_bytes, error);
     if (r == 0 && json_object_size(object) > 0 && !(*ret = json_dumps(object, JSON_COMPACT)))
         r = error_oom(error);
     json_decref(object);
@@ -172,6 +176,12 @@ static int decode_options(const json_t *object, struct store_spec *spec)
             known = spec->after_any = true;
         } else if (!strcmp(key, "grace_us")) {
             spec->grace_us = (uint64_t)number;
+            known = true;
+        } else if (!strcmp(key, "gpus") && number <= UINT32_MAX) {
+            spec->gpus = (uint32_t)number;
+            known = true;
+        } else if (!strcmp(key, "gpu_memory_bytes")) {
+            spec->gpu_memory_bytes = (uint64_t)number;
             known = true;
         }
         if (!known)
@@ -318,7 +328,8 @@ static int load_receipt(const struct db_query *q, int at, struct tw_usage *usage
         return -EINVAL;
     if (len > 0)
         memcpy(r->denied_calls, calls, len);
-    at += 6;
+    r->gpus = (uint32_t)db_int(q, at + 6);
+    at += 7;
 #define X(name) usage->name = db_u64(q, at++);
     STORE_RECEIPT_USAGE(X)
 #undef X

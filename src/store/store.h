@@ -45,6 +45,8 @@ struct store_spec {
     bool fresh_interpreter;
     uint64_t grace_us; /* 0: the node's default */
     bool after_any;
+    uint32_t gpus;
+    uint64_t gpu_memory_bytes;
 };
 void store_spec_done(struct store_spec *spec);
 

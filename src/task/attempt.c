@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "task/attempt.h"
+#include "task/gpu_env.h"
 
 enum { MAX_FALSE_STARTS = 5, USAGE_EVERY_US = 100 * 1000 };
 
@@ -392,6 +393,11 @@ static void prepare(struct attempt *a)
         .fresh_interpreter = record->spec.fresh_interpreter,
     };
     struct tw_error error;
+    CLEANUP(gpu_env_done) struct gpu_env gpus;
+    if (gpu_env_make(task, &spec, &gpus) < 0) {
+        false_start(a, "out of memory");
+        return;
+    }
     a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
     if (a->log)
         record->info.log_size = store_log_size(a->log, &record->info.log_truncated);

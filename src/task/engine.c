@@ -58,6 +58,8 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret)
         .memory_bytes = engine->queue.total.memory_bytes,
         .cpu_millis_used = engine->queue.used.cpu_millis,
         .memory_bytes_used = engine->queue.used.memory_bytes,
+        .gpus = &engine->queue.gpus,
+        .gpu = engine->options.gpus,
         .max_task_size = engine->options.max_task_size,
         .draining = engine->draining,
         .trouble = engine->trouble,
@@ -332,6 +334,10 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     map_init(&engine->tasks);
     engine->overcommit = 1000;
     queue_init(&engine->queue, options->max_running_per_owner);
+    uint64_t gpu_memory[GPUS_MAX];
+    for (size_t i = 0; i < options->n_gpus; i++)
+        gpu_memory[i] = options->gpus[i].memory_bytes;
+    queue_set_gpus(&engine->queue, gpu_memory, options->n_gpus);
     schedule_set_totals(engine);
     if (schedule_init(engine) < 0) {
         free(engine);

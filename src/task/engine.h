@@ -19,10 +19,19 @@
 #include <taskworker/worker.h>
 
 #include "store/store.h"
+#include "task/gpus.h"
 #include "task/runtime.h"
 
 struct engine;
 struct task;
+
+/* A GPU that tasks can have; its number is its place in the list. */
+struct engine_gpu {
+    const char *name, *uuid; /* "": not known */
+    unsigned minor;          /* of /dev/nvidiaN */
+    uint64_t memory_bytes;   /* 0: not known */
+    unsigned score;
+};
 
 struct engine_options {
     uv_loop_t *loop;
@@ -44,7 +53,9 @@ struct engine_options {
     uint64_t retry_delay_us;           /* of a task that names none */
     uint64_t max_retry_delay_us;       /* however often it was doubled */
     uint64_t grace_us;                 /* of a task that names none */
-    uint32_t detach_seconds;           /* within which the next engine takes running tasks up */
+    const struct engine_gpu *gpus;     /* borrowed; n_gpus of them, GPUS_MAX at most */
+    size_t n_gpus;
+    uint32_t detach_seconds; /* within which the next engine takes running tasks up */
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
@@ -150,6 +161,8 @@ struct engine_status {
     unsigned running, queued, max_running, max_queued;
     uint64_t cpu_millis, memory_bytes;           /* what there is for tasks; 0: not bounded */
     uint64_t cpu_millis_used, memory_bytes_used; /* what those that run have been given of it */
+    const struct gpus *gpus;                     /* what is held of them; borrowed, as is the next */
+    const struct engine_gpu *gpu;                /* each */
     uint64_t max_task_size;
     bool draining;
     const char *trouble; /* why no task is started at present, in a sentence; NULL: all is well. Borrowed */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "task/attempt.h"
+#include "task/gpu_env.h"
 
 /* --- leaving --- */
 
@@ -101,7 +102,7 @@ bool handover_take_up(struct task *task)
         record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
     engine->running++;
     task->entry.need = schedule_need(task);
-    queue_hold(&engine->queue, &task->entry);
+    queue_hold(&engine->queue, &task->entry, gpu_env_devices(engine, clock.gpu_minors));
     task_set_message(task, record->info.paused ? "paused on request" : "running");
     return true;
 }

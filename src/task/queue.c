@@ -53,7 +53,7 @@ static bool fits(uint64_t need, uint64_t used, uint64_t total)
 bool queue_has_free(const struct queue *q, const struct queue_need *need)
 {
     return fits(need->cpu_millis, q->used.cpu_millis, q->total.cpu_millis) &&
-        fits(need->memory_bytes, q->used.memory_bytes, q->total.memory_bytes);
+        fits(need->memory_bytes, q->used.memory_bytes, q->total.memory_bytes) && gpus_fit(&q->gpus, &need->gpus);
 }
 
 static void hold(struct queue *q, const struct queue_need *need)
@@ -73,7 +73,8 @@ static void give_back(struct queue *q, const struct queue_need *need)
 
 static bool is_same(const struct queue_need *a, const struct queue_need *b)
 {
-    return a->cpu_millis == b->cpu_millis && a->memory_bytes == b->memory_bytes;
+    return a->cpu_millis == b->cpu_millis && a->memory_bytes == b->memory_bytes && a->gpus.whole == b->gpus.whole &&
+        a->gpus.memory_bytes == b->gpus.memory_bytes;
 }
 
 static unsigned lane_for(const struct queue_owner *owner, const struct queue_need *need)
@@ -154,9 +155,11 @@ static void settle(struct queue *q, struct queue_owner *owner, enum turn turn)
     q->any_ready[ring / 64] |= UINT64_C(1) << ring % 64;
 }
 
-/* Nobody goes before an entry that has been passed over for long enough. */
-static bool may_pass(struct queue_entry *first, uint64_t now)
+/* Nobody goes before an entry that has been passed over for long enough, unless it waits for GPUs that have gone. */
+static bool may_pass(const struct queue *q, struct queue_entry *first, uint64_t now)
 {
+    if (!gpus_could_fit(&q->gpus, &first->need.gpus))
+        return true;
     if (!first->passed_us)
         first->passed_us = now;
     return now - first->passed_us < QUEUE_BACKFILL_US;
@@ -178,7 +181,7 @@ static struct queue_entry *next_entry(const struct queue *q, uint64_t now)
                 struct queue_entry *first = first_of(owner), *e = first_fitting(owner, q);
                 if (e == first)
                     return e; /* who stands in a ring has one */
-                if (!may_pass(first, now) || ++looked_at == OWNERS_LOOKED_AT)
+                if (!may_pass(q, first, now) || ++looked_at == OWNERS_LOOKED_AT)
                     return NULL;
                 if (e)
                     return e;
@@ -214,6 +217,13 @@ void queue_set_max_running_per_owner(struct queue *q, unsigned max)
 void queue_set_total(struct queue *q, const struct queue_need *total)
 {
     q->total = *total;
+}
+
+void queue_set_gpus(struct queue *q, const uint64_t *memory_bytes, size_t n)
+{
+    q->gpus = (struct gpus){.n = MIN(n, (size_t)GPUS_MAX)};
+    for (size_t i = 0; i < q->gpus.n; i++)
+        q->gpus.device[i].memory_bytes = memory_bytes[i];
 }
 
 void queue_set_need(struct queue *q, struct queue_entry *e, const struct queue_need *need)
@@ -343,14 +353,16 @@ struct queue_entry *queue_take(struct queue *q, uint64_t monotonic_us)
         return NULL;
     take_out(q, e);
     begin_running(q, e);
+    e->gpus = gpus_none(&e->need.gpus) ? 0 : gpus_take(&q->gpus, &e->need.gpus);
     settle(q, e->owner, TURN_LAST);
     return e;
 }
 
-void queue_hold(struct queue *q, struct queue_entry *e)
+void queue_hold(struct queue *q, struct queue_entry *e, uint32_t gpus)
 {
     assert(!e->in && !e->running);
     begin_running(q, e);
+    e->gpus = gpus_hold(&q->gpus, &e->need.gpus, gpus);
     settle(q, e->owner, TURN_KEEP);
 }
 
@@ -360,6 +372,8 @@ void queue_finished(struct queue *q, struct queue_entry *e)
     e->running = false;
     e->owner->running--;
     give_back(q, &e->need);
+    gpus_give_back(&q->gpus, &e->need.gpus, e->gpus);
+    e->gpus = 0;
     settle(q, e->owner, TURN_KEEP);
 }
 

@@ -18,11 +18,13 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "task/gpus.h"
 
 /* What a task takes while it runs, or what there is of it. */
 struct queue_need {
     uint64_t cpu_millis;
     uint64_t memory_bytes;
+    struct gpu_need gpus;
 };
 
 enum { QUEUE_PRIORITY_MIN = -100, QUEUE_PRIORITY_MAX = 100, QUEUE_PRIORITIES = 201 };
@@ -37,7 +39,8 @@ struct queue {
     uint64_t order, front; /* the places of the next entry behind the others, and of the last one before them */
     unsigned max_running_per_owner; /* 0: no bound */
     /* The ledger: what running entries hold of what there is. Of a kind of which there is nothing at all nobody needs any. */
-    struct queue_need total, used;
+    struct queue_need total, used; /* but for the GPUs, */
+    struct gpus gpus;              /* which are these */
 };
 
 /* Counted references: a task that waits or runs has one, and so has one that is on its way. */
@@ -55,6 +58,7 @@ struct queue_entry {
     uint64_t order;
     uint64_t passed_us; /* when it was first passed over, since there was not enough free; 0: it was not */
     unsigned lane;
+    uint32_t gpus; /* those that it holds, as bits; while it runs */
     bool in, asleep, running;
 };
 
@@ -67,8 +71,10 @@ void queue_set_max_running_per_owner(struct queue *q, unsigned max);
 
 /* What there is, from now on; what is held beyond it stays held. */
 void queue_set_total(struct queue *q, const struct queue_need *total);
-/* For an entry wherever it is. */
+/* For an entry wherever it is; its GPUs stay the same. */
 void queue_set_need(struct queue *q, struct queue_entry *e, const struct queue_need *need);
+/* Likewise of GPUs; before anything is held. */
+void queue_set_gpus(struct queue *q, const uint64_t *memory_bytes, size_t n);
 /* Whether so much is free. */
 bool queue_has_free(const struct queue *q, const struct queue_need *need);
 
@@ -89,8 +95,8 @@ void queue_remove(struct queue *q, struct queue_entry *e);
 /* Takes the next one out; it holds what it needs, and counts for its owner as running, until queue_finished(). NULL: nobody may
  * start now. */
 struct queue_entry *queue_take(struct queue *q, uint64_t monotonic_us);
-/* For an entry that is not in: it runs already, and holds what it needs, even where that is not free. */
-void queue_hold(struct queue *q, struct queue_entry *e);
+/* For an entry that is not in: it runs already, and holds what it needs, even where that is not free; of GPUs these. */
+void queue_hold(struct queue *q, struct queue_entry *e, uint32_t gpus);
 void queue_finished(struct queue *q, struct queue_entry *e);
 
 /* Wakes those whose time has come. */

@@ -34,6 +34,7 @@ struct run_spec {
     struct tw_limits limits; /* resolved: 0 is no limit; output_bytes is the engine's own business */
     enum tw_network network; /* resolved: never DEFAULT */
     bool fresh_interpreter;
+    uint64_t gpu_minors; /* bits 1 << N of the devices /dev/nvidiaN that it is given */
 };
 
 enum run_end {
@@ -64,8 +65,10 @@ struct run_outcome {
     struct tw_receipt receipt; /* all zero where the task never began */
 };
 
-/* How far a run's time has gone, for the daemon that takes it over. On the monotonic clock, which is the machine's. */
+/* What the daemon that takes a run over has to know of it: how far its time has gone, on the monotonic clock, which is the
+ * machine's, and what it holds. */
 struct run_clock {
+    uint64_t gpu_minors; /* told by take_up() alone */
     uint64_t begun_us;
     uint64_t wall_from_us, wall_left_us; /* when the wall clock was started last, and what was left of it then */
 };

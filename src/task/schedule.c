@@ -45,13 +45,15 @@ struct queue_need schedule_need(const struct task *task)
     return (struct queue_need){
         .cpu_millis = MIN(cpu, o->cpu_millis),
         .memory_bytes = MIN(memory, o->memory_bytes),
+        .gpus = {.whole = task->record.spec.gpus, .memory_bytes = task->record.spec.gpu_memory_bytes},
     };
 }
 
 void schedule_set_totals(struct engine *engine)
 {
     const struct engine_options *o = &engine->options;
-    struct queue_need total = {o->cpu_millis * engine->overcommit / 1000, o->memory_bytes};
+    struct queue_need total = {
+        .cpu_millis = o->cpu_millis * engine->overcommit / 1000, .memory_bytes = o->memory_bytes};
     queue_set_total(&engine->queue, &total);
     map_for_each (it, &engine->tasks) {
         struct task *task = it->value;
@@ -174,7 +176,13 @@ static const char *why_too_much(const struct queue *q, const struct queue_need *
     static char text[160];
     uint64_t cpu = q->total.cpu_millis - MIN(q->used.cpu_millis, q->total.cpu_millis);
     uint64_t memory = q->total.memory_bytes - MIN(q->used.memory_bytes, q->total.memory_bytes);
-    if (q->total.cpu_millis && need->cpu_millis > cpu)
+    if (need->gpus.whole && !gpus_fit(&q->gpus, &need->gpus))
+        snprintf(text, sizeof text, "waits for %u %s, of which %zu %s free", need->gpus.whole,
+            need->gpus.whole == 1 ? "GPU" : "GPUs", gpus_free(&q->gpus), gpus_free(&q->gpus) == 1 ? "is" : "are");
+    else if (!gpus_fit(&q->gpus, &need->gpus))
+        snprintf(text, sizeof text, "waits for %.0f MiB of a GPU's memory, of which %.0f are free at most",
+            (double)need->gpus.memory_bytes / (1 << 20), (double)gpus_largest_share(&q->gpus) / (1 << 20));
+    else if (q->total.cpu_millis && need->cpu_millis > cpu)
         snprintf(text, sizeof text, "waits for %.4g processors, of which %.4g are free",
             (double)need->cpu_millis / 1000, (double)cpu / 1000);
     else

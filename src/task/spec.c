@@ -257,6 +257,23 @@ static int schedule_check(const struct tw_task_spec *spec, struct tw_error *erro
     return 0;
 }
 
+static int gpus_check(const struct engine *engine, const struct tw_task_spec *spec, struct tw_error *error)
+{
+    const struct gpus *g = &engine->queue.gpus;
+    uint64_t most = 0;
+    for (size_t i = 0; i < g->n; i++)
+        most = MAX(most, g->device[i].memory_bytes);
+    if (spec->gpus && spec->gpu_memory_bytes)
+        return error_set(error, TW_INVALID_ARGUMENT, "gpus and gpu_memory_bytes: one of them");
+    if (spec->gpus > g->n || (spec->gpu_memory_bytes && g->n == 0))
+        return error_set(error, TW_INVALID_ARGUMENT, "the task asks for %s: this node has %zu%s",
+            spec->gpus > 1 ? "GPUs" : "a GPU", g->n, g->n == 0 ? " (hivemind doctor says why)" : "");
+    if (spec->gpu_memory_bytes > most)
+        return error_set(error, TW_INVALID_ARGUMENT,
+            "gpu_memory_bytes is %" PRIu64 ": this node's largest GPU has %" PRIu64, spec->gpu_memory_bytes, most);
+    return 0;
+}
+
 int spec_check(const struct engine *engine, const struct tw_task_spec *spec, bool from_outside, struct tw_error *error)
 {
     const struct engine_options *o = &engine->options;
@@ -287,7 +304,8 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, boo
     if (spec->retries > ENGINE_MAX_RETRIES)
         return error_set(
             error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
-    if (limits_check(engine, &spec->limits, error) < 0 || network_check(engine, spec->network, error) < 0)
+    if (limits_check(engine, &spec->limits, error) < 0 || network_check(engine, spec->network, error) < 0 ||
+        gpus_check(engine, spec, error) < 0)
         return -1;
     return check_strings(spec, error);
 }
@@ -343,6 +361,9 @@ static void spec_digest(const struct tw_task_spec *spec, const struct spec_diges
         hash_bytes(&h, schedule, sizeof schedule);
     if (spec->delay_us) /* as it was asked for: the start that follows from it is another at each try */
         hash_bytes(&h, &spec->delay_us, sizeof spec->delay_us);
+    uint64_t gpus[] = {spec->gpus, spec->gpu_memory_bytes};
+    if (gpus[0] || gpus[1])
+        hash_bytes(&h, gpus, sizeof gpus);
     uint64_t life[] = {spec->retry_delay_us, spec->grace_us, spec->after_any, spec->n_labels, spec->n_after};
     if (life[0] || life[1] || life[2] || life[3] || life[4])
         hash_bytes(&h, life, sizeof life);
@@ -466,6 +487,8 @@ int spec_record(const struct engine *engine, const struct tw_task_spec *spec, co
     record->spec.fresh_interpreter = spec->fresh_interpreter;
     record->spec.grace_us = spec->grace_us;
     record->spec.after_any = spec->after_any;
+    record->spec.gpus = spec->gpus;
+    record->spec.gpu_memory_bytes = spec->gpu_memory_bytes;
     info->retry_of = strdup(spec->retry_of ? spec->retry_of : "");
     info->retry_delay_us = spec->retry_delay_us ? spec->retry_delay_us : engine->options.retry_delay_us;
     if (!info->id || !info->type || !info->owner || !info->message || !info->error || !info->retry_of ||

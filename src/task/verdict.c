@@ -64,6 +64,7 @@ struct tw_receipt verdict_receipt(const struct run_outcome *outcome, const struc
     r.missing &= known;
     r.runtime = tw_runtime_to_string(r.runtime) ? r.runtime : TW_RUNTIME_NONE;
     r.network = tw_network_to_string(r.network) ? r.network : TW_NETWORK_DEFAULT;
+    r.gpus = begun ? a->task->entry.gpus : 0;
     r.limits.output_bytes = begun ? a->limits.output_bytes : 0;
     return r;
 }

@@ -163,7 +163,7 @@ static struct tw_task_info call(struct node *n, const char *data, char **ret_res
 {
     struct tw_error error = {0};
     struct tw_task_spec spec = python(data);
-    struct tw_task_info info;
+    struct tw_task_info info = {0};
     char *id = NULL;
     spec.type = "function";
     spec.owner = "ada";

@@ -111,6 +111,7 @@ static void test_receipt(void **state)
     info.receipt.layers = UINT64_C(1) << TW_LAYER_SECCOMP | UINT64_C(1) << (TW_LAYER_MAX - 1);
     info.receipt.missing = UINT64_C(1) << TW_LAYER_LANDLOCK;
     info.receipt.denied = UINT64_MAX; /* any number survives */
+    info.receipt.gpus = 5;
     snprintf(info.receipt.denied_calls, sizeof info.receipt.denied_calls, "%095d", 7);
     fixture_open(f);
     uint64_t seq = fixture_add(f, "a");
@@ -127,6 +128,7 @@ static void test_receipt(void **state)
         assert_true(got.info.receipt.missing == info.receipt.missing);
         assert_true(got.info.receipt.denied == info.receipt.denied);
         assert_string_equal(got.info.receipt.denied_calls, info.receipt.denied_calls);
+        assert_int_equal(got.info.receipt.gpus, 5);
         store_task_done(&got);
         fixture_close(f);
         if (again == 0)

@@ -76,7 +76,7 @@ static void test_its_tasks_are_intact(void **state)
     assert_string_equal((char *)o.data, "y");
     outcome_done(&o);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 5);
 }
 
 static void test_it_goes_on(void **state)
@@ -117,10 +117,12 @@ static void test_all_or_nothing(void **state)
     fixture_sql(f, "DROP TABLE receipts");
     fixture_open(f);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 5);
 }
 
+#define DROP_5 "ALTER TABLE receipts DROP COLUMN gpus; "
 #define DROP_4                                                                                               \
+    DROP_5                                                                                                   \
     "DROP TABLE events; DROP TABLE deps; DROP TABLE labels; DROP TABLE attempts; DROP INDEX tasks_by_owner;" \
     "DROP INDEX tasks_dead; ALTER TABLE tasks DROP COLUMN retry_delay_us;"                                   \
     "ALTER TABLE tasks DROP COLUMN paused; ALTER TABLE tasks DROP COLUMN retry_of;"
@@ -146,7 +148,7 @@ static void test_layout_3(void **state)
     assert_int_equal(store_last_event(f->store), 1);
     store_task_done(&got);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 5);
 }
 
 static void test_layout_2(void **state)
@@ -168,7 +170,25 @@ static void test_layout_2(void **state)
     store_task_done(&got);
     fixture_add(f, "b");
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 4);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 5);
+}
+
+/* What a task has of GPUs is kept from layout 5 on. */
+static void test_layout_4(void **state)
+{
+    struct fixture *f = *state;
+    struct store_task got;
+    fixture_open(f);
+    fixture_add(f, "a");
+    fixture_close(f);
+    fixture_sql(f, DROP_5 "ALTER TABLE attempts DROP COLUMN gpus; PRAGMA user_version = 4;");
+    fixture_open(f);
+    assert_int_equal(fixture_get(f, "a", &got), TW_OK);
+    assert_int_equal(got.spec.gpus, 0);
+    assert_int_equal(got.info.receipt.gpus, 0);
+    store_task_done(&got);
+    fixture_close(f);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 5);
 }
 
 int main(void)
@@ -180,6 +200,7 @@ int main(void)
         T(test_all_or_nothing),
         T(test_layout_2),
         T(test_layout_3),
+        T(test_layout_4),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
