@@ -80,6 +80,7 @@ struct tw_worker_options {
     uint64_t max_retry_delay_us; /* however often it was doubled; 0: 5 min */
     uint64_t retention_us;       /* how long a task that has ended is kept, with all that belongs to it; 0: for ever */
     uint64_t max_kept_tasks;     /* beyond so many the oldest that have ended go; 0: no bound */
+    uint64_t max_kept_bytes;     /* likewise, of their inputs, results and logs together */
     uint64_t stop_grace_us;      /* of a task that names none, from SIGTERM to SIGKILL; 0: 5 s */
     bool no_gpus;                /* leave those of the machine alone */
     uint64_t detach_timeout_us;  /* how long tasks that were left running wait for the next worker; 0: 10 min */
@@ -127,7 +128,7 @@ TW_PUBLIC void tw_worker_free(struct tw_worker *worker);
 /*
  * Changes of a running worker: max_concurrent_tasks, max_queued_tasks and default_timeout_us (0 leaves them as they are),
  * and default_queue_timeout_us, max_tasks_per_owner, max_queued_per_owner, the retry delays, stop_grace_us, detach_timeout_us, retention_us,
- * max_kept_tasks, max_overcommit, max_cpu_millis, max_memory_bytes, task_limits, task_network, max_task_network and
+ * max_kept_tasks, max_kept_bytes, max_overcommit, max_cpu_millis, max_memory_bytes, task_limits, task_network, max_task_network and
  * stop_on_output_limit (0 means what it means to tw_worker_new()), for tasks that have not started yet; the rest is ignored.
  */
 TW_PUBLIC void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *options);

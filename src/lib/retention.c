@@ -31,10 +31,11 @@ static void on_timer(uv_timer_t *timer)
     const struct store_retention keep = {
         .ended_before_us = r->keep_us && now > r->keep_us ? now - r->keep_us : 0,
         .max_tasks = r->max_tasks,
+        .max_bytes = r->max_bytes,
     };
     if (r->busy)
         return;
-    if (!keep.ended_before_us && !keep.max_tasks) {
+    if (!keep.ended_before_us && !keep.max_tasks && !keep.max_bytes) {
         uv_timer_start(timer, on_timer, LOOK_MS, 0);
         return;
     }
@@ -42,10 +43,9 @@ static void on_timer(uv_timer_t *timer)
     store_prune(r->store, &keep, on_pruned, r);
 }
 
-int retention_start(struct retention *r, uv_loop_t *loop, struct store *store, uint64_t keep_us, uint64_t max_tasks)
+int retention_start(struct retention *r, uv_loop_t *loop, struct store *store)
 {
     *r = (struct retention){.store = store, .timer = timer_new(loop, r)};
-    retention_set(r, keep_us, max_tasks);
     if (!r->timer)
         return -ENOMEM;
     uv_timer_start(r->timer, on_timer, FIRST_MS, 0);
@@ -53,10 +53,11 @@ int retention_start(struct retention *r, uv_loop_t *loop, struct store *store, u
     return 0;
 }
 
-void retention_set(struct retention *r, uint64_t keep_us, uint64_t max_tasks)
+void retention_set(struct retention *r, uint64_t keep_us, uint64_t max_tasks, uint64_t max_bytes)
 {
     r->keep_us = keep_us;
     r->max_tasks = max_tasks;
+    r->max_bytes = max_bytes;
 }
 
 void retention_stop(struct retention *r)

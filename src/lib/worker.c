@@ -356,7 +356,8 @@ static int build(
         return -1;
     int r = resources_watch(&w->resources, w->loop, w->engine, overcommit_of(o));
     if (r == 0)
-        r = retention_start(&w->retention, w->loop, w->store, o->retention_us, o->max_kept_tasks);
+        r = retention_start(&w->retention, w->loop, w->store);
+    retention_set(&w->retention, o->retention_us, o->max_kept_tasks, o->max_kept_bytes);
     return r < 0 ? error_oom(error) : 0;
 }
 
@@ -454,7 +455,7 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
     struct engine_options of_tasks = {0};
     struct tw_error error;
     resources_set_ceiling(&worker->resources, overcommit_of(options));
-    retention_set(&worker->retention, options->retention_us, options->max_kept_tasks);
+    retention_set(&worker->retention, options->retention_us, options->max_kept_tasks, options->max_kept_bytes);
     if (task_options_from(worker, options, &of_tasks, &error) == 0)
         engine_set_task_limits(worker->engine, &of_tasks);
     else

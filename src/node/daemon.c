@@ -240,6 +240,7 @@ static void worker_options(const struct node *node, const struct config *c, stru
         .max_overcommit = (uint32_t)config_number(c, SETTING_CPU_OVERCOMMIT),
         .retention_us = config_number(c, SETTING_RETENTION),
         .max_kept_tasks = config_number(c, SETTING_MAX_KEPT_TASKS),
+        .max_kept_bytes = config_number(c, SETTING_MAX_KEPT_SIZE),
         .retry_delay_us = config_number(c, SETTING_RETRY_DELAY),
         .max_retry_delay_us = config_number(c, SETTING_MAX_RETRY_DELAY),
         .stop_grace_us = config_number(c, SETTING_STOP_GRACE),

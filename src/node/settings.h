@@ -154,6 +154,9 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(MAX_KEPT_TASKS, .type = SETTING_COUNT, .group = GROUP_STORAGE, .fallback = "1000000", .max = 1000000000,         \
         .reload = true, .metavar = "N",                                                                                \
         .help = "tasks that are kept; beyond it the oldest that have ended go; 0: all")                                \
+    X(MAX_KEPT_SIZE, .type = SETTING_SIZE, .group = GROUP_STORAGE, .fallback = "5G", .zero = true, .min = MIB,         \
+        .max = 1024 * 1024 * GIB, .reload = true, .metavar = "SIZE",                                                   \
+        .help = "of their inputs, results and logs together; beyond it the oldest that have ended go; 0: all")         \
     X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
         .help = "whom to run as when started as root: a name or a number. Without an account called hivemind "         \
                 "the default is the number 1899999999")                                                                \

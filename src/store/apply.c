@@ -280,7 +280,8 @@ static enum outcome insert_task(struct store *store, struct write *w, bool *ret_
     *ret_new = sqlite3_changes(store->writer.handle) != 0;
     if (*ret_new)
         w->seq = (uint64_t)sqlite3_last_insert_rowid(store->writer.handle);
-    store->added += *ret_new;
+    store->added.tasks += *ret_new;
+    store->added.bytes += *ret_new ? (int64_t)w->task->spec.data_len : 0;
     return OUTCOME_OK;
 }
 
@@ -323,7 +324,7 @@ static enum outcome check_parts(struct store *store, struct write *parts, size_t
 static enum outcome insert_parts(struct store *store, struct write *parts, size_t n, struct tw_error *error)
 {
     uint64_t event = store->event;
-    int64_t added = store->added;
+    struct store_count added = store->added;
     struct tw_error other;
     enum outcome outcome = of(db_do(&store->writer, STORE_SQL_SAVEPOINT, error));
     for (size_t i = 0; i < n && outcome == OUTCOME_OK; i++) {
@@ -549,6 +550,8 @@ static enum outcome apply_finish(struct store *store, struct write *w, struct tw
         db_bind_blob(&q, 3, w->log_data, w->log_data ? (size_t)w->log.end : 0);
         outcome = of(db_run(&q, error));
     }
+    if (outcome == OUTCOME_OK)
+        store->added.bytes += (int64_t)(w->result_len + w->log.end);
     if (outcome == OUTCOME_OK)
         outcome = note_event(store, w->seq, event_of(w->info->state), w->info->attempt, w->info->reason, error);
     return outcome;

@@ -144,7 +144,12 @@ enum {
     X(PRUNE_MARK,                                                                                                     \
         "INSERT INTO meta (key, value) SELECT '" STORE_GONE_EVENT "', max(n) FROM events WHERE " STORE_OLD_EVENTS     \
         " HAVING max(n) IS NOT NULL ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)")              \
-    X(COUNT, "SELECT count(*) FROM tasks")                                                                            \
+    X(COUNT,                                                                                                          \
+        "SELECT (SELECT count(*) FROM tasks), (SELECT coalesce(sum(size), 0) FROM inputs) + (SELECT "                 \
+        "coalesce(sum(size), 0) FROM results) + (SELECT coalesce(sum(size), 0) FROM logs)")                           \
+    X(SIZE,                                                                                                           \
+        "SELECT coalesce((SELECT size FROM inputs WHERE seq = ?1), 0) + coalesce((SELECT size FROM results WHERE "    \
+        "seq = ?1), 0) + coalesce((SELECT size FROM logs WHERE seq = ?1), 0)")                                        \
     X(NUMBER, "SELECT value FROM meta WHERE key = ?1")                                                                \
     X(SET_NUMBER, "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")                                         \
     X(STATE, "SELECT state FROM tasks WHERE seq = ?1")                                                                \
@@ -303,8 +308,9 @@ struct store {
     void *on_event_ctx;
 
     /* Of the write jobs. */
-    int64_t n_tasks; /* on disk, once they were counted */
-    int64_t added;   /* in the transaction that is being written */
+    struct store_count {
+        int64_t tasks, bytes; /* bytes: of inputs, results and logs */
+    } there, added;           /* on disk, once they were counted; in the transaction that is being written */
     bool counted;
     uint64_t pruned_event;                   /* where pruning goes on in the events, */
     uint64_t pruned_task[TW_TASK_STATE_MAX]; /* and behind which number in the tasks of each final state */

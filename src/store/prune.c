@@ -15,6 +15,7 @@ enum { EVENTS_AT_ONCE = 5000, FINAL_STATES = TW_TASK_STATE_MAX - TW_TASK_COMPLET
 
 struct candidate {
     uint64_t seq, ended_us;
+    int64_t bytes; /* once it is chosen */
     int state;
     bool chosen;
 };
@@ -63,32 +64,62 @@ static int look(struct store *store, struct candidates *c, struct tw_error *erro
 }
 
 /* Counted once; from then on the writer knows. */
-static int count_tasks(struct store *store, struct tw_error *error)
+static int count_all(struct store *store, struct tw_error *error)
 {
     if (store->counted)
         return 0;
-    uint64_t n = 0;
-    if (db_do_u64(&store->writer, STORE_SQL_COUNT, &n, error) < 0)
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_COUNT);
+    if (db_step(&q, error) <= 0)
         return -1;
-    store->n_tasks = (int64_t)n - store->added; /* what this transaction has added is counted when it is on disk */
+    /* What this transaction has added is counted when it is on disk. */
+    store->there.tasks = db_int(&q, 0) - store->added.tasks;
+    store->there.bytes = db_int(&q, 1) - store->added.bytes;
     store->counted = true;
     return 0;
 }
 
-/* First those that are too old, then, oldest first, as many as there are too many. */
-static size_t choose(const struct store_retention *keep, int64_t n_tasks, struct candidates *c)
+static int size_of(struct store *store, uint64_t seq, int64_t *ret, struct tw_error *error)
 {
-    size_t chosen = 0;
-    for (size_t i = 0; i < c->n && chosen < STORE_PRUNE_MAX; i++) {
-        c->list[i].chosen = c->list[i].ended_us < keep->ended_before_us;
-        chosen += c->list[i].chosen;
+    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_SIZE);
+    db_bind_u64(&q, 1, seq);
+    if (db_step(&q, error) <= 0)
+        return -1;
+    *ret = db_int(&q, 0);
+    return 0;
+}
+
+static int64_t bound_of(uint64_t max)
+{
+    return max ? (int64_t)MIN(max, (uint64_t)INT64_MAX) : INT64_MAX;
+}
+
+static int take(struct store *store, struct candidate *one, struct store_count *ret, struct tw_error *error)
+{
+    one->chosen = true;
+    ret->tasks++;
+    if (size_of(store, one->seq, &one->bytes, error) < 0)
+        return -1;
+    ret->bytes += one->bytes;
+    return 0;
+}
+
+/* First those that are too old, then, oldest first, as many as there are too many, or too much of. */
+static int choose(struct store *store, const struct store_retention *keep, struct candidates *c,
+    struct store_count *ret, struct tw_error *error)
+{
+    int64_t tasks = store->there.tasks + store->added.tasks, bytes = store->there.bytes + store->added.bytes;
+    *ret = (struct store_count){0};
+    for (size_t i = 0; i < c->n && ret->tasks < STORE_PRUNE_MAX; i++) {
+        if (c->list[i].ended_us < keep->ended_before_us && take(store, &c->list[i], ret, error) < 0)
+            return -1;
     }
-    int64_t max = (int64_t)MIN(keep->max_tasks, (uint64_t)INT64_MAX);
-    for (size_t i = 0; max && i < c->n && chosen < STORE_PRUNE_MAX && n_tasks - (int64_t)chosen > max; i++) {
-        chosen += !c->list[i].chosen;
-        c->list[i].chosen = true;
+    for (size_t i = 0; i < c->n && ret->tasks < STORE_PRUNE_MAX; i++) {
+        if (tasks - ret->tasks <= bound_of(keep->max_tasks) && bytes - ret->bytes <= bound_of(keep->max_bytes))
+            break;
+        if (!c->list[i].chosen && take(store, &c->list[i], ret, error) < 0)
+            return -1;
     }
-    return chosen;
+    return 0;
 }
 
 /* Where the next call goes on; whether it may find more to remove. */
@@ -131,7 +162,8 @@ static int remove_task(struct store *store, uint64_t seq, struct tw_error *error
     return db_run(&q, error);
 }
 
-static int remove_chosen(struct store *store, struct write *w, const struct candidates *c, struct tw_error *error)
+static int remove_chosen(struct store *store, struct write *w, const struct candidates *c,
+    const struct store_count *chosen, struct tw_error *error)
 {
     for (size_t i = 0; i < c->n; i++) {
         if (!c->list[i].chosen)
@@ -141,7 +173,8 @@ static int remove_chosen(struct store *store, struct write *w, const struct cand
             return -1;
         w->n_pruned++;
     }
-    store->added -= (int64_t)w->n_pruned;
+    store->added.tasks -= chosen->tasks;
+    store->added.bytes -= chosen->bytes;
     return 0;
 }
 
@@ -177,18 +210,19 @@ static int remove_events(struct store *store, const struct store_retention *keep
 static int prune(struct store *store, struct write *w, struct candidates *c, struct tw_error *error)
 {
     const struct store_retention *keep = &w->keep;
-    if (keep->max_tasks > 0 && count_tasks(store, error) < 0)
+    struct store_count chosen;
+    if ((keep->max_tasks > 0 || keep->max_bytes > 0) && count_all(store, error) < 0)
         return -1;
-    if (look(store, c, error) < 0)
+    if (look(store, c, error) < 0 || choose(store, keep, c, &chosen, error) < 0)
         return -1;
-    size_t n = choose(keep, store->n_tasks + store->added, c);
+    size_t n = (size_t)chosen.tasks;
     w->n_pruned = 0; /* of a try before */
     free(w->pruned);
     w->pruned = calloc(n + 1, sizeof *w->pruned);
     if (!w->pruned)
         return error_oom(error);
     w->prune_more = go_on_from(store, c, n, w);
-    if (remove_chosen(store, w, c, error) < 0)
+    if (remove_chosen(store, w, c, &chosen, error) < 0)
         return -1;
     return remove_events(store, keep, error);
 }

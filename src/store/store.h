@@ -158,6 +158,8 @@ void store_finish(struct store *store, uint64_t seq, const struct tw_task_info *
 struct store_retention {
     uint64_t ended_before_us; /* 0: no bound */
     uint64_t max_tasks;       /* 0: no bound; open ones count */
+    uint64_t
+        max_bytes; /* of what tasks were handed in with, left as results and printed; 0: no bound; open ones count */
 };
 typedef void (*store_pruned_cb)(void *ctx, size_t removed, bool more, const struct tw_error *error);
 void store_prune(struct store *store, const struct store_retention *keep, store_pruned_cb cb, void *ctx);

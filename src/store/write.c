@@ -99,7 +99,7 @@ static int try_transaction(struct store *store, struct list *first, struct list 
 {
     db_rollback(&store->writer); /* one that could not be rolled back before */
     store->event = store->last_event;
-    store->added = 0;
+    store->added = (struct store_count){0};
     if (db_do(&store->writer, STORE_SQL_BEGIN_WRITE, error) < 0)
         return -1;
     for (struct list *it = first; it != end; it = it->next) {
@@ -122,7 +122,8 @@ static int transact(struct store *store, struct list *first, struct list *end, s
     if (try_transaction(store, first, end, error) == 0) {
         atomic_fetch_add(&store->commits, 1);
         store->last_event = store->event;
-        store->n_tasks += store->added;
+        store->there.tasks += store->added.tasks;
+        store->there.bytes += store->added.bytes;
         return 0;
     }
     db_rollback(&store->writer);

@@ -27,6 +27,16 @@ static struct pruned_outcome prune(struct fixture *f, uint64_t ended_before_us, 
     return o;
 }
 
+static struct pruned_outcome prune_beyond(struct fixture *f, uint64_t max_bytes)
+{
+    const struct store_retention keep = {.max_bytes = max_bytes};
+    struct pruned_outcome o = {0};
+    store_prune(f->store, &keep, on_pruned, &o);
+    fixture_run(f, &o.done);
+    assert_int_equal(o.code, TW_OK);
+    return o;
+}
+
 static bool is_there(struct fixture *f, const char *id)
 {
     struct store_task got;
@@ -132,10 +142,10 @@ static void test_the_count_is_right(void **state)
     assert_int_equal(fixture_admit_task(f, &task, &o), TW_INVALID_ARGUMENT);
     store_task_done(&task);
     assert_int_equal(prune(f, 0, 2).n, 0);
-    assert_int_equal(f->store->n_tasks, 2);
+    assert_int_equal(f->store->there.tasks, 2);
     fixture_add(f, "c");
     assert_int_equal(prune(f, 0, 2).n, 1);
-    assert_int_equal(f->store->n_tasks, 2);
+    assert_int_equal(f->store->there.tasks, 2);
 }
 
 static void test_what_open_tasks_come_after_stays(void **state)
@@ -393,11 +403,45 @@ static void test_who_reads_meanwhile(void **state)
     free(large);
 }
 
+static int64_t bytes_there(struct fixture *f)
+{
+    return fixture_sql_int(f, "SELECT (SELECT sum(size) FROM inputs) + (SELECT coalesce(sum(size), 0) FROM results)");
+}
+
+/* Each has what it was handed in with, and a result; the oldest go until the rest fits. */
+static void test_what_takes_too_much(void **state)
+{
+    struct fixture *f = *state;
+    fixture_open(f);
+    for (int i = 0; i < 10; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "t%d", i);
+        uint64_t seq = fixture_add(f, id);
+        fixture_attempt(f, seq, 1);
+        static const char result[LARGE];
+        assert_int_equal(fixture_finish(f, seq, TW_TASK_COMPLETED, result, i % 2 ? LARGE : 1000), TW_OK);
+    }
+    fixture_add(f, "waits");
+    uint64_t all = (uint64_t)bytes_there(f);
+    assert_true(all > 5 * (uint64_t)LARGE);
+    assert_int_equal(prune_beyond(f, all).n, 0);
+    assert_int_equal(prune_beyond(f, all - 1).n, 1);
+    assert_false(is_there(f, "t0"));
+    uint64_t left = (uint64_t)bytes_there(f);
+    assert_int_equal(prune_beyond(f, left - LARGE).n, 1); /* and what it was handed in with is more than enough */
+    fixture_add(f, "comes later");                        /* is counted too */
+    assert_int_equal(prune_beyond(f, (uint64_t)bytes_there(f)).n, 0);
+    assert_int_equal(prune_beyond(f, 1).n, 8);
+    assert_true(is_there(f, "waits") && is_there(f, "comes later"));
+    assert_int_equal(prune_beyond(f, 1).n, 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(test_nothing_to_remove),
+        T(test_what_takes_too_much),
         T(test_by_age),
         T(test_by_number),
         T(test_the_count_is_right),
