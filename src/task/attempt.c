@@ -76,37 +76,11 @@ void attempt_give_slot_back(struct attempt *a)
 
 /* --- ends --- */
 
-static void on_requeued(void *ctx UNUSED, const struct tw_error *error)
-{
-    /* It runs again all the same; only a crash before its next attempt would end it as lost. */
-    if (error)
-        log_error("a lost attempt could not be noted: %s", error->message);
-}
-
-static char *again_message(const char *message)
-{
-    char *text;
-    return asprintf(&text, "%s; waiting to run again", message) < 0 ? NULL : text;
-}
-
-void task_store_requeue(struct task *task, const char *message, const struct tw_task_info *ended)
-{
-    CLEANUP_FREE char *shown = again_message(message);
-    struct store_requeued requeued = {
-        .attempt = task->record.info.attempt,
-        .not_before_us = task->record.info.not_before_us,
-        .message = shown ? shown : message,
-        .ended = ended,
-    };
-    store_requeue(task->engine->options.store, task->record.seq, &requeued, on_requeued, NULL);
-}
-
 void task_requeue(struct task *task, const char *message, bool front)
 {
-    CLEANUP_FREE char *shown = again_message(message);
     task_move(task, TW_TASK_QUEUED);
     task->record.info.usage = (struct tw_usage){0};
-    task_set_message(task, "%s", shown ? shown : message);
+    task_set_message(task, "%s" TASK_AGAIN, message);
     engine_enqueue(task, front);
 }
 
@@ -131,14 +105,15 @@ static void fail(struct attempt *a, enum tw_reason reason, const char *message)
 static void put_back(struct attempt *a, const char *message)
 {
     struct task *task = a->task;
-    bool stored = a->written && !a->cannot_begin;
     if (task->record.info.state == TW_TASK_PREPARING)
         task->record.info.attempt--;
     task->end_asked = TW_REASON_NONE;
+    if (a->written && !a->cannot_begin) {
+        attempt_turn_in(a, message);
+        return;
+    }
     attempt_give_slot_back(a);
     attempt_release(a);
-    if (stored)
-        task_store_requeue(task, message, NULL);
     task_requeue(task, message, true);
     engine_check_drained(task->engine);
 }
@@ -182,31 +157,10 @@ static bool may_try_again(const struct task *task, enum tw_reason reason)
     return info->attempt <= info->retries && tw_reason_is_retried(reason);
 }
 
-/* The attempt has ended badly, and there will be another. */
-static void try_again(struct attempt *a, const struct verdict *v)
-{
-    struct task *task = a->task;
-    struct engine *engine = task->engine;
-    struct tw_task_info *info = &task->record.info, ended;
-    CLEANUP_FREE char *message = attempt_describe_end(a, v, &ended);
-    CLEANUP_FREE uint8_t *result UNUSED = v->result;
-    uint64_t delay = delay_before_next(task, v->reason);
-    const char *why = message ? message : "it failed";
-    log_info("task %s, attempt %u of %u: %s", info->id, info->attempt, info->retries + 1, why);
-    if (delay)
-        info->not_before_us = clock_wall_us() + delay;
-    task->end_asked = TW_REASON_NONE;
-    attempt_give_slot_back(a);
-    attempt_release(a);
-    task_store_requeue(task, why, &ended);
-    task_requeue(task, why, false);
-    engine_check_drained(engine);
-}
-
 static void end_or_try_again(struct attempt *a, const struct verdict *v)
 {
     if (may_try_again(a->task, v->reason))
-        try_again(a, v);
+        attempt_try_again(a, v, delay_before_next(a->task, v->reason));
     else
         attempt_finish(a, v);
 }
@@ -531,6 +485,9 @@ void task_end_early(struct task *task, enum tw_reason reason)
         hurry(a);
     /* After a time-out, or with the node's next start, there may be another attempt, but not after this. */
     if (tw_reason_is_retried(task->end_asked) && !tw_reason_is_retried(reason) && a && !a->ending)
+        task->end_asked = reason;
+    /* The node's end needs nothing of one that is about to wait again. */
+    if (a && a->again && reason != TW_REASON_SHUTDOWN)
         task->end_asked = reason;
     if (task->end_asked != TW_REASON_NONE || (a && a->ending))
         return;

@@ -23,8 +23,11 @@ struct attempt {
     bool terminated;     /* its processes were asked to end */
     bool cannot_begin;   /* the attempt could not be made durable: its run is being killed, the task goes back */
     struct tw_error why; /* of cannot_begin */
-    /* The end, from attempt_finish() until it is on disk; the task's own record knows nothing of it before. */
+    /* The end, until it is on disk; the task's own record knows nothing of it before. */
     bool ending;
+    bool again; /* it is not the task's end: that goes back to the queue */
+    bool front; /* to its head, since nothing of the attempt had begun */
+    uint64_t not_before_us;
     struct tw_task_info final; /* the record with the end in it; owns nothing but the two strings below */
     char *final_message, *final_error;
     uint8_t *result;
@@ -64,6 +67,10 @@ void verdict_take_result(struct verdict *v, const struct attempt *a, const struc
 
 /* Settles how the attempt's task ends, gives its slot back, and writes until that is on disk. Once per attempt. */
 void attempt_finish(struct attempt *a, const struct verdict *verdict);
+/* The same for an attempt after which the task waits for another one. The result is freed. */
+void attempt_try_again(struct attempt *a, const struct verdict *verdict, uint64_t delay_us);
+/* The same for one of which nothing had begun, though the store was told so: to the queue's head. */
+void attempt_turn_in(struct attempt *a, const char *why);
 /*
  * The record with the end of this attempt in it, as a former attempt is kept. It owns nothing; its message is the returned
  * string (free it; NULL: no memory), its error the verdict's.

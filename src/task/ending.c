@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a task on its way to disk. Until it is there the task shows nothing of it: a crash in between would make it
- * `lost`, and who was told otherwise would have been told wrong. An end that cannot be written (a full disk) is tried
- * until it can; meanwhile the engine starts nothing new, so that one full disk costs a pause and not a queue of results.
+ * The end of an attempt on its way to disk: of the task too, or of this attempt alone, after which the task waits for another.
+ * Until it is there the task shows nothing of it: a crash in between would make it `lost`, and who was told otherwise would
+ * have been told wrong. An end that cannot be written (a full disk) is tried until it can; meanwhile the engine starts
+ * nothing new, so that one full disk costs a pause and not a queue of results.
  */
 #include <stdio.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static void end_not_written(struct attempt *a, const struct tw_error *error)
         log_error("task %s: its end could not be written, trying again: %s", task->record.info.id, error->message);
     if (may_pass(error))
         engine_pause(engine, error->message);
-    else if (a->finish_tries == PATIENT_TRIES && a->final.state == TW_TASK_COMPLETED)
+    else if (a->finish_tries == PATIENT_TRIES && !a->again && a->final.state == TW_TASK_COMPLETED)
         give_result_up(a, error);
     uv_timer_start(&a->timer, on_retry_timer, RETRY_MS, 0);
 }
@@ -111,13 +112,61 @@ static void on_end_written(void *ctx, const struct tw_error *error)
     engine_task_ended(task, result, result_len);
 }
 
+/* It waits again. Who wanted it to end meanwhile has what he wants now. */
+static void on_again_written(void *ctx, const struct tw_error *error)
+{
+    struct attempt *a = ctx;
+    struct task *task = a->task;
+    attempt_unref(a);
+    if (!task)
+        return;
+    if (error) {
+        end_not_written(a, error);
+        return;
+    }
+    struct engine *engine = task->engine;
+    CLEANUP_FREE char *message = STEAL(a->final_message);
+    enum tw_reason asked = task->end_asked;
+    bool front = a->front;
+    task->record.info.not_before_us = a->not_before_us;
+    task->end_asked = TW_REASON_NONE;
+    if (a->finish_tries)
+        engine_works(engine);
+    attempt_release(a);
+    engine->finishing--;
+    task_requeue(task, message ? message : "it failed", front);
+    if (asked != TW_REASON_NONE)
+        task_end_early(task, asked);
+    engine_check_drained(engine);
+    engine_schedule(engine);
+}
+
+void task_store_requeue(struct task *task, uint64_t not_before_us, const char *message,
+    const struct tw_task_info *ended, store_done_cb cb, void *ctx)
+{
+    CLEANUP_FREE char *shown = NULL;
+    if (asprintf(&shown, "%s" TASK_AGAIN, message) < 0)
+        shown = NULL;
+    struct store_requeued requeued = {
+        .attempt = task->record.info.attempt,
+        .not_before_us = not_before_us,
+        .message = shown ? shown : message,
+        .ended = ended,
+    };
+    store_requeue(task->engine->options.store, task->record.seq, &requeued, cb, ctx);
+}
+
 static void write_end(struct attempt *a)
 {
     struct task *task = a->task;
+    a->refs++;
     a->final.message = a->final_message ? a->final_message : task->record.info.message;
     a->final.error = a->final_error ? a->final_error : task->record.info.error;
-    a->refs++;
-    store_finish(task->engine->options.store, task->record.seq, &a->final, a->result, a->result_len, on_end_written, a);
+    if (a->again)
+        task_store_requeue(task, a->not_before_us, a->final.message, a->front ? NULL : &a->final, on_again_written, a);
+    else
+        store_finish(
+            task->engine->options.store, task->record.seq, &a->final, a->result, a->result_len, on_end_written, a);
 }
 
 /* "512 MiB" */
@@ -252,17 +301,51 @@ char *attempt_describe_end(const struct attempt *a, const struct verdict *v, str
     return message;
 }
 
-void attempt_finish(struct attempt *a, const struct verdict *v)
+/* From here on it has no run, and nothing but its end is left of it. */
+static void begin_ending(struct attempt *a)
 {
-    struct task *task = a->task;
-    task->engine->finishing++;
+    a->task->engine->finishing++;
     uv_timer_stop(&a->timer);
     attempt_give_slot_back(a);
     a->ending = true;
+}
+
+static void settle(struct attempt *a, const struct verdict *v)
+{
+    begin_ending(a);
     a->final_message = attempt_describe_end(a, v, &a->final);
+    a->final_error = v->error && *v->error ? strdup(v->error) : NULL;
+}
+
+void attempt_finish(struct attempt *a, const struct verdict *v)
+{
+    settle(a, v);
     a->result = v->result;
     a->result_len = v->result ? v->result_len : 0;
     a->final.result_size = a->result_len;
-    a->final_error = v->error && *v->error ? strdup(v->error) : NULL;
+    write_end(a);
+}
+
+void attempt_try_again(struct attempt *a, const struct verdict *v, uint64_t delay_us)
+{
+    struct task *task = a->task;
+    const struct tw_task_info *info = &task->record.info;
+    settle(a, v);
+    free(v->result);
+    log_info("task %s, attempt %u of %u: %s", info->id, info->attempt, info->retries + 1,
+        a->final_message ? a->final_message : "it failed");
+    a->again = true;
+    a->not_before_us = delay_us ? clock_wall_us() + delay_us : info->not_before_us;
+    task->end_asked = TW_REASON_NONE;
+    write_end(a);
+}
+
+void attempt_turn_in(struct attempt *a, const char *why)
+{
+    begin_ending(a);
+    a->again = a->front = true;
+    a->not_before_us = a->task->record.info.not_before_us;
+    a->final = a->task->record.info;
+    a->final_message = strdup(why);
     write_end(a);
 }

@@ -292,7 +292,28 @@ struct recovery {
     struct engine *engine;
     unsigned queued, kept, again, lost;
     bool oom;
+    struct tw_error error; /* of a write; code TW_OK: none */
 };
+
+/* Without it on disk the attempt would be forgotten: the start fails, and the next one finds all as it was. */
+static void on_lost_written(void *ctx, const struct tw_error *error)
+{
+    struct recovery *r = ctx;
+    if (error)
+        r->error = *error;
+}
+
+/* Its attempt was lost, and there will be another. It waits at once, so that those that were handed in later come later. */
+static void recover_again(struct recovery *r, struct task *task)
+{
+    struct tw_task_info ended = task->record.info;
+    ended.reason = TW_REASON_LOST;
+    ended.message = (char *)"the node stopped while it was running";
+    ended.finished_us = clock_wall_us();
+    r->again++;
+    task_store_requeue(task, ended.not_before_us, ended.message, &ended, on_lost_written, r);
+    task_requeue(task, ended.message, false);
+}
 
 /* A task that the last run of the node left behind. */
 static void recover_task(void *ctx, struct store_task *record)
@@ -311,13 +332,7 @@ static void recover_task(void *ctx, struct store_task *record)
     } else if (handover_take_up(task)) {
         r->kept++;
     } else if (info->attempt <= info->retries) {
-        r->again++;
-        struct tw_task_info ended = *info;
-        ended.reason = TW_REASON_LOST;
-        ended.message = (char *)"the node stopped while it was running";
-        ended.finished_us = clock_wall_us();
-        task_store_requeue(task, ended.message, &ended);
-        task_requeue(task, ended.message, false);
+        recover_again(r, task);
     } else {
         r->lost++;
         if (!task_finish_unstarted(task, TW_TASK_FAILED, TW_REASON_LOST, "the node stopped while the task was running"))
@@ -344,7 +359,12 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         return error_oom(error);
     }
     struct recovery r = {.engine = engine};
-    if (store_recover(options->store, recover_task, &r, error) < 0 || (r.oom && error_oom(error) < 0)) {
+    int recovered = store_recover(options->store, recover_task, &r, error);
+    if (recovered == 0 && r.error.code != TW_OK) {
+        *error = r.error;
+        recovered = -1;
+    }
+    if (recovered < 0 || (r.oom && error_oom(error) < 0)) {
         engine_free(engine);
         return -1;
     }

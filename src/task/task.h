@@ -182,10 +182,16 @@ void attempt_start(struct task *task);
 void attempt_refresh_usage(struct attempt *a);
 /* Forgets the attempt, if there is one, without an end: the engine is being freed. */
 void attempt_drop(struct task *task);
-/* The attempt is over, and the task has not ended: back into the queue, at its head or end. The store is told already. */
+/* Behind the message of a task that waits once more. */
+#define TASK_AGAIN "; waiting to run again"
+/* The attempt is over, and the task has not ended: back into the queue, at its head or end. The store has it already. */
 void task_requeue(struct task *task, const char *message, bool front);
-/* The attempt of info.attempt, whose end `ended` says (NULL: none had begun), is over: on disk. The task's message and time follow. */
-void task_store_requeue(struct task *task, const char *message, const struct tw_task_info *ended);
+/*
+ * Has the store write that, with info.attempt for its attempts so far. `ended` says how the last of them ended; NULL: it had not
+ * begun. All of it is copied at once.
+ */
+void task_store_requeue(struct task *task, uint64_t not_before_us, const char *message,
+    const struct tw_task_info *ended, store_done_cb cb, void *ctx);
 /* Lets a running or ready attempt stand still, or go on. */
 void attempt_pause(struct attempt *a, bool paused);
 /* Ends the task for `reason` (stop, time-out, shutdown), wherever it is. */

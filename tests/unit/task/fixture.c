@@ -182,11 +182,20 @@ void run_to_go(struct fixture *f, struct fake_run *run)
 
 /* --- life --- */
 
-void fixture_take_up(struct fixture *f)
+static void set_flag(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void open_store(struct fixture *f)
 {
     struct tw_error error = {0};
-    struct store_options store_options = {.path = f->folder};
-    assert_int_equal(store_open(&f->loop, &store_options, &f->store, &error), 0);
+    struct store_options options = {.path = f->folder};
+    assert_int_equal(store_open(&f->loop, &options, &f->store, &error), 0);
+}
+
+static int open_engine(struct fixture *f, struct tw_error *error)
+{
     struct engine_options options = {
         .loop = &f->loop,
         .store = f->store,
@@ -207,19 +216,35 @@ void fixture_take_up(struct fixture *f)
         .grace_us = f->grace_us ? f->grace_us : 3600000000u,
         .max_running_per_owner = f->max_running_per_owner,
         .max_queued_per_owner = f->max_queued_per_owner,
+        .cpu_millis = f->cpu_millis,
+        .memory_bytes = f->memory_bytes,
     };
-    assert_int_equal(engine_new(&options, &f->engine, &error), 0);
+    return engine_new(&options, &f->engine, error);
+}
+
+void fixture_take_up(struct fixture *f)
+{
+    struct tw_error error = {0};
+    open_store(f);
+    assert_int_equal(open_engine(f, &error), 0);
+}
+
+enum tw_code fixture_take_up_fails(struct fixture *f, void (*before)(void))
+{
+    struct tw_error error = {0};
+    bool closed = false;
+    open_store(f);
+    before();
+    assert_int_equal(open_engine(f, &error), -1);
+    store_close(STEAL(f->store), set_flag, &closed);
+    run_until(f, &closed);
+    return error.code;
 }
 
 void fixture_open(struct fixture *f)
 {
     fixture_take_up(f);
     engine_start(f->engine);
-}
-
-static void set_flag(void *ctx)
-{
-    *(bool *)ctx = true;
 }
 
 void fixture_crash(struct fixture *f)

@@ -48,6 +48,7 @@ struct fixture {
     uint64_t queue_timeout_us;
     unsigned max_running_per_owner, max_queued_per_owner;
     uint64_t grace_us; /* 0: longer than any test */
+    uint64_t cpu_millis, memory_bytes;
 };
 
 int fixture_setup(void **state);
@@ -57,6 +58,8 @@ void fixture_crash(struct fixture *f);
 void fixture_open(struct fixture *f);
 /* The same without engine_start(). */
 void fixture_take_up(struct fixture *f);
+/* Opens the store, calls `before`, and expects that the engine cannot take up what is there. */
+enum tw_code fixture_take_up_fails(struct fixture *f, void (*before)(void));
 
 /* Runs the loop until *flag or `condition(f)`; fails the test after 10 s. */
 void run_until(struct fixture *f, const bool *flag);

@@ -306,6 +306,11 @@ static void test_a_receipt_that_cannot_be(void **state)
     said_done(&stored);
 }
 
+static bool a_is_queued(struct fixture *f)
+{
+    return task_info(engine_find(f->engine, "a"))->state == TW_TASK_QUEUED;
+}
+
 /* What a lost attempt used is not what the task has used that waits again. */
 static void test_usage_of_a_lost_attempt_is_forgotten(void **state)
 {
@@ -324,6 +329,7 @@ static void test_usage_of_a_lost_attempt_is_forgotten(void **state)
     struct tw_task_spec next = spec_of("b", "x"); /* has the slot when "a" goes back to the queue's end */
     admit(f, &next);
     run_end(run, &outcome);
+    run_until_true(f, a_is_queued);
     assert_int_equal(task_info(engine_find(f->engine, "a"))->usage.user_us, 0);
     engine_stop(f->engine, "a", on_end, &stopped);
     run_until(f, &stopped.called);
