@@ -108,7 +108,7 @@ static void put_back(struct attempt *a, const char *message)
     if (task->record.info.state == TW_TASK_PREPARING)
         task->record.info.attempt--;
     task->end_asked = TW_REASON_NONE;
-    if (a->written && !a->cannot_begin) {
+    if (a->written) {
         attempt_turn_in(a, message);
         return;
     }
@@ -315,6 +315,7 @@ static void on_attempt_durable(void *ctx, const struct tw_error *error)
         go_if_ready(a);
         return;
     }
+    a->written = false;
     attempt_turn_back(a, error);
 }
 

@@ -17,11 +17,11 @@ struct attempt {
     uint64_t wall_left_us;   /* what was left of it then */
     uint64_t usage_seen_us;  /* on the same, when the runtime was asked for its usage last */
     bool holds_slot;
-    bool written;        /* the store was asked to make it durable, */
-    bool durable;        /* and has */
+    bool written;        /* the store was asked to make it durable, and has not failed, */
+    bool durable;        /* and has done it */
     bool ready;          /* the sandbox waits for its go */
     bool terminated;     /* its processes were asked to end */
-    bool cannot_begin;   /* the attempt could not be made durable: its run is being killed, the task goes back */
+    bool cannot_begin;   /* not durable, or the node goes: its run is being killed, the task goes back */
     struct tw_error why; /* of cannot_begin */
     /* The end, until it is on disk; the task's own record knows nothing of it before. */
     bool ending;

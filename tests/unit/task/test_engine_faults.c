@@ -258,6 +258,39 @@ static void test_drain_hurried(void **state)
     said_done(&end);
 }
 
+static void detach_at_once(struct runtime *rt UNUSED, uint32_t seconds UNUSED,
+    void (*done)(void *ctx, const struct tw_error *error), void *ctx)
+{
+    done(ctx, NULL);
+}
+
+/* Its attempt is on disk, but it has not begun: the next engine starts it, and does not call it lost. */
+static void test_detach_before_it_begins(void **state)
+{
+    struct fixture *f = *state;
+    struct runtime_ops ops = *f->runtime.ops;
+    const struct runtime_ops *real = f->runtime.ops;
+    struct run_outcome killed = {.end = RUN_SIGNALED, .signal = 9};
+    struct tw_task_spec spec = spec_of("a", "x");
+    struct said said = {0};
+    bool drained = false;
+    ops.detach = detach_at_once;
+    f->runtime.ops = &ops;
+    admit(f, &spec);
+    run_until_runs(f, 1);
+    engine_set_paused(f->engine, "a", true, on_task, &said); /* written behind the attempt */
+    run_until(f, &said.called);
+    said_done(&said);
+    engine_shutdown(f->engine, TW_SHUTDOWN_DETACH, set_flag, &drained);
+    assert_true(run_of(f, "a")->killed);
+    run_end(run_of(f, "a"), &killed);
+    run_until(f, &drained);
+    fixture_crash(f);
+    f->runtime.ops = real;
+    fixture_open(f);
+    assert_int_equal(state_of(f, "a"), TW_TASK_QUEUED);
+}
+
 /* --- whatever happens, in whatever order: each accepted task ends once, and every slot comes back --- */
 
 struct tracked {
@@ -399,6 +432,7 @@ int main(void)
         TEST(test_a_crash_before_go_runs_it_again),
         TEST(test_drain),
         TEST(test_drain_hurried),
+        TEST(test_detach_before_it_begins),
         TEST(test_random_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
