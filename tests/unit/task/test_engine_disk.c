@@ -99,7 +99,7 @@ static void assert_events(struct fixture *f, const char *expected)
 {
     struct story story = {0};
     const struct store_filter filter = {.limit = 1000};
-    store_events(f->store, 0, &filter, on_events, &story);
+    store_events(f->store, 0, false, &filter, on_events, &story);
     run_until(f, &story.called);
     assert_string_equal(story.text, expected);
 }

@@ -138,8 +138,12 @@ static struct tw_task_spec make_spec(const char *const *after)
 
 static void submit(void)
 {
-    struct tw_task_spec specs[BATCH];
-    const char *after[BATCH] = {made > 0 && chance(4) == 0 ? any_recent()->id : NULL};
+    /* Of each task its own: those of a batch are borrowed until it is admitted. */
+    static struct tw_task_spec all_specs[TASKS];
+    static const char *all_after[TASKS + 1];
+    struct tw_task_spec *specs = &all_specs[made];
+    const char **after = &all_after[made];
+    after[0] = made > 0 && chance(4) == 0 ? any_recent()->id : NULL;
     struct tracked *first = &tracked[made];
     bool batch = chance(5) == 0;
     for (int i = 0; i < (batch ? BATCH : 1); i++) {
@@ -316,7 +320,7 @@ static void check_events(void)
     memset(&e, 0, sizeof e);
     while (e.upto < store_last_event(f->store)) {
         e.called = false;
-        store_events(f->store, e.upto, &filter, on_events, &e);
+        store_events(f->store, e.upto, false, &filter, on_events, &e);
         run_until(f, &e.called);
     }
     for (unsigned i = 0; i < made; i++) {
