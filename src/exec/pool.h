@@ -87,35 +87,33 @@ struct sandbox_run {
     struct list in_all, in_queue; /* in_queue: the waiting or the ended */
     struct run_events events;
     void *ctx;
-    enum run_state state;
-    enum plan_kind kind;
     struct slot_shape shape;
     uint64_t layers; /* that the slot told of, with READY */
     char *owner;
     uint64_t serial;
-    int plan_fd, source_fd;
     struct pool_slot *slot;
-    struct handed *handed; /* taken up, and not yet taken over: what has come of it */
-    bool killed;
-    bool leaving, left;     /* to the next daemon */
-    struct run_clock clock; /* as it is told to that one */
+    struct handed *handed;  /* taken up, and not yet taken over: what has come of it */
+    struct run_clock clock; /* as it is told to the next daemon */
     char *task_id;
-    bool paused;                       /* as the slot was told last */
     struct run_pipe *pipes[RUN_PIPES]; /* NULL: closed, or about to be */
-    unsigned pipes_open;
-    uv_poll_t *pidfd_poll; /* of the task's pid 1, while it is awaited after the loss of the slot */
-    int pidfd;
+    uv_poll_t *pidfd_poll;             /* of the task's pid 1, while it is awaited after the loss of the slot */
     size_t max_tail;
-    struct buf tail; /* shell: the end of stdout */
-    bool tail_cut;
+    struct buf tail;             /* shell: the end of stdout */
     struct result_reader reader; /* python */
     struct tw_limits limits;
-    enum tw_reason limit;  /* what it ran into; NONE so far */
     uint64_t group_layers; /* the limits that its slot's group holds */
     struct tw_usage group_used;
     uv_timer_t *cpu_timer;
     struct run_outcome outcome;
     struct tw_error message;
+    enum run_state state;
+    enum plan_kind kind;
+    enum tw_reason limit; /* what it ran into; NONE so far */
+    int plan_fd, source_fd, pidfd;
+    unsigned pipes_open;
+    bool killed, tail_cut;
+    bool paused;        /* as the slot was told last */
+    bool leaving, left; /* to the next daemon */
 };
 
 /* --- between two daemons (leave.c, adopt.c) --- */

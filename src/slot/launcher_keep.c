@@ -54,7 +54,9 @@ int keeper_accept(struct keeper *k, int *ret_control, int *ret_parent)
     struct ucred peer;
     socklen_t len = sizeof peer;
     struct timeval patience = {.tv_sec = SEND_DEADLINE_S};
-    CLEANUP_FD int control = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
+    struct sockaddr_storage from;
+    socklen_t from_len = sizeof from;
+    CLEANUP_FD int control = accept4(k->listener, (struct sockaddr *)&from, &from_len, SOCK_CLOEXEC);
     if (control < 0 || getsockopt(control, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.pid <= 0 ||
         (peer.uid != 0 && peer.uid != k->uid && peer.uid != geteuid()) ||
         setsockopt(control, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0)
