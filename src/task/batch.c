@@ -17,7 +17,6 @@
 enum { RECORDS_AT_ONCE = 250 };
 
 struct batch {
-    struct spec_digest begun; /* of an array; first, since it wants to lie on a boundary */
     struct engine *engine;
     struct engine_batch asked; /* the caller's, until the callback */
     size_t n;                  /* tasks in it */
@@ -28,6 +27,7 @@ struct batch {
     struct admitting entered;  /* what counts of it for the engine */
     size_t bytes_ahead;        /* of data, as it was announced */
     struct queue_owner *owner; /* while it counts */
+    struct spec_digest begun;  /* of an array */
     bool only_known;           /* there is no room for it: it has to be there already, */
     struct tw_error refusal;   /* or else it hears this */
     uv_timer_t *next;          /* the next round */

@@ -324,17 +324,20 @@ static void hash_text(crypto_generichash_state *h, const char *s)
 
 void spec_begin_digest(const struct tw_task_spec *spec, struct spec_digest *ret)
 {
-    crypto_generichash_init(&ret->state, NULL, 0, STORE_DIGEST_LEN);
-    hash_text(&ret->state, spec->type);
-    hash_text(&ret->state, spec->owner);
-    hash_bytes(&ret->state, spec->data, spec->data_len);
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, STORE_DIGEST_LEN);
+    hash_text(&h, spec->type);
+    hash_text(&h, spec->owner);
+    hash_bytes(&h, spec->data, spec->data_len);
+    memcpy(ret->state, &h, sizeof h);
 }
 
 /* Everything that makes two submissions the same task: not the id, not the node's defaults. */
 static void spec_digest(const struct tw_task_spec *spec, const struct spec_digest *begun, const struct tw_label *labels,
     uint8_t out[STORE_DIGEST_LEN])
 {
-    crypto_generichash_state h = begun->state;
+    crypto_generichash_state h;
+    memcpy(&h, begun->state, sizeof h);
     uint64_t numbers[] = {spec->timeout_us, spec->retries, spec->n_args, spec->n_env};
     hash_bytes(&h, numbers, sizeof numbers);
     for (size_t i = 0; i < spec->n_args; i++)

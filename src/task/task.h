@@ -97,7 +97,7 @@ void task_free(struct task *task);
 int spec_check(const struct engine *engine, const struct tw_task_spec *spec, bool from_outside, struct tw_error *error);
 /* The part of the digest that the tasks of an array share: type, owner and data. */
 struct spec_digest {
-    crypto_generichash_state state;
+    uint8_t state[sizeof(crypto_generichash_state)]; /* a copy: the type itself wants to lie on a boundary */
 };
 void spec_begin_digest(const struct tw_task_spec *spec, struct spec_digest *ret);
 /*
