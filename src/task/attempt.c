@@ -139,13 +139,10 @@ static void false_start(struct attempt *a, const char *message)
     put_back(a, message);
 }
 
-/* After a failure: the delay, doubled with each further attempt. What was lost or stopped with the node is run again at once. */
-static uint64_t delay_before_next(const struct task *task, enum tw_reason reason)
+uint64_t task_retry_delay(const struct task *task)
 {
     const struct tw_task_info *info = &task->record.info;
     uint64_t delay = info->retry_delay_us, max = MAX(task->engine->options.max_retry_delay_us, delay);
-    if (reason == TW_REASON_LOST || reason == TW_REASON_SHUTDOWN)
-        return 0;
     for (uint32_t n = 1; n < info->attempt && delay < max; n++)
         delay *= 2;
     return MIN(delay, max);
@@ -159,8 +156,10 @@ static bool may_try_again(const struct task *task, enum tw_reason reason)
 
 static void end_or_try_again(struct attempt *a, const struct verdict *v)
 {
+    /* What was lost or stopped with the node is run again at once. */
+    bool at_once = v->reason == TW_REASON_LOST || v->reason == TW_REASON_SHUTDOWN;
     if (may_try_again(a->task, v->reason))
-        attempt_try_again(a, v, delay_before_next(a->task, v->reason));
+        attempt_try_again(a, v, at_once ? 0 : task_retry_delay(a->task));
     else
         attempt_finish(a, v);
 }

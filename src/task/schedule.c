@@ -16,6 +16,7 @@ enum {
     RESUME_FIRST_MS = 100,
     RESUME_MAX_MS = 30000,
     LONGEST_SLEEP_MS = 10000, /* the wall clock may be set meanwhile */
+    CLOCK_STEP_US = 500000,   /* less is how a clock is kept right */
 };
 
 /* --- the queue --- */
@@ -72,12 +73,20 @@ static void spare_memory(struct engine *engine)
     task->record.spec.data = NULL;
 }
 
+/* A retry waits for a span of time, which a clock that was set back does not make longer. */
+static void bound_delay(struct tw_task_info *info, const struct task *task, uint64_t wall_us)
+{
+    if (info->attempt > 0)
+        info->not_before_us = MIN(info->not_before_us, wall_us + task_retry_delay(task));
+}
+
 void engine_enqueue(struct task *task, bool front)
 {
     struct engine *engine = task->engine;
-    const struct tw_task_info *info = &task->record.info;
+    struct tw_task_info *info = &task->record.info;
     struct store_spec *spec = &task->record.spec;
     uint64_t now = clock_wall_us();
+    bound_delay(info, task, now);
     task->queue_bytes = record_bytes(&task->record) + (spec->data ? MIN(spec->data_len, (size_t)QUEUED_DATA_MAX) : 0);
     engine->queue_bytes += task->queue_bytes;
     if (engine->came_last != task)
@@ -130,6 +139,23 @@ static void end_expired(struct engine *engine)
     }
 }
 
+/* Those that wait for a retry sleep until a time that may have gone far away. */
+static void notice_clock(struct engine *engine)
+{
+    int64_t ahead = (int64_t)(clock_wall_us() - clock_monotonic_us()), before = engine->wall_ahead_us;
+    engine->wall_ahead_us = ahead;
+    if (before - ahead < CLOCK_STEP_US)
+        return;
+    log_info("the clock was set back by %.0f s", (double)(before - ahead) / 1e6);
+    map_for_each (it, &engine->tasks) {
+        struct task *task = it->value;
+        if (!task->entry.asleep || task->record.info.attempt == 0)
+            continue;
+        engine_dequeue(task);
+        engine_enqueue(task, false);
+    }
+}
+
 static void on_alarm(uv_timer_t *timer)
 {
     engine_schedule(timer->data);
@@ -155,6 +181,7 @@ void engine_schedule(struct engine *engine)
     if (!engine->started || engine->scheduling)
         return;
     engine->scheduling = true;
+    notice_clock(engine);
     if (!engine->draining && !engine->paused) {
         end_expired(engine);
         queue_wake(&engine->queue, clock_wall_us());
@@ -271,6 +298,7 @@ void engine_works(struct engine *engine)
 
 int schedule_init(struct engine *engine)
 {
+    engine->wall_ahead_us = (int64_t)(clock_wall_us() - clock_monotonic_us());
     engine->resume_ms = RESUME_FIRST_MS;
     engine->resume = timer_new(engine->options.loop, engine);
     engine->alarm = timer_new(engine->options.loop, engine);

@@ -68,8 +68,9 @@ struct engine {
     uv_timer_t *resume; /* on the heap: it closes after the engine has gone */
     uv_timer_t *alarm;  /* the same; for those who wait for a time */
     unsigned resume_ms;
-    unsigned overcommit; /* thousandths */
-    uint64_t begun;      /* attempts whose task was let go */
+    unsigned overcommit;   /* thousandths */
+    int64_t wall_ahead_us; /* of the monotonic clock, when the queue was looked at last */
+    uint64_t begun;        /* attempts whose task was let go */
     void (*on_drained)(void *ctx);
     void *on_drained_ctx;
     uint64_t accepted, completed, failed, stopped;
@@ -192,6 +193,8 @@ void task_requeue(struct task *task, const char *message, bool front);
  */
 void task_store_requeue(struct task *task, uint64_t not_before_us, const char *message,
     const struct tw_task_info *ended, store_done_cb cb, void *ctx);
+/* How long it waits after its last attempt has failed: the delay, doubled with each further attempt. */
+uint64_t task_retry_delay(const struct task *task);
 /* Lets a running or ready attempt stand still, or go on. */
 void attempt_pause(struct attempt *a, bool paused);
 /* Ends the task for `reason` (stop, time-out, shutdown), wherever it is. */
