@@ -28,7 +28,13 @@
 #include "base/log.h"
 #include "exec/run_limits.h"
 
-enum { ANSWER_DEADLINE_MS = 5000, END_DEADLINE_MS = 15000, STATE_BYTES_MAX = 1 << 30 };
+enum {
+    ANSWER_DEADLINE_MS = 5000,
+    END_DEADLINE_MS = 15000,
+    GONE_DEADLINE_MS = 2000,
+    GONE_LOOK_MS = 10,
+    STATE_BYTES_MAX = 1 << 30
+};
 
 struct launcher *former_launcher(struct former *former)
 {
@@ -177,6 +183,20 @@ static int open_socket(int folder, const char *name)
     return r < 0 ? r : fd_steal(&fd);
 }
 
+/* A connection also ends when who listens there does not want us. */
+static bool is_gone(int folder, const char *name)
+{
+    uint64_t deadline = clock_monotonic_us() + GONE_DEADLINE_MS * UINT64_C(1000);
+    for (;;) {
+        CLEANUP_FD int fd = open_socket(folder, name);
+        if (fd == -ECONNREFUSED || fd == -ENOENT)
+            return true;
+        if (clock_monotonic_us() >= deadline)
+            return false;
+        (void)poll(NULL, 0, GONE_LOOK_MS);
+    }
+}
+
 static int find_at(struct sandbox *s, int folder, const char *name, struct tw_error *error)
 {
     int fd = open_socket(folder, name);
@@ -198,7 +218,7 @@ static int find_at(struct sandbox *s, int folder, const char *name, struct tw_er
     int r = receive_handed(former);
     if (r == 0)
         return 0;
-    if (r != -ETIMEDOUT && make_end(former) == 0) {
+    if (r != -ETIMEDOUT && make_end(former) == 0 && is_gone(folder, name)) {
         log_error("tasks were left running which cannot be taken over, so they were ended: %s", strerror(-r));
         (void)unlinkat(folder, name, 0);
         former_free(former);
@@ -206,7 +226,9 @@ static int find_at(struct sandbox *s, int folder, const char *name, struct tw_er
     }
     former_free(former);
     return error_set(error, TW_UNAVAILABLE,
-        "a hivemind-launcher that holds running tasks of this node does not answer (%s/%s); end it, and start again",
+        "a hivemind-launcher that holds running tasks of this node does not answer, or not to this user (%s/%s): end "
+        "it, and start "
+        "again",
         s->handing.folder, name);
 }
 
