@@ -5,6 +5,7 @@
 
 #include <taskworker/error.h>
 #include <taskworker/rpc.h>
+#include <taskworker/storage.h>
 #include <taskworker/task.h>
 #include <taskworker/worker.h>
 
