@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "files/internal.h"
 
-enum { AHEAD_BYTES = 8 << 20 };
+enum { AHEAD_BYTES = 8 << 20, AHEAD_SHARE = 16 };
 
 struct use {
     uint64_t total, owner, files; /* bytes on disk; bytes and number of the owner's files */
@@ -66,30 +66,30 @@ static int fail_owner(const char *owner, uint64_t used, uint64_t more, uint64_t 
         owner, (unsigned long long)used, (unsigned long long)max, (unsigned long long)more);
 }
 
-static bool fits(uint64_t used, uint64_t more, uint64_t max)
+static uint64_t room(uint64_t used, uint64_t max)
 {
-    return used <= max && more <= max - used;
+    return max > used ? max - used : 0;
 }
 
-/* 1: the bound of all; -1: that of the owner, which no cleaning up helps. */
-static int try_reserve(struct tw_upload *u, const struct use *use, uint64_t want, struct tw_error *error)
+/* 0; 1: it is the bound of all, where cleaning up may help; -1: that of the owner. */
+static int reserve_locked(struct tw_upload *u, const struct use *use, uint64_t need, bool ahead, struct tw_error *error)
 {
-    struct tw_storage *s = u->storage;
-    uint64_t more = want - u->reserved;
-    pthread_mutex_lock(&s->lock);
-    uint64_t all = reserved_of(s, NULL), own = reserved_of(s, u->owner);
-    struct limits limits = s->limits;
-    int r = 0;
+    const struct limits *limits = &u->storage->limits;
+    uint64_t all = reserved_of(u->storage, NULL), own = use->owner + reserved_of(u->storage, u->owner);
+    uint64_t more = need - u->reserved, left = room(use->total + all, limits->max_bytes);
     /* The version before is gone when this one is there. Two uploads may both reckon with that: the commit looks again. */
-    uint64_t used = use->owner + own - MIN(use->replaced, use->owner + own);
-    if (limits.max_owner_bytes && !fits(used, more, limits.max_owner_bytes))
-        r = fail_owner(u->owner, use->owner + own, more, limits.max_owner_bytes, error);
-    else if (!fits(use->total, all, limits.max_bytes) || !fits(use->total + all, more, limits.max_bytes))
-        r = fail_total(use, all, more, limits.max_bytes, error) + 2;
-    else
-        u->reserved = want;
-    pthread_mutex_unlock(&s->lock);
-    return r;
+    uint64_t own_left = room(own - MIN(use->replaced, own), limits->max_owner_bytes);
+    if (limits->max_owner_bytes && more > own_left)
+        return fail_owner(u->owner, own, more, limits->max_owner_bytes, error);
+    if (more > left) {
+        fail_total(use, all, more, limits->max_bytes, error);
+        return 1;
+    }
+    /* Where room is short nobody takes more of it than he needs. */
+    if (limits->max_owner_bytes)
+        left = MIN(left, own_left);
+    u->reserved = need + (ahead && left / AHEAD_SHARE >= AHEAD_BYTES ? AHEAD_BYTES : 0);
+    return 0;
 }
 
 static int reserve(struct tw_upload *u, uint64_t need, bool ahead, struct tw_error *error)
@@ -98,9 +98,10 @@ static int reserve(struct tw_upload *u, uint64_t need, bool ahead, struct tw_err
     CATALOG_LOCKED(u->storage);
     if (look(u->storage, u->owner, u->name, &use, error) < 0)
         return -1;
-    if (ahead && need <= INT64_MAX && try_reserve(u, &use, need + AHEAD_BYTES, NULL) == 0)
-        return 0;
-    return try_reserve(u, &use, need, error);
+    pthread_mutex_lock(&u->storage->lock);
+    int r = reserve_locked(u, &use, need, ahead, error);
+    pthread_mutex_unlock(&u->storage->lock);
+    return r;
 }
 
 int quota_reserve(struct tw_upload *u, uint64_t need, bool ahead, struct tw_error *error)

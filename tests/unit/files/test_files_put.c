@@ -43,12 +43,12 @@ static void test_sizes(void **state)
     fixture_open(f);
     const size_t sizes[] = {0, 1, 63, 64, 65, 4999, 5000, 5001, 10000, 262144, sizeof data};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        char name[20];
+        char name[24];
         snprintf(name, sizeof name, "f%zu", i);
         assert_int_equal(fixture_put(f, "", name, data, sizes[i]), TW_OK);
     }
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        char name[20];
+        char name[24];
         snprintf(name, sizeof name, "f%zu", i);
         assert_int_equal(fixture_get(f, "", name, data, sizes[i]), TW_OK);
     }
