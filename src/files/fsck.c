@@ -40,7 +40,7 @@ static int count_again(struct db *db, struct tw_fsck_report *report, struct tw_e
 static int check_database(struct tw_storage *s, struct tw_fsck_report *report, struct tw_error *error)
 {
     struct db db;
-    if (schema_open_reader(&db, &s->root, error) < 0)
+    if (catalog_open_reader(&db, &s->root, error) < 0)
         return -1;
     int r = count_again(&db, report, error);
     db_close(&db);

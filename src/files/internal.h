@@ -108,9 +108,9 @@ enum files_statement {
 };
 
 /* Checks the database file, makes the schema, proves that it can be written. */
-int schema_open(struct db *db, const struct root *root, struct tw_error *error);
+int catalog_open(struct db *db, const struct root *root, struct tw_error *error);
 /* One more connection, which only reads. */
-int schema_open_reader(struct db *db, const struct root *root, struct tw_error *error);
+int catalog_open_reader(struct db *db, const struct root *root, struct tw_error *error);
 
 /* A file's row. */
 struct catalog_file {
@@ -201,12 +201,13 @@ struct tw_upload {
     struct list link;
     uint64_t reserved; /* as `link`, under `lock` */
     char *owner, *name;
-    char tmp[TMP_NAME_MAX]; /* "": no longer there */
+    char tmp[TMP_NAME_MAX]; /* does not change while it is in the list */
     int fd;
     struct evp_md_ctx_st *hash;
     uint64_t size, flushed; /* written; of these, begun to be sent to the disk */
     uint64_t length, base_version;
     bool unknown_length, failed;
+    bool published; /* what was in tmp/ is where it belongs */
     bool wants_sha;
     uint8_t wanted[SHA_BYTES];
 };

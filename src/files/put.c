@@ -28,7 +28,8 @@ static void upload_free(struct tw_upload *u)
         return;
     struct tw_storage *s = u->storage;
     fd_close(&u->fd);
-    tmp_remove(&s->root, u->tmp);
+    if (!u->published)
+        tmp_remove(&s->root, u->tmp);
     pthread_mutex_lock(&s->lock);
     list_remove(&u->link); /* what it had set aside is free now that the disk is */
     pthread_mutex_unlock(&s->lock);
@@ -172,7 +173,7 @@ static int publish(struct tw_upload *u, const uint8_t sha[SHA_BYTES], struct tw_
         r = blob_publish(&u->storage->root, u->tmp, sha);
     if (r < 0)
         return fail_upload(u, r, error);
-    u->tmp[0] = '\0';
+    u->published = true;
     return 0;
 }
 

@@ -162,7 +162,7 @@ static int open_connection(struct db *db, const struct root *root, struct tw_err
     return db_open(db, &options, error);
 }
 
-int schema_open(struct db *db, const struct root *root, struct tw_error *error)
+int catalog_open(struct db *db, const struct root *root, struct tw_error *error)
 {
     if (open_connection(db, root, error) < 0)
         return -1;
@@ -175,7 +175,7 @@ int schema_open(struct db *db, const struct root *root, struct tw_error *error)
     return 0;
 }
 
-int schema_open_reader(struct db *db, const struct root *root, struct tw_error *error)
+int catalog_open_reader(struct db *db, const struct root *root, struct tw_error *error)
 {
     if (open_connection(db, root, error) < 0)
         return -1;

@@ -61,7 +61,7 @@ static void storage_free(struct tw_storage *s)
 static int open_all(struct tw_storage *s, const struct tw_storage_options *o, struct tw_error *error)
 {
     struct tw_storage_gc_report report = {0};
-    if (root_open(&s->root, o->path, error) < 0 || schema_open(&s->db, &s->root, error) < 0)
+    if (root_open(&s->root, o->path, error) < 0 || catalog_open(&s->db, &s->root, error) < 0)
         return -1;
     /* Uploads of a life before: their room is not to be missed. Contents may be many: that is the cleaner's to look at. */
     if (sweep_tmp(s, &report, error) < 0)

@@ -29,6 +29,9 @@ static bool run_script(struct fixture *f, int step, int err)
             fail_msg("step %d, call %d: not the right error: %s", step, i, f->error.message);
         if (!script_is_at(f, i))
             fail_msg("step %d: call %d failed (%s) and changed something", step, i, f->error.message);
+        /* At once, not only when somebody cleans up. */
+        if (i < 3 && (fixture_count(f, "tmp") != 0 || fixture_count(f, "blobs") != fixture_stat(f, NULL).blobs))
+            fail_msg("step %d: call %d failed (%s) and left something", step, i, f->error.message);
         fixture_assert_sound(f);
         assert_true(script_is_at(f, i));
         if (script_call(f, i) != TW_OK)
