@@ -92,7 +92,7 @@ struct rpc_client *cli_connect(struct cli *cli)
         }
         cli->loop_open = true;
     }
-    const struct rpc_client_options options = {.target = cli->server, .connect_timeout_us = cli->connect_timeout_us};
+    const struct rpc_client_options options = {.target = cli->server, .connect_timeout_us = cli->connect_timeout_us, .fail_fast = cli->fail_fast};
     if (rpc_client_new(&cli->loop, &options, &cli->client, &error) < 0) {
         cli->client = NULL;
         if (error.code != TW_INVALID_ARGUMENT) {

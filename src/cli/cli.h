@@ -29,6 +29,7 @@ struct cli {
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
     bool json;
     bool color; /* on standard output */
+    bool fail_fast; /* what is not there now is not waited for */
     uv_loop_t loop;
     bool loop_open;
     int connect_code;          /* what to exit with after cli_connect failed */

@@ -165,10 +165,12 @@ static void on_engine_drained(void *ctx)
 {
     struct tw_worker *w = ctx;
     worker_close_calls(w);
-    if (w->server)
+    if (w->server) {
+        taskworker_service_end(&w->service);
         rpc_server_drain(w->server, rpc_grace_us, on_rpc_drained, w);
-    else
+    } else {
         on_rpc_drained(w);
+    }
 }
 
 static void begin_shutdown(struct tw_worker *w, int how)

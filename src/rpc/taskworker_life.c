@@ -229,6 +229,7 @@ void taskworker_shutdown(struct rpc_call *call, const uint8_t *msg, size_t len, 
         Taskworker__ShutdownResponse response = TASKWORKER__SHUTDOWN_RESPONSE__INIT;
         response.running_tasks = status.running;
         response.queued_tasks = status.queued;
+        response.detach_timeout_ms = (int64_t)status.detach_seconds * 1000;
         rpc_call_reply(p->call, &response.base);
         s->on_shutdown(s->on_shutdown_ctx, (int)request->mode, (uint64_t)request->timeout_ms * 1000);
     }

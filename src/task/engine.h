@@ -148,10 +148,13 @@ void engine_wait_cancel(struct engine_wait *wait);
 /* Ends a task; the callback comes when that is on disk. See StopTask in proto/taskworker.proto for the errors. */
 void engine_stop(struct engine *engine, const char *id, engine_wait_cb cb, void *ctx);
 
-/* Follows a live task: `changed` is called after each output and, with ended set and for the last time, at its end. */
+/*
+ * Follows a live task: `changed` is called after each output and, with ended set and for the last time, at its end, or with
+ * the error for which it is not followed to there.
+ */
 struct engine_watch {
     struct list link; /* the engine's while watching */
-    void (*changed)(struct engine_watch *watch, bool ended);
+    void (*changed)(struct engine_watch *watch, bool ended, const struct tw_error *error);
 };
 /* False: the task is not live (any more), nothing will be called. */
 bool engine_watch(struct engine *engine, const char *id, struct engine_watch *watch);
@@ -165,6 +168,7 @@ struct engine_status {
     const struct engine_gpu *gpu;                /* each */
     uint64_t max_task_size;
     bool draining;
+    uint32_t detach_seconds;
     const char *trouble; /* why no task is started at present, in a sentence; NULL: all is well. Borrowed */
     uint64_t accepted, completed, failed, stopped; /* since the start */
 };
