@@ -160,6 +160,9 @@ struct engine_watch {
 bool engine_watch(struct engine *engine, const char *id, struct engine_watch *watch);
 void engine_unwatch(struct engine_watch *watch);
 
+/* Nothing can be begun at present, for this reason; NULL: it can. What waits is not touched meanwhile, but for its time-outs. */
+void engine_stall(struct engine *engine, const char *why);
+
 struct engine_status {
     unsigned running, queued, max_running, max_queued;
     uint64_t cpu_millis, memory_bytes;           /* what there is for tasks; 0: not bounded */
