@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import queue as queues
 import re
 import sqlite3
 import statistics
@@ -16,7 +17,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+
+import grpc
 
 from machine import ROOT, cpu_seconds, memory_mb, rollup_mb, slots_of, what_else_runs
 from harness import processes
@@ -347,6 +351,65 @@ def begin(c):
         p99s.append(percentile(waited, 0.99))
     c.report.add("admission, its commit included, to start: p50", p50s, "ms", "at most 1")
     c.report.add("admission, its commit included, to start: p99", p99s, "ms")
+
+
+LINES = "import time\nfor _ in range(200000):\n    print(time.time(), flush=True); time.sleep(0.01)\n"
+
+
+def sampled(node, lines, until):
+    """Seconds: each GetStatus, one after the other, and each line's way from another task to a reader of its log."""
+    answers, ways = [], []
+    while not until():
+        began = time.monotonic()
+        node.status()
+        answers.append(time.monotonic() - began)
+        ways += [now - line for now, line in drained(lines)]
+        time.sleep(0.002)
+    return answers, ways
+
+
+def drained(lines):
+    while not lines.empty():
+        yield lines.get()
+
+
+def follow_lines(c, node, task_id, lines):
+    """Puts (when it was read, when it was printed) into `lines` for each line of the task, until the node has gone."""
+    rest = b""
+    try:
+        for chunk in node.stub.StreamLogs(c.stubs.pb.StreamLogsRequest(task_id=task_id, follow=True)):
+            *whole, rest = (rest + chunk.data).split(b"\n")
+            for line in whole:
+                lines.put((time.time(), float(line)))
+    except grpc.RpcError:
+        pass
+
+
+@bench
+def noise(c):
+    """One task prints 1 GB, all of which is kept: what that costs others. Beside it the same node with nothing of the kind."""
+    rows = []
+    for _ in range(c.runs):
+        node = c.node(max_concurrent_tasks=4, max_log_size="2GiB").start()
+        lines = queues.SimpleQueue()
+        other = node.submit(LINES)
+        threading.Thread(target=follow_lines, args=(c, node, other, lines), daemon=True).start()
+        end = time.monotonic() + 3
+        quiet = sampled(node, lines, lambda: time.monotonic() > end)
+        began = time.monotonic()
+        loud = node.submit("yes 0123456789abcdef0123456789abcdef | head -c 1073741824", task_type="shell", timeout_ms=600000)
+        noisy = sampled(node, lines, lambda: node.get(loud).state == c.stubs.pb.Task.COMPLETED)
+        took = time.monotonic() - began
+        task = node.get(loud)
+        assert task.log_size >= 1 << 30 and not task.log_truncated, task
+        node.kill()
+        rows.append((noisy, quiet, took))
+    for name, which in (("GetStatus", 0), ("another task's line, from print to reader", 1)):
+        for share in (0.5, 0.99):
+            noisy, quiet = ([percentile(row[i][which], share) * 1000 for row in rows] for i in (0, 1))
+            c.report.add(f"{name} while a task prints 1 GB: p{share * 100:g}", noisy, "ms",
+                         "at most 10" if share > 0.9 and which == 0 else "", "nobody prints", quiet)
+    c.report.add("1 GB printed and kept", [1024 / took for _, _, took in rows], "MB/s")
 
 
 def wait_until(condition, seconds=120):
