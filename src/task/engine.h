@@ -117,8 +117,18 @@ typedef void (*engine_batch_cb)(
     void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error);
 void engine_admit_batch(struct engine *engine, const struct engine_batch *batch, engine_batch_cb cb, void *ctx);
 
-/* Admits once more what a task was that failed or was stopped, under a new id (NULL or "": the engine makes one). */
-void engine_retry(struct engine *engine, const char *id, const char *new_id, engine_admit_cb cb, void *ctx);
+/* Admits once more what a task was that failed or was stopped. Borrowed during the call only. */
+struct engine_again {
+    const char *id;
+    const char *new_id; /* NULL or "": the engine makes one */
+    /*
+     * What it is to come after now. None: as before where it never began, else nothing; for one that failed for another's end
+     * (DEPENDENCY) that is FAILED_PRECONDITION.
+     */
+    const char *const *after;
+    size_t n_after;
+};
+void engine_retry(struct engine *engine, const struct engine_again *again, engine_admit_cb cb, void *ctx);
 
 /* A task that is live, or NULL. Valid until control returns to the loop. */
 struct task *engine_find(const struct engine *engine, const char *id);
