@@ -9,14 +9,19 @@ import argparse
 import json
 import os
 import pathlib
+import queue as queues
 import re
+import shutil
 import sqlite3
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+
+import grpc
 
 from machine import ROOT, cpu_seconds, memory_mb, rollup_mb, slots_of, what_else_runs
 from harness import processes
@@ -325,6 +330,82 @@ def queue(c):
     c.report.add("10,000 waiting tasks: memory of the daemon", now - before, "MB", "at most 20")
     c.report.add("10,000 waiting tasks: CPU of one core", (cpu_seconds(node.process.pid) - cpu) / 5 * 100, "%", "none")
     node.stop()
+
+
+@bench
+def begin(c):
+    """
+    From an admission to the call that starts the task's run, on a node with free slots: what the store has of both moments. The
+    first is noted within the transaction, so the commit and its fsync are in the figure: it is an upper bound.
+    """
+    p50s, p99s = [], []
+    for _ in range(c.runs):
+        node = c.node(max_concurrent_tasks=4).start()
+        for _ in range(200):
+            node.run("true", task_type="shell")
+        node.kill()
+        db = sqlite3.connect(node.storage / "taskworker.db")
+        waited = [us / 1000 for us, in db.execute("SELECT t.started_us - e.time_us FROM tasks t JOIN events e USING (seq) "
+                                                  "WHERE e.kind = 1 AND t.started_us > 0")]
+        db.close()
+        p50s.append(median(waited))
+        p99s.append(percentile(waited, 0.99))
+    c.report.add("admission, its commit included, to start: p50", p50s, "ms", "at most 1")
+    c.report.add("admission, its commit included, to start: p99", p99s, "ms")
+
+
+LINES = "import time\nfor _ in range(200000):\n    print(time.time(), flush=True); time.sleep(0.01)\n"
+
+
+def sampled(c, node, lines):
+    """ms: p50 and p99 of 500 GetStatus, one each 2 ms, and of the ways of another task's lines to a reader of its log meanwhile."""
+    while not lines.empty():
+        lines.get()
+    _, p50, p99 = c.grpc_client(node, "status", 500, 1, pause_ms=2)
+    ways = [(read - printed) * 1000 for read, printed in iter(lambda: None if lines.empty() else lines.get(), None)]
+    return p50, p99, percentile(ways, 0.5), percentile(ways, 0.99)
+
+
+def follow_lines(c, node, task_id, lines):
+    """Puts (when it was read, when it was printed) into `lines` for each line of the task, until the node has gone."""
+    rest = b""
+    try:
+        for chunk in node.stub.StreamLogs(c.stubs.pb.StreamLogsRequest(task_id=task_id, follow=True)):
+            *whole, rest = (rest + chunk.data).split(b"\n")
+            for line in whole:
+                lines.put((time.time(), float(line)))
+    except grpc.RpcError:
+        pass
+
+
+@bench
+def noise(c):
+    """One task prints 1 GB, all of which is kept: what that costs others. Beside it the same node with nothing of the kind."""
+    rows, took = [], []
+    for _ in range(c.runs):
+        node = c.node(max_concurrent_tasks=4, max_log_size="2GiB").start()
+        lines = queues.SimpleQueue()
+        other = node.submit(LINES)
+        threading.Thread(target=follow_lines, args=(c, node, other, lines), daemon=True).start()
+        node.wait_for_output(other, b"\n")
+        quiet = sampled(c, node, lines)
+        began = time.monotonic()
+        loud = node.submit("yes 0123456789abcdef0123456789abcdef | head -c 1073741824", task_type="shell", timeout_ms=600000)
+        node.wait_for_output(loud, b"0123")
+        noisy = sampled(c, node, lines)
+        assert node.get(loud).state == c.stubs.pb.Task.RUNNING, "it was over before the others were"
+        task, _ = node.wait(loud)
+        took.append(time.monotonic() - began)
+        assert task.log_size >= 1 << 30 and not task.log_truncated, task
+        node.kill()
+        rows.append((noisy, quiet))
+        shutil.rmtree(node.folder)  # or the next run would wait for the disk to take this one's gigabyte
+        os.sync()
+    names = "GetStatus: p50", "GetStatus: p99", "a line of another task to its reader: p50", "the same: p99"
+    for i, name in enumerate(names):
+        c.report.add(f"{name}", [noisy[i] for noisy, _ in rows], "ms", "at most 10" if i == 1 else "", "nobody prints",
+                     [quiet[i] for _, quiet in rows])
+    c.report.add("1 GB printed and kept", [1024 / seconds for seconds in took], "MB/s")
 
 
 def wait_until(condition, seconds=120):

@@ -92,7 +92,8 @@ struct rpc_client *cli_connect(struct cli *cli)
         }
         cli->loop_open = true;
     }
-    const struct rpc_client_options options = {.target = cli->server, .connect_timeout_us = cli->connect_timeout_us};
+    const struct rpc_client_options options = {
+        .target = cli->server, .connect_timeout_us = cli->connect_timeout_us, .fail_fast = cli->fail_fast};
     if (rpc_client_new(&cli->loop, &options, &cli->client, &error) < 0) {
         cli->client = NULL;
         if (error.code != TW_INVALID_ARGUMENT) {
@@ -137,7 +138,9 @@ int cli_report(struct cli *cli, const struct tw_error *error)
     else
         cli_error(cli, error->code, "%s", *error->message ? error->message : error_code_name(error->code));
     /* What the node finds wrong with a request came from the command line. */
-    return error->code == TW_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_TROUBLE;
+    return error->code == TW_INVALID_ARGUMENT ? EXIT_USAGE
+        : error->code == TW_NOT_FOUND         ? EXIT_NOT_FOUND
+                                              : EXIT_TROUBLE;
 }
 
 static void on_pause_over(uv_timer_t *timer)

@@ -16,6 +16,7 @@
 /* Exit codes beside the task's own (run, result, wait). */
 enum {
     EXIT_USAGE = 2,       /* the command line is wrong, or a file that it names */
+    EXIT_NOT_FOUND = 123, /* what was named is not there */
     EXIT_TIMED_OUT = 124, /* the task ran into its time-out, or waiting took too long */
     EXIT_TROUBLE = 125,   /* the node, the way to it or this program failed */
     EXIT_SIGNAL = 128,    /* plus the signal that ended the task */
@@ -28,7 +29,8 @@ struct cli {
     uint64_t connect_timeout_us; /* 0: the client's default */
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
     bool json;
-    bool color; /* on standard output */
+    bool color;     /* on standard output */
+    bool fail_fast; /* what is not there now is not waited for */
     uv_loop_t loop;
     bool loop_open;
     int connect_code;          /* what to exit with after cli_connect failed */

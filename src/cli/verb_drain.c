@@ -2,7 +2,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "cli/options.h"
 #include "cli/output.h"
 
@@ -11,6 +10,7 @@ enum { LOOK_EVERY_MS = 300, END_TIMEOUT_US = 5 * 1000 * 1000 };
 struct drain {
     bool stop, detach, no_wait;
     uint64_t timeout_us;
+    uint32_t running, queued; /* when it was last asked */
 };
 
 static int ask(struct cli *cli, const struct drain *d, Taskworker__ShutdownResponse **ret)
@@ -26,11 +26,11 @@ static int ask(struct cli *cli, const struct drain *d, Taskworker__ShutdownRespo
 static void show_progress(const struct cli *cli, uint32_t running)
 {
     if (!cli->json && isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K%u %s", running, running == 1 ? "task runs" : "tasks run");
+        fprintf(stderr, "\r\033[K%u %s still", running, running == 1 ? "task runs" : "tasks run");
 }
 
 /* Until it does not answer any more, or another one does. False: it could not be asked for want of memory and the like. */
-static bool watch_end(struct cli *cli)
+static bool watch_end(struct cli *cli, struct drain *d)
 {
     Taskworker__GetStatusRequest request = TASKWORKER__GET_STATUS_REQUEST__INIT;
     struct tw_error error = {0};
@@ -42,28 +42,45 @@ static bool watch_end(struct cli *cli)
             return error.code == TW_UNAVAILABLE || error.code == TW_DEADLINE_EXCEEDED;
         if (status->state != TASKWORKER__GET_STATUS_RESPONSE__STATE__DRAINING)
             return true;
+        if (!d->detach)
+            d->running = status->running_tasks; /* those that were left are none of the node's any more */
+        d->queued = status->queued_tasks;
         show_progress(cli, status->running_tasks);
         (void)poll(NULL, 0, LOOK_EVERY_MS);
     }
 }
 
-static void print_end(struct cli *cli, const Taskworker__ShutdownResponse *r, bool ended)
+static void print_left(const struct drain *d, const Taskworker__ShutdownResponse *r)
 {
+    char span[32];
+    if (d->running)
+        printf("; %u %s on without it, for %s at most, until its next start takes %s up", d->running,
+            d->running == 1 ? "task goes" : "tasks go", format_span((uint64_t)r->detach_timeout_ms * 1000, span),
+            d->running == 1 ? "it" : "them");
+}
+
+static void print_end(struct cli *cli, const struct drain *d, const Taskworker__ShutdownResponse *r, bool ended)
+{
+    uint32_t running = ended && !d->detach ? 0 : d->running;
     if (cli->json) {
         output_json(stdout,
-            json_pack("{s:b, s:I, s:I}", "ended", ended, "running_tasks", (json_int_t)r->running_tasks, "queued_tasks",
-                (json_int_t)r->queued_tasks));
+            json_pack("{s:b, s:I, s:I}", "ended", ended, "running_tasks", (json_int_t)running, "queued_tasks",
+                (json_int_t)d->queued));
         return;
     }
     if (isatty(STDERR_FILENO) && ended)
         fputs("\r\033[K", stderr);
     printf("the node %s", ended ? "has ended" : "is on its way down");
-    if (r->queued_tasks)
-        printf("; %u %s for its next start", r->queued_tasks, r->queued_tasks == 1 ? "task waits" : "tasks wait");
+    if (d->detach)
+        print_left(d, r);
+    else if (running)
+        printf("; %u %s still", running, running == 1 ? "task runs" : "tasks run");
+    if (d->queued)
+        printf("; %u %s for its next start", d->queued, d->queued == 1 ? "task waits" : "tasks wait");
     putchar('\n');
 }
 
-static int drain(struct cli *cli, const struct drain *d)
+static int drain(struct cli *cli, struct drain *d)
 {
     CLEANUP_MESSAGE Taskworker__ShutdownResponse *response = NULL;
     if (d->stop && d->detach) {
@@ -74,11 +91,14 @@ static int drain(struct cli *cli, const struct drain *d)
         cli_error(cli, TW_INVALID_ARGUMENT, "--timeout is for running tasks that may end; not with --stop or --detach");
         return EXIT_USAGE;
     }
+    cli->fail_fast = true;
     int code = ask(cli, d, &response);
     if (code)
         return code;
-    bool ended = !d->no_wait && watch_end(cli);
-    print_end(cli, response, ended);
+    d->running = response->running_tasks;
+    d->queued = response->queued_tasks;
+    bool ended = !d->no_wait && watch_end(cli, d);
+    print_end(cli, d, response, ended);
     return ended || d->no_wait ? 0 : EXIT_TROUBLE;
 }
 

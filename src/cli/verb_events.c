@@ -8,9 +8,11 @@
 #include "cli/output.h"
 #include "cli/tasks.h"
 
+#define BEGIN_UNKNOWN UINT64_MAX
+
 struct events {
     struct cli *cli;
-    bool follow;
+    bool follow, found;
     const char *type;
     struct labels labels;
     struct words ids; /* none: all tasks */
@@ -87,8 +89,10 @@ static void on_message(struct rpc_client_call *call, const uint8_t *msg, size_t 
     }
     e->progress = true;
     e->after = m->number;
-    if (is_wanted(e, m->task_id))
+    if (is_wanted(e, m->task_id)) {
+        e->found = true;
         print_event(e->cli, m);
+    }
     errno = 0;
     if (e->follow)
         fflush(stdout);
@@ -162,21 +166,43 @@ static int run_events(struct events *e)
     return EXIT_READER_GONE;
 }
 
+/* Where nobody says behind which event to begin: at the oldest, but who follows all tasks does so from now on. */
+static int find_begin(struct events *e)
+{
+    CLEANUP_MESSAGE Taskworker__GetStatusResponse *status = NULL;
+    Taskworker__GetStatusRequest request = TASKWORKER__GET_STATUS_REQUEST__INIT;
+    if (e->after != BEGIN_UNKNOWN)
+        return 0;
+    e->after = 0;
+    if (!e->follow || e->ids.n > 0)
+        return 0;
+    int code = cli_call(e->cli, "GetStatus", &request.base, &taskworker__get_status_response__descriptor, 0, &status);
+    if (!code)
+        e->after = status->last_event;
+    return code;
+}
+
 static int events(struct events *e)
 {
     int code = labels_parse(e->cli, &e->labels);
     if (!code && !cli_connect(e->cli))
         code = e->cli->connect_code;
+    if (!code)
+        code = find_begin(e);
     if (!code && e->follow)
         reader_watch(e->cli, on_reader_gone, e);
     code = code ? code : run_events(e);
     reader_unwatch(e->cli);
+    if (!code && e->ids.n > 0 && !e->found && !e->enough) {
+        cli_error(e->cli, TW_NOT_FOUND, "nothing is known of %s", e->ids.n == 1 ? "this task" : "these tasks");
+        code = EXIT_NOT_FOUND;
+    }
     return e->cli->reader.gone ? EXIT_READER_GONE : output_finish(e->cli, code);
 }
 
 int verb_events(struct cli *cli, int argc, char **argv)
 {
-    struct events e = {.cli = cli};
+    struct events e = {.cli = cli, .after = BEGIN_UNKNOWN};
     const struct option options[] = {
         {.name = "follow", .letter = 'f', .kind = OPTION_FLAG, .target = &e.follow, .help = "go on as more happens"},
         {.name = "after",
@@ -184,7 +210,7 @@ int verb_events(struct cli *cli, int argc, char **argv)
             .target = &e.after,
             .max = INT64_MAX,
             .metavar = "NUMBER",
-            .help = "only what came behind this event [from the oldest that is kept]"},
+            .help = "only what came behind this event; 0: from the oldest that is kept"},
         LABELS_OPTION(&e.labels, "only tasks with this label; may be repeated"),
         {.name = "type", .kind = OPTION_TEXT, .target = &e.type, .metavar = "TYPE", .help = "only tasks of this type"},
     };
@@ -193,7 +219,8 @@ int verb_events(struct cli *cli, int argc, char **argv)
         .usage = "[OPTION]... [ID]...",
         .text =
             "Prints what has happened to tasks (all, or these), in the order in which it became durable: when, its\n"
-            "number, what, and to which task. With -f it goes on, through restarts of the node, until Ctrl-C.",
+            "number, what, and to which task. With -f it goes on, through restarts of the node, until Ctrl-C; of all\n"
+            "tasks it then prints what happens from now on, unless --after says otherwise.",
         .example = "  hivemind events -f\n"
                    "  hivemind events --json --after 1200",
         .options = options,

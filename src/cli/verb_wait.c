@@ -152,8 +152,10 @@ static int wait_for_label(struct cli *cli, struct labels *labels, uint64_t timeo
         f.ids[f.n - 1 - i] = other;
     }
     const struct words ids = {.items = (const char **)f.ids, .n = f.n};
-    if (!code && f.n == 0)
-        cli_note(cli, "there is no task with this label");
+    if (!code && f.n == 0) {
+        cli_error(cli, TW_NOT_FOUND, "there is no task with this label");
+        code = EXIT_NOT_FOUND;
+    }
     if (!code)
         code = wait_for_all(cli, &ids, timeout_us);
     for (size_t i = 0; i < f.n; i++)

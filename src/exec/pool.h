@@ -147,6 +147,8 @@ struct sandbox {
     uv_timer_t *demand_timer;
     unsigned asked;    /* requests the launcher has not answered */
     unsigned failures; /* in a row */
+    bool ever_up;      /* there has been a slot that could take tasks */
+    bool trouble, told_broken; /* as the owner was told */
     bool resting;      /* no CREATE until retry fires */
     struct tw_error problem;
     uv_timer_t *retry, *deliver, *answer;
@@ -162,6 +164,8 @@ struct sandbox {
 
 /* sandbox.c */
 void sandbox_pump(struct sandbox *s);
+/* No sandbox can ever be made, for the reason in `problem`. */
+void sandbox_tell_broken(struct sandbox *s);
 /* A span of time is over: what has not been needed in it or in the one before may go. */
 void sandbox_turn_demand(struct sandbox *s);
 /* A new timer, or NULL; timers and polls are freed when libuv has let go of them. */

@@ -111,6 +111,10 @@ static int on_failed(struct pool_slot *slot, const struct slot_reply *reply)
     if (slot->state == SLOT_IS_BOOTING && reply->serial == 0) {
         error_set_errno(
             &slot->sandbox->problem, reply->error, "cannot make a sandbox: %s%s%s", stage, colon, reply->detail);
+        if (reply->stage == STAGE_SETTINGS && !slot->sandbox->ever_up) {
+            error_set(&slot->sandbox->problem, TW_INVALID_ARGUMENT, "%s", reply->detail);
+            sandbox_tell_broken(slot->sandbox);
+        }
         return -ECANCELED; /* said already */
     }
     if (slot->state != SLOT_IS_BUSY || reply->serial != slot->run->serial)
@@ -132,6 +136,7 @@ static int on_message(struct pool_slot *slot, const struct slot_reply *reply, st
         slot->state = SLOT_IS_IDLE;
         slot->up_us = slot->idle_us = clock_monotonic_us();
         slot->sandbox->failures = 0;
+        slot->sandbox->ever_up = true;
         return 0;
     case SLOT_READY:
         return slot->state == SLOT_IS_BUSY ? on_ready(slot, reply, fds) : -EPROTO;

@@ -60,6 +60,14 @@ void sandbox_poll_free(uv_poll_t **poll)
 
 /* --- the launcher --- */
 
+void sandbox_tell_broken(struct sandbox *s)
+{
+    if (!s->closing && !s->told_broken && s->rt.on_broken) {
+        s->told_broken = true;
+        s->rt.on_broken(s->rt.owner_ctx, &s->problem);
+    }
+}
+
 static void launcher_lost(struct sandbox *s, const char *what)
 {
     if (s->launcher_dead)
@@ -70,8 +78,7 @@ static void launcher_lost(struct sandbox *s, const char *what)
     launcher_hang_up(s->launcher);
     error_set(
         &s->problem, TW_UNAVAILABLE, "hivemind-launcher %s: no sandbox can be made until the node is restarted", what);
-    if (!s->closing && s->rt.on_broken)
-        s->rt.on_broken(s->rt.on_broken_ctx, &s->problem);
+    sandbox_tell_broken(s);
     for (uint32_t i = 0; i < s->used; i++) {
         if (s->slots[i].former)
             continue;
@@ -340,10 +347,22 @@ static void assign(struct sandbox *s)
     }
 }
 
+/* The owner hears of a change; of a launcher that is gone it has heard already. */
+static void tell_trouble(struct sandbox *s, bool trouble)
+{
+    if (s->trouble == trouble || s->closing || s->launcher_dead)
+        return;
+    s->trouble = trouble;
+    if (s->rt.on_trouble)
+        s->rt.on_trouble(s->rt.owner_ctx, trouble ? &s->problem : NULL);
+}
+
 /* Nothing lives that could take a run, and the last attempt to change that has failed. */
 static void fail_waiting(struct sandbox *s)
 {
     if (!s->launcher_dead) {
+        if (s->failures == 0)
+            tell_trouble(s, false);
         if (s->failures == 0 || !s->resting)
             return;
         for (uint32_t i = 0; i < s->target; i++) {
@@ -352,6 +371,7 @@ static void fail_waiting(struct sandbox *s)
                 return;
         }
     }
+    tell_trouble(s, true);
     list_for_each_safe (it, &s->waiting) {
         list_remove(it);
         run_failed(CONTAINER_OF(it, struct sandbox_run, in_queue), RUN_SANDBOX_ERROR, "%s", s->problem.message);

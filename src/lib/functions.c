@@ -321,7 +321,15 @@ static void on_below_broken(void *ctx, const struct tw_error *error)
 {
     struct functions *f = ctx;
     if (f->rt.on_broken)
-        f->rt.on_broken(f->rt.on_broken_ctx, error);
+        f->rt.on_broken(f->rt.owner_ctx, error);
+}
+
+/* Functions of the program run all the same. */
+static void on_below_trouble(void *ctx, const struct tw_error *error)
+{
+    struct functions *f = ctx;
+    if (f->rt.on_trouble && (!error || f->known.count == 0))
+        f->rt.on_trouble(f->rt.owner_ctx, error);
 }
 
 static const struct runtime_ops functions_ops = {
@@ -345,7 +353,8 @@ int functions_new(uv_loop_t *loop, struct runtime *below, struct runtime **ret, 
     map_init(&f->known);
     list_init(&f->runs);
     below->on_broken = on_below_broken;
-    below->on_broken_ctx = f;
+    below->on_trouble = on_below_trouble;
+    below->owner_ctx = f;
     *ret = &f->rt;
     return 0;
 }

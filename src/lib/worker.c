@@ -165,10 +165,12 @@ static void on_engine_drained(void *ctx)
 {
     struct tw_worker *w = ctx;
     worker_close_calls(w);
-    if (w->server)
+    if (w->server) {
+        taskworker_service_end(&w->service);
         rpc_server_drain(w->server, rpc_grace_us, on_rpc_drained, w);
-    else
+    } else {
         on_rpc_drained(w);
+    }
 }
 
 static void begin_shutdown(struct tw_worker *w, int how)
@@ -187,7 +189,14 @@ static void on_broken(void *ctx, const struct tw_error *error)
     struct tw_worker *w = ctx;
     log_error("the node stops: %s", error->message);
     w->failure = *error;
-    begin_shutdown(w, TW_SHUTDOWN_DRAIN);
+    /* What goes on since an earlier start has nothing to do with a mistake in the settings of this one. */
+    begin_shutdown(w, error->code == TW_INVALID_ARGUMENT ? TW_SHUTDOWN_DETACH : TW_SHUTDOWN_DRAIN);
+}
+
+static void on_trouble(void *ctx, const struct tw_error *error)
+{
+    struct tw_worker *w = ctx;
+    engine_stall(w->engine, error ? error->message : NULL);
 }
 
 static void on_wake(uv_async_t *async)
@@ -349,7 +358,8 @@ static int build(
         functions_new(w->loop, w->runtime, &w->runtime, error) < 0)
         return -1;
     w->runtime->on_broken = on_broken;
-    w->runtime->on_broken_ctx = w;
+    w->runtime->on_trouble = on_trouble;
+    w->runtime->owner_ctx = w;
     fill_engine_options(w, o, &engine_options);
     resources_recall(&w->resources, w->store);
     if (engine_new(&engine_options, &w->engine, error) < 0)

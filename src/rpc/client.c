@@ -431,6 +431,7 @@ int rpc_client_new(
         free(client);
         return -1;
     }
+    client->fail_fast = options->fail_fast;
     client->connect_timeout_us = options->connect_timeout_us ? options->connect_timeout_us : CONNECT_TIMEOUT_US;
     client->max_message = options->max_message ? options->max_message : MAX_MESSAGE;
     list_init(&client->waiting);

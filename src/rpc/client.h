@@ -24,6 +24,7 @@ struct rpc_client_options {
     const char *target;          /* "host:port", "[::1]:port" */
     uint64_t connect_timeout_us; /* 0: 5 s */
     size_t max_message;          /* of a response, bytes; 0: 110 MiB */
+    bool fail_fast;              /* no second attempt where nobody listens: for who waits for just that */
 };
 
 int rpc_client_new(

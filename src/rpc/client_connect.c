@@ -20,6 +20,12 @@ static void on_retry(struct alarm *alarm)
     client_connect(CONTAINER_OF(alarm, struct rpc_client, retry));
 }
 
+static void fail_waiting(struct rpc_client *client, enum tw_code code, const char *text)
+{
+    while (!list_empty(&client->waiting))
+        client_call_fail(CONTAINER_OF(client->waiting.next, struct rpc_client_call, link), code, text);
+}
+
 /* No connection: try again later, as long as calls wait. */
 static void back_off(struct rpc_client *client)
 {
@@ -30,15 +36,17 @@ static void back_off(struct rpc_client *client)
     client->retry.ring = on_retry;
     if (client->freed || list_empty(&client->waiting))
         return;
-    if (alarm_set(&client->hub.alarms, &client->retry, now + wait) < 0) {
-        while (!list_empty(&client->waiting))
-            client_call_fail(CONTAINER_OF(client->waiting.next, struct rpc_client_call, link), TW_RESOURCE_EXHAUSTED,
-                "out of memory");
+    if (client->fail_fast && client->refused) {
+        fail_waiting(client, client->last_error.code, client->last_error.message);
+        return;
     }
+    if (alarm_set(&client->hub.alarms, &client->retry, now + wait) < 0)
+        fail_waiting(client, TW_RESOURCE_EXHAUSTED, "out of memory");
 }
 
 static void cannot_connect(struct rpc_client *client, int err)
 {
+    client->refused = err == UV_ECONNREFUSED;
     bool no_name = err == UV_EAI_NONAME || err == UV_EAI_NODATA;
     error_set(&client->last_error, TW_UNAVAILABLE, "cannot connect to %s: %s", client->target,
         no_name ? "there is no host of this name" : uv_strerror(err));

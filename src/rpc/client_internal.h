@@ -49,6 +49,8 @@ struct rpc_client {
     uint64_t backoff_us;
     uint64_t n_connections;
     struct tw_error last_error; /* why there is no connection */
+    bool fail_fast;
+    bool refused; /* the last address that was tried */
     bool freed;
 };
 

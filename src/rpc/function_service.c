@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "rpc/taskworker_convert.h"
 #include "rpc/taskworker_pending.h"
 
@@ -114,7 +115,7 @@ static int check(const Taskworker__CallFunctionRequest *r, struct tw_error *erro
 static void reply(struct function_call *c, const struct tw_task_info *info, const void *result, size_t len)
 {
     Taskworker__CallFunctionResponse response = TASKWORKER__CALL_FUNCTION_RESPONSE__INIT;
-    CLEANUP_FREE char *text = len ? strndup(result, len) : NULL;
+    CLEANUP_FREE char *text = len ? text_dup(result, len) : NULL;
     bool well = info->state == TW_TASK_COMPLETED;
     response.status = well;
     response.task_id = info->id;

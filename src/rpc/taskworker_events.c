@@ -91,8 +91,11 @@ static void pump(struct watcher *w)
         rpc_call_finish(w->call, TW_OK, "");
         return;
     }
-    if (w->after >= store_last_event(w->service->store))
+    if (w->after >= store_last_event(w->service->store)) {
+        if (w->service->ending)
+            rpc_call_finish(w->call, TW_UNAVAILABLE, "the node is ending");
         return;
+    }
     w->reading = true;
     w->refs++;
     bool holes = w->from_oldest && w->after < w->until;

@@ -108,10 +108,20 @@ void taskworker_retry_task(struct rpc_call *call, const uint8_t *msg, size_t len
     if (!p)
         return;
     struct tw_error error;
-    if (pending_require_id(request->task_id, &error) < 0)
-        pending_on_admitted(p, NULL, false, &error);
-    else
-        engine_retry(p->service->engine, request->task_id, request->new_task_id, pending_on_admitted, p);
+    const struct engine_again again = {
+        .id = request->task_id,
+        .new_id = request->new_task_id,
+        .after = (const char *const *)request->after,
+        .n_after = request->n_after,
+    };
+    if (request->n_after > TW_AFTER_MAX) /* before they are copied */
+        error_set(
+            &error, TW_INVALID_ARGUMENT, "after: %zu tasks are too many: at most %d", request->n_after, TW_AFTER_MAX);
+    else if (pending_require_id(request->task_id, &error) == 0) {
+        engine_retry(p->service->engine, &again, pending_on_admitted, p);
+        return;
+    }
+    pending_on_admitted(p, NULL, false, &error);
 }
 
 /* --- PauseTask, ResumeTask --- */
@@ -229,6 +239,7 @@ void taskworker_shutdown(struct rpc_call *call, const uint8_t *msg, size_t len, 
         Taskworker__ShutdownResponse response = TASKWORKER__SHUTDOWN_RESPONSE__INIT;
         response.running_tasks = status.running;
         response.queued_tasks = status.queued;
+        response.detach_timeout_ms = (int64_t)status.detach_seconds * 1000;
         rpc_call_reply(p->call, &response.base);
         s->on_shutdown(s->on_shutdown_ctx, (int)request->mode, (uint64_t)request->timeout_ms * 1000);
     }

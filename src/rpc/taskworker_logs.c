@@ -23,6 +23,7 @@ struct log_stream {
     bool follow;
     bool live;         /* watched: more may come */
     bool live_at_read; /* as `live` when the read was asked for: an empty answer then is not the end */
+    struct tw_error broken; /* why it goes no further though the task has not ended */
     bool reading, blocked, again;
 };
 
@@ -42,11 +43,13 @@ static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
     stream_unref(s);
 }
 
-static void on_changed(struct engine_watch *watch, bool ended)
+static void on_changed(struct engine_watch *watch, bool ended, const struct tw_error *error)
 {
     struct log_stream *s = CONTAINER_OF(watch, struct log_stream, watch);
     if (ended)
         s->live = false;
+    if (error)
+        s->broken = *error;
     s->again = true;
     pump(s);
 }
@@ -86,7 +89,7 @@ static void on_read(void *ctx, const void *data, size_t len, const struct tw_err
         s->blocked = !send_records(s, data, len);
         pump(s);
     } else if (s->call && !s->live_at_read) {
-        rpc_call_finish(s->call, TW_OK, "");
+        rpc_call_finish_error(s->call, &s->broken);
     } else if (s->call) {
         pump(s);
     }

@@ -6,5 +6,4 @@
 #include "rpc/server.h"
 
 void taskworker_stream_logs(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
-
 #endif

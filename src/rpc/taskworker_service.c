@@ -441,6 +441,12 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
 
 /* --- */
 
+void taskworker_service_end(struct taskworker_service *service)
+{
+    service->ending = true;
+    taskworker_on_event(service);
+}
+
 int taskworker_service_register(
     struct rpc_server *server, struct taskworker_service *service, size_t max_task_size, struct tw_error *error)
 {

@@ -22,10 +22,17 @@ struct taskworker_service {
     void *on_shutdown_ctx;
     struct rpc_method execute[3]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */
     struct list watchers;         /* taskworker_events.c's */
+    bool ending;
 };
 
 /* The service is borrowed and must outlive the server. Returns 0, or -1 with the error. */
 int taskworker_service_register(
     struct rpc_server *server, struct taskworker_service *service, size_t max_task_size, struct tw_error *error);
+
+/*
+ * The engine has ended: who watches tasks is sent what there is and then UNAVAILABLE, and keeps the server's drain waiting no
+ * longer.
+ */
+void taskworker_service_end(struct taskworker_service *service);
 
 #endif

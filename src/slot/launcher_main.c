@@ -261,14 +261,15 @@ static bool loop(struct launcher_process *l)
         /* A dead slot's tasks die a moment after it. */
         if (poll(polls, ARRAY_LEN(polls), launcher_groups_tidy(&l->groups) ? TIDY_MS : -1) < 0 && errno != EINTR)
             return false;
-        if (polls[2].revents)
-            return true;
         if (polls[1].revents && reap(l) < 0)
             return true;
+        /* What it said before it died holds: above all that it has taken the tasks over. */
         int r = polls[0].revents ? serve(l) : 0;
         if (r < 0)
             return r !=
                 -EPROTO; /* who speaks another language than ours will not take the tasks, and must not run them twice */
+        if (polls[2].revents && !polls[0].revents)
+            return true;
     }
 }
 

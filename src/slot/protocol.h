@@ -160,6 +160,7 @@ enum slot_reply_type {
     X(ROOT, "building the sandbox's root folder") \
     X(FILTER, "compiling the system call filter") \
     X(PYTHON, "making the warm interpreter")      \
+    X(SETTINGS, "loading what the settings name") \
     X(REQUEST, "taking the request")              \
     X(PLAN, "reading the plan")                   \
     X(NAMESPACES, "making the task's namespaces") \

@@ -91,7 +91,30 @@ static void set_signals_aside(void)
         (void)sigaction(python_signals[i], &standard, &warm.signals[i]);
 }
 
-/* What a module's import raised, in short: it is the only word of it that anybody will see. */
+/* The line of the operator's file that was at work; 0: none was. */
+static long line_of(PyObject *traceback)
+{
+    long line = 0;
+    Py_XINCREF(traceback);
+    for (PyObject *tb = traceback, *next; tb && tb != Py_None; tb = next) {
+        PyObject *frame = PyObject_GetAttrString(tb, "tb_frame"), *at = PyObject_GetAttrString(tb, "tb_lineno");
+        PyObject *code = frame ? PyObject_GetAttrString(frame, "f_code") : NULL;
+        PyObject *file = code ? PyObject_GetAttrString(code, "co_filename") : NULL;
+        if (at && file && PyUnicode_CompareWithASCIIString(file, FUNCTIONS_NAME) == 0)
+            line = PyLong_AsLong(at);
+        Py_XDECREF(file);
+        Py_XDECREF(code);
+        Py_XDECREF(at);
+        Py_XDECREF(frame);
+        next = PyObject_GetAttrString(tb, "tb_next");
+        Py_DECREF(tb);
+        if (next == Py_None)
+            Py_CLEAR(next);
+    }
+    return line;
+}
+
+/* What was raised, in short: it is the only word of it that anybody will see. */
 static void take_exception(char *ret, size_t size)
 {
     PyObject *type, *value, *traceback;
@@ -99,7 +122,11 @@ static void take_exception(char *ret, size_t size)
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *text = value ? PyObject_Str(value) : NULL;
     const char *s = text ? PyUnicode_AsUTF8(text) : NULL;
-    snprintf(ret, size, "%s%s%s", type ? ((PyTypeObject *)type)->tp_name : "?", s && *s ? ": " : "", s ? s : "");
+    long line = line_of(traceback);
+    char where[40] = "";
+    if (line > 0)
+        snprintf(where, sizeof where, "line %ld: ", line);
+    snprintf(ret, size, "%s%s%s%s", where, type ? ((PyTypeObject *)type)->tp_name : "?", s && *s ? ": " : "", s ? s : "");
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(type);
@@ -116,12 +143,12 @@ static int load_modules(const char *list, struct slot_error *error)
         if (!module) {
             take_exception(why, sizeof why);
             errno = ECANCELED;
-            return slot_error_set(error, STAGE_PYTHON, "PYTHON_PRELOAD: cannot import %.50s (%.70s)", name, why);
+            return slot_error_set(error, STAGE_SETTINGS, "PYTHON_PRELOAD: cannot import %.50s (%.70s)", name, why);
         }
         Py_DECREF(module);
     }
     errno = EINVAL;
-    return r == 0 ? 0 : slot_error_set(error, STAGE_PYTHON, "PYTHON_PRELOAD: %.100s is no name of a module", name);
+    return r == 0 ? 0 : slot_error_set(error, STAGE_SETTINGS, "PYTHON_PRELOAD: %.100s is no name of a module", name);
 }
 
 /* The operator's file, as the module `functions`. What it raises is the reason for which there are no sandboxes. */
@@ -143,7 +170,7 @@ static int load_functions(const char *source, struct slot_error *error)
     Py_XDECREF(module);
     Py_XDECREF(done);
     errno = ECANCELED;
-    return ok ? 0 : slot_error_set(error, STAGE_PYTHON, "FUNCTIONS cannot be loaded (%.100s)", why);
+    return ok ? 0 : slot_error_set(error, STAGE_SETTINGS, "FUNCTIONS cannot be loaded: %.130s", why);
 }
 
 int warm_init(const char *modules, const char *functions, struct slot_error *error)

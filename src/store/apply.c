@@ -320,6 +320,25 @@ static enum outcome check_parts(struct store *store, struct write *parts, size_t
     return outcome;
 }
 
+/* Those of a batch are all new, or the batch is there already. */
+static enum outcome refuse_mixture(const struct write *parts, size_t n, struct tw_error *error)
+{
+    const struct write *known = NULL, *fresh = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].existing)
+            known = known ? known : &parts[i];
+        else
+            fresh = fresh ? fresh : &parts[i];
+    }
+    if (!known || !fresh)
+        return OUTCOME_OK;
+    error_set(error, TW_ALREADY_EXISTS,
+        "this batch was handed in before, with task '%s' and without task '%s': what is to be added needs a batch of "
+        "its own",
+        known->task->info.id, fresh->task->info.id);
+    return OUTCOME_REFUSED;
+}
+
 /* All of them or none. */
 static enum outcome insert_parts(struct store *store, struct write *parts, size_t n, struct tw_error *error)
 {
@@ -331,6 +350,8 @@ static enum outcome insert_parts(struct store *store, struct write *parts, size_
         write_forget_existing(&parts[i]); /* of a try before */
         outcome = insert_whole(store, &parts[i], error);
     }
+    if (outcome == OUTCOME_OK)
+        outcome = refuse_mixture(parts, n, error);
     if (outcome == OUTCOME_REFUSED) {
         store->event = event;
         store->added = added;

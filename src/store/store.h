@@ -109,7 +109,8 @@ void store_admit(struct store *store, struct store_task *task, store_admit_cb cb
 
 /*
  * All of these tasks or, on any failure, none; the error names the task. They may come after each other, the later after the
- * earlier. `existing` (during the callback) tells of each whether it was there already with the same content.
+ * earlier. `existing` (during the callback) tells of each whether it was there already with the same content; where some were
+ * and some not it is another batch (ALREADY_EXISTS).
  */
 typedef void (*store_batch_cb)(void *ctx, const bool *existing, const struct tw_error *error);
 void store_admit_batch(struct store *store, struct store_task *tasks, size_t n, store_batch_cb cb, void *ctx);

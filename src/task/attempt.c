@@ -284,7 +284,7 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
     }
     list_for_each_safe (it, &a->task->watches) {
         struct engine_watch *watch = CONTAINER_OF(it, struct engine_watch, link);
-        watch->changed(watch, false);
+        watch->changed(watch, false, NULL);
     }
     if (over && a->task->engine->options.stop_on_output_limit)
         task_end_early(a->task, TW_REASON_OUTPUT_LIMIT);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/map.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "task/task.h"
@@ -256,11 +257,44 @@ static int batch_recount(struct batch *b, struct tw_error *error)
     return 0;
 }
 
+/* Its tasks have different ids, and come after others only in that order; the store would say it in words that mislead. */
+static int check_order(const struct batch *b, struct map *places, struct tw_error *error)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        void *place = (void *)(uintptr_t)(i + 1);
+        int r = map_put(places, b->ids[i], place);
+        if (r == -EEXIST)
+            return error_set(error, TW_INVALID_ARGUMENT, "task %zu of the batch has the id of task %zu: '%s'", i + 1,
+                (size_t)(uintptr_t)map_get(places, b->ids[i]), b->ids[i]);
+        if (r < 0)
+            return error_oom(error);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        const struct tw_task_info *info = &b->records[i].info;
+        for (size_t k = 0; k < info->n_after; k++) {
+            size_t place = (size_t)(uintptr_t)map_get(places, info->after[k].id);
+            if (place > i)
+                return error_set(error, TW_INVALID_ARGUMENT,
+                    "task %zu of the batch comes after '%s', which is its task %zu: those that others come after stand "
+                    "before them",
+                    i + 1, info->after[k].id, place);
+        }
+    }
+    return 0;
+}
+
 /* All records are there. */
 static void batch_made(struct batch *b)
 {
     struct store *store = b->engine->options.store;
-    if (b->only_known)
+    struct tw_error error;
+    struct map places;
+    map_init(&places);
+    int r = check_order(b, &places, &error);
+    map_done(&places);
+    if (r < 0)
+        batch_fail(b, &error);
+    else if (b->only_known)
         store_check_batch(store, b->records, b->n, on_batch_admitted, b);
     else
         store_admit_batch(store, b->records, b->n, on_batch_admitted, b);
@@ -395,6 +429,8 @@ void engine_admit_batch(struct engine *engine, const struct engine_batch *asked,
 struct again {
     struct engine *engine;
     char *id, *new_id;
+    char **after;
+    size_t n_after;
     void *data;
     size_t len;
     engine_admit_cb cb;
@@ -405,6 +441,9 @@ static void again_free(struct again *a)
 {
     free(a->id);
     free(a->new_id);
+    for (size_t i = 0; i < a->n_after; i++)
+        free(a->after[i]);
+    free(a->after);
     free(a->data);
     free(a);
 }
@@ -415,7 +454,10 @@ static void again_fail(struct again *a, const struct tw_error *error)
     again_free(a);
 }
 
-/* What it was, but for what has passed: its start time, and those that it came after. */
+/*
+ * What it was, but for what has passed: its start time, and those that it came after, unless it never came to its turn or is given
+ * others.
+ */
 static void on_old_spec(void *ctx, const struct store_task *stored, const struct tw_error *error)
 {
     struct again *a = ctx;
@@ -426,14 +468,18 @@ static void on_old_spec(void *ctx, const struct store_task *stored, const struct
     const struct tw_task_info *info = &stored->info;
     const struct store_spec *old = &stored->spec;
     CLEANUP_FREE struct tw_env *env = calloc(old->n_env + 1, sizeof *env);
+    CLEANUP_FREE const char **after = calloc(info->n_after + 1, sizeof *after);
     struct tw_error oom;
-    if (!env) {
+    if (!env || !after) {
         error_oom(&oom);
         again_fail(a, &oom);
         return;
     }
     for (size_t i = 0; i < old->n_env; i++)
         env[i] = (struct tw_env){.name = old->env[i].name, .value = old->env[i].value};
+    for (size_t i = 0; i < info->n_after; i++)
+        after[i] = info->after[i].id;
+    bool waited = info->attempt == 0 && !a->n_after;
     struct tw_task_spec spec = {
         .size = sizeof spec,
         .id = a->new_id,
@@ -457,6 +503,9 @@ static void on_old_spec(void *ctx, const struct store_task *stored, const struct
         .labels = info->labels,
         .n_labels = info->n_labels,
         .retry_of = info->id,
+        .after = a->n_after ? (const char *const *)a->after : after,
+        .n_after = waited ? info->n_after : a->n_after,
+        .after_any = old->after_any,
     };
     admit_task(a->engine, &spec, STEAL(a->data), false, a->cb, a->ctx);
     again_free(a);
@@ -485,6 +534,10 @@ static void on_old_task(void *ctx, const struct tw_task_info *info, uint64_t seq
         error_set(&refusal, TW_FAILED_PRECONDITION, "task %s is %s: only what failed or was stopped can be tried again",
             info->id, tw_task_state_to_string(info->state));
         error = &refusal;
+    } else if (!error && info->reason == TW_REASON_DEPENDENCY && !a->n_after) {
+        error_set(&refusal, TW_FAILED_PRECONDITION,
+            "%s: say what task %s is to come after now (after), or try that one again", info->message, info->id);
+        error = &refusal;
     }
     if (error)
         again_fail(a, error);
@@ -492,20 +545,35 @@ static void on_old_task(void *ctx, const struct tw_task_info *info, uint64_t seq
         store_load_input(a->engine->options.store, seq, on_old_input, a);
 }
 
-void engine_retry(struct engine *engine, const char *id, const char *new_id, engine_admit_cb cb, void *ctx)
+static struct again *again_new(const char *id, const char *new_id, const char *const *after, size_t n_after)
 {
     struct again *a = calloc(1, sizeof *a);
     bool named = new_id && *new_id;
-    if (a)
-        *a = (struct again){
-            .engine = engine, .cb = cb, .ctx = ctx, .id = strdup(id), .new_id = named ? strdup(new_id) : NULL};
-    if (!a || !a->id || (named && !a->new_id)) {
+    if (!a)
+        return NULL;
+    a->id = strdup(id);
+    a->new_id = named ? strdup(new_id) : NULL;
+    a->after = calloc(n_after + 1, sizeof *a->after);
+    bool ok = a->id && a->after && (!named || a->new_id);
+    for (; ok && a->n_after < n_after; a->n_after += ok)
+        ok = (a->after[a->n_after] = strdup(after[a->n_after]));
+    if (ok)
+        return a;
+    again_free(a);
+    return NULL;
+}
+
+void engine_retry(struct engine *engine, const struct engine_again *asked, engine_admit_cb cb, void *ctx)
+{
+    struct again *a = again_new(asked->id, asked->new_id, asked->after, asked->n_after);
+    if (!a) {
         struct tw_error error;
-        if (a)
-            again_free(a);
         error_oom(&error);
         cb(ctx, NULL, false, &error);
         return;
     }
-    engine_get(engine, id, on_old_task, a);
+    a->engine = engine;
+    a->cb = cb;
+    a->ctx = ctx;
+    engine_get(engine, asked->id, on_old_task, a);
 }

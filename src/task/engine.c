@@ -62,6 +62,7 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret)
         .gpu = engine->options.gpus,
         .max_task_size = engine->options.max_task_size,
         .draining = engine->draining,
+        .detach_seconds = engine->options.detach_seconds,
         .trouble = engine->trouble,
         .accepted = engine->accepted,
         .completed = engine->completed,
@@ -221,7 +222,7 @@ static void tell_all(struct task *task, const struct tw_task_info *info, const v
     while (!list_empty(&task->watches)) {
         struct engine_watch *watch = LIST_FIRST(&task->watches, struct engine_watch, link);
         list_remove(&watch->link);
-        watch->changed(watch, true);
+        watch->changed(watch, true, error);
     }
 }
 

@@ -117,8 +117,18 @@ typedef void (*engine_batch_cb)(
     void *ctx, const char *batch_id, const char *const *ids, size_t n, const struct tw_error *error);
 void engine_admit_batch(struct engine *engine, const struct engine_batch *batch, engine_batch_cb cb, void *ctx);
 
-/* Admits once more what a task was that failed or was stopped, under a new id (NULL or "": the engine makes one). */
-void engine_retry(struct engine *engine, const char *id, const char *new_id, engine_admit_cb cb, void *ctx);
+/* Admits once more what a task was that failed or was stopped. Borrowed during the call only. */
+struct engine_again {
+    const char *id;
+    const char *new_id; /* NULL or "": the engine makes one */
+    /*
+     * What it is to come after now. None: as before where it never began, else nothing; for one that failed for another's end
+     * (DEPENDENCY) that is FAILED_PRECONDITION.
+     */
+    const char *const *after;
+    size_t n_after;
+};
+void engine_retry(struct engine *engine, const struct engine_again *again, engine_admit_cb cb, void *ctx);
 
 /* A task that is live, or NULL. Valid until control returns to the loop. */
 struct task *engine_find(const struct engine *engine, const char *id);
@@ -148,14 +158,20 @@ void engine_wait_cancel(struct engine_wait *wait);
 /* Ends a task; the callback comes when that is on disk. See StopTask in proto/taskworker.proto for the errors. */
 void engine_stop(struct engine *engine, const char *id, engine_wait_cb cb, void *ctx);
 
-/* Follows a live task: `changed` is called after each output and, with ended set and for the last time, at its end. */
+/*
+ * Follows a live task: `changed` is called after each output and, with ended set and for the last time, at its end, or with
+ * the error for which it is not followed to there.
+ */
 struct engine_watch {
     struct list link; /* the engine's while watching */
-    void (*changed)(struct engine_watch *watch, bool ended);
+    void (*changed)(struct engine_watch *watch, bool ended, const struct tw_error *error);
 };
 /* False: the task is not live (any more), nothing will be called. */
 bool engine_watch(struct engine *engine, const char *id, struct engine_watch *watch);
 void engine_unwatch(struct engine_watch *watch);
+
+/* Nothing can be begun at present, for this reason; NULL: it can. What waits is not touched meanwhile, but for its time-outs. */
+void engine_stall(struct engine *engine, const char *why);
 
 struct engine_status {
     unsigned running, queued, max_running, max_queued;
@@ -165,6 +181,7 @@ struct engine_status {
     const struct engine_gpu *gpu;                /* each */
     uint64_t max_task_size;
     bool draining;
+    uint32_t detach_seconds;
     const char *trouble; /* why no task is started at present, in a sentence; NULL: all is well. Borrowed */
     uint64_t accepted, completed, failed, stopped; /* since the start */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 
 static const char *const variables[] = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"};
 
@@ -22,7 +23,7 @@ static char *list_of(const struct engine_options *o, uint32_t devices)
         else
             buf_printf(&list, "%s%u", comma, o->gpus[i].minor);
     }
-    return list.len || !list.error ? strndup(list.len ? (const char *)list.data : "", list.len) : NULL;
+    return list.error ? NULL : text_dup(list.data, list.len);
 }
 
 int gpu_env_make(const struct task *task, struct run_spec *spec, struct gpu_env *ret)

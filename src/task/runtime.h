@@ -141,7 +141,9 @@ struct runtime {
      * that this costs end as RUN_LOST.
      */
     void (*on_broken)(void *ctx, const struct tw_error *error);
-    void *on_broken_ctx;
+    /* Likewise: it can begin nothing at present, and tries by itself until it can; then with NULL. */
+    void (*on_trouble)(void *ctx, const struct tw_error *error);
+    void *owner_ctx; /* theirs */
 };
 struct run {
     struct runtime *rt;

@@ -163,9 +163,7 @@ static void on_alarm(uv_timer_t *timer)
 
 static void set_alarm(struct engine *engine)
 {
-    /* The end of a pause is an occasion of its own. */
-    bool off = engine->draining || engine->paused;
-    uint64_t us = off ? UINT64_MAX : queue_next_us(&engine->queue, clock_wall_us(), clock_monotonic_us());
+    uint64_t us = engine->draining ? UINT64_MAX : queue_next_us(&engine->queue, clock_wall_us(), clock_monotonic_us());
     if (us == UINT64_MAX) {
         uv_timer_stop(engine->alarm);
         return;
@@ -182,12 +180,12 @@ void engine_schedule(struct engine *engine)
         return;
     engine->scheduling = true;
     notice_clock(engine);
-    if (!engine->draining && !engine->paused) {
+    if (!engine->draining) {
         end_expired(engine);
         queue_wake(&engine->queue, clock_wall_us());
     }
-    while (!engine->draining && !engine->paused && engine->running < engine->options.max_running &&
-        (e = queue_take(&engine->queue, clock_monotonic_us()))) {
+    while (!engine->draining && !engine->paused && !engine->stalled &&
+        engine->running < engine->options.max_running && (e = queue_take(&engine->queue, clock_monotonic_us()))) {
         struct task *task = CONTAINER_OF(e, struct task, entry);
         leaves(task);
         attempt_start(task);
@@ -266,7 +264,7 @@ static void on_resume(uv_timer_t *timer)
     engine_schedule(engine);
 }
 
-void engine_pause(struct engine *engine, const char *why)
+static void note_trouble(struct engine *engine, const char *why)
 {
     if (!engine->trouble)
         log_warning("no task is started for now: %s", why);
@@ -274,6 +272,20 @@ void engine_pause(struct engine *engine, const char *why)
         free(engine->trouble);
         engine->trouble = strdup(why);
     }
+}
+
+void engine_stall(struct engine *engine, const char *why)
+{
+    engine->stalled = why;
+    if (why)
+        note_trouble(engine, why);
+    else
+        engine_works(engine);
+}
+
+void engine_pause(struct engine *engine, const char *why)
+{
+    note_trouble(engine, why);
     if (engine->paused)
         return;
     engine->paused = true;
@@ -283,7 +295,7 @@ void engine_pause(struct engine *engine, const char *why)
 
 void engine_works(struct engine *engine)
 {
-    if (!engine->trouble && !engine->paused)
+    if (engine->stalled || (!engine->trouble && !engine->paused))
         return;
     log_info("tasks are started again");
     free(STEAL(engine->trouble));

@@ -65,6 +65,7 @@ struct engine {
     bool scheduling;
     char *trouble;      /* why nothing is started at present, or was until nothing proved it over; NULL: all is well */
     bool paused;        /* until `resume` fires */
+    bool stalled;       /* until the runtime can begin tasks again */
     uv_timer_t *resume; /* on the heap: it closes after the engine has gone */
     uv_timer_t *alarm;  /* the same; for those who wait for a time */
     unsigned resume_ms;

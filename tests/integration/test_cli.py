@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -156,6 +157,19 @@ def test_a_follower_ends_with_its_reader(node, verb, json_flag):
     node.stop_task(task_id)
 
 
+def test_following_all_begins_now(node):
+    node.run("result = 1", task_id="past")
+    cli = start_cli(node, "events", "-f")
+    seen = b""
+    while b"accepted" not in seen:  # it may not have come so far with the first of them
+        node.run("result = 1")
+        if select.select([cli.stdout], [], [], 0.05)[0]:
+            seen += os.read(cli.stdout.fileno(), 65536)
+    cli.terminate()
+    seen += cli.communicate(timeout=30)[0]
+    assert b"past" not in seen
+
+
 def test_hostile_output_is_harmless_on_a_terminal(node):
     """Into a file the bytes come as they are. A terminal must not obey a task."""
     task, _ = node.run("print('\\033]0;owned\\007\\033[2J')")
@@ -215,7 +229,9 @@ def test_exit_code_of_what_is_wrong_here(node, tmp_path):
         done = node.run_cli(*arguments)
         assert done.returncode == 2, done.stderr
     assert b'"a b"' in done.stderr
-    assert node.run_cli("show", "nothing-like-it").returncode == 125
+    for arguments in (["show", "nothing-like-it"], ["wait", "--label", "nobody=has"], ["events", "nothing-like-it"]):
+        done = node.run_cli(*arguments)
+        assert done.returncode == 123 and done.stderr, done
 
 
 @pytest.mark.parametrize("arguments", [["run", "uname"], ["run", "uname", "-a"], ["submit", "a.py", "--epochs", "10"], ["submit", "a.py", "10"]])
@@ -239,7 +255,7 @@ def test_a_server_that_is_no_node(programs_for_all, answer):
 def test_wait_and_stop_go_on(node):
     node.run("result = 1", task_id="x1")
     done = node.run_cli("wait", "nope", "x1")
-    assert done.returncode == 125 and b"nope" in done.stderr and done.stdout == b"x1 COMPLETED\n"
+    assert done.returncode == 123 and b"nope" in done.stderr and done.stdout == b"x1 COMPLETED\n"
 
 
 def test_no_result_is_nothing(node):

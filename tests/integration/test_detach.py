@@ -324,12 +324,33 @@ def test_drain_detach_and_stop_by_a_call(make_node, pb):
     node.start()
     assert node.get(task_id).state == pb.Task.RUNNING
     slow = node.run_cli("drain", "--no-wait")
-    assert slow.stdout == b"the node is on its way down\n", slow
+    assert slow.stdout == b"the node is on its way down; 1 task runs still\n", slow
     assert node.run_cli("drain", "--stop").stdout == b"the node has ended\n"
     assert node.wait_for_end() == 0
     node.close()
     node.start()
     assert node.get(task_id).reason == pb.Task.SHUTDOWN
+
+
+def test_followers_do_not_hold_a_drain_up(make_node, pb):
+    """They are sent all there is, and then told so, before the time that other calls have is over."""
+    node = make_node(max_concurrent_tasks=1).start()
+    running_id = running(node, pb)
+    waiting = node.submit("result = 2")
+    events = node.stub.WatchTasks(pb.WatchTasksRequest(), timeout=60)
+    log = node.stub.StreamLogs(pb.StreamLogsRequest(task_id=waiting, follow=True), timeout=60)
+    node.get(waiting)  # answered behind them
+    node.stub.Shutdown(pb.ShutdownRequest(mode=pb.ShutdownRequest.DETACH), timeout=60)
+    seen = []
+    for stream in (events, log):
+        with pytest.raises(grpc.RpcError) as caught:
+            seen.extend(stream)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE and "server is" not in caught.value.details()
+    assert {e.task_id for e in seen} == {running_id, waiting}
+    node.detached()
+    node.start()
+    node.stop_task(running_id)
+    assert node.wait(waiting)[1] == b"2"
 
 
 @pytest.mark.parametrize("fields", [{"mode": 4}, {"mode": -1}, {"timeout_ms": -1}, {"timeout_ms": 2**63 - 1}])

@@ -177,20 +177,19 @@ def test_a_node_without_functions(node, pb):
 
 
 @pytest.mark.parametrize("text, wanted", [
-    ("raise RuntimeError('not today')", "RuntimeError: not today"),
+    ("raise RuntimeError('not today')", "line 1: RuntimeError: not today"),
     ("from hivemind import function\n@function('a')\ndef f(): pass\n@function('a')\ndef g(): pass\n", "two functions with the name 'a'"),
     ("def :", "SyntaxError"),
-    ("import nothing_like_that", "nothing_like_that"),
+    ("import nothing_like_that", "line 1: ModuleNotFoundError"),
 ])
-def test_a_file_that_cannot_be_loaded(make_node, folder, pb, text, wanted):
-    """No sandbox can be made then; the node says why, in what it is asked."""
+def test_a_file_that_cannot_be_loaded(make_node, folder, text, wanted):
+    """No sandbox can be made then: the node ends, and names what is wrong, and where."""
     path = folder / "broken.py"
     path.write_text(text)
     node = make_node(functions=path).start()
-    task_id = node.submit("result = 1")
-    while not any(wanted in w for w in node.status().warnings):
-        assert node.get(task_id).state in (pb.Task.QUEUED, pb.Task.ALLOCATED, pb.Task.PREPARING)
-    node.stop_task(task_id)
+    assert node.wait_for_end() == 1
+    said = [e["message"] for e in node.log_entries() if e["level"] == "error"]
+    assert any("FUNCTIONS" in m and wanted in m and "line" in m for m in said), said
 
 
 @pytest.mark.parametrize("content", [None, b"a = '\0'", b"#" * ((1 << 20) + 1)])

@@ -206,6 +206,41 @@ def test_named_tasks_are_the_same_batch_again(node, pb):
     refused(lambda: batch(node, pb, tasks[0], python(pb, "result = 9", task_id="named-1")), grpc.StatusCode.ALREADY_EXISTS)
 
 
+def test_a_batch_cannot_grow(node, pb):
+    task = python(pb, "result = 1", not_before_us=int((time.time() + 3600) * 1e6))
+    first = batch(node, pb, task, array_count=3, batch_id="grows")
+    refused(lambda: batch(node, pb, task, array_count=4, batch_id="grows"), grpc.StatusCode.ALREADY_EXISTS, "grows-0", "grows-3")
+    refused(lambda: node.get("grows-3"), grpc.StatusCode.NOT_FOUND)
+    assert list(batch(node, pb, task, array_count=3, batch_id="grows").task_ids) == list(first.task_ids)
+    for i in first.task_ids:
+        node.stop_task(i)
+
+
+def test_the_order_within_a_batch(node, pb):
+    """What is wrong with it is said in the words of the batch."""
+    one, two = python(pb, "result = 1", task_id="one"), python(pb, "result = 2", task_id="two", after=["one"])
+    refused(lambda: batch(node, pb, two, one), grpc.StatusCode.INVALID_ARGUMENT, "task 1 of the batch", "'one'", "task 2")
+    refused(lambda: batch(node, pb, one, two, one), grpc.StatusCode.INVALID_ARGUMENT, "task 3 of the batch has the id of task 1")
+    refused(lambda: node.get("one"), grpc.StatusCode.NOT_FOUND)
+
+
+def test_trying_again_what_comes_after_others(node, pb):
+    first = node.submit("result = 1/0")
+    second = node.submit("result = 2", after=[first])
+    assert node.wait(second)[0].reason == pb.Task.DEPENDENCY
+    refused(lambda: node.stub.RetryTask(pb.RetryTaskRequest(task_id=second), timeout=30),
+            grpc.StatusCode.FAILED_PRECONDITION, first, "after")
+    better = node.submit("result = 1", not_before_us=int((time.time() + 3600) * 1e6))
+    again = node.stub.RetryTask(pb.RetryTaskRequest(task_id=second, after=[better]), timeout=30).task_id
+    assert [a.task_id for a in node.get(again).after] == [better]
+    # One that was stopped before its turn waits for the same again.
+    node.stop_task(again)
+    last = node.stub.RetryTask(pb.RetryTaskRequest(task_id=again), timeout=30).task_id
+    assert [a.task_id for a in node.get(last).after] == [better] and node.get(last).retry_of == again
+    node.stop_task(better)
+    assert node.wait(last)[0].reason == pb.Task.DEPENDENCY
+
+
 def test_all_of_a_batch_or_none(node, pb):
     node.submit("result = 0", task_id="taken")
     last = node.status().last_event
@@ -495,6 +530,9 @@ def test_the_command_line(make_node, tmp_path):
     again = cli("retry", "--dead", "--label", "project=maps").strip()
     cli("wait", again, code=1)
     assert json.loads(cli("show", "--json", again))["retry_of"] == "b-2"
+    third = cli("retry", "--dead", "--label", "project=maps").strip()  # b-2 has been tried again
+    cli("wait", third, code=1)
+    assert json.loads(cli("show", "--json", third))["retry_of"] == again
     script.write_text(FOR_EVER)
     cli("submit", "--id", "long", "--label", "a=b", script)
     cli("submit", "--id", "next", "--after", "long", "--after-any", "--grace", "1s", script)

@@ -291,6 +291,12 @@ def test_no_sandboxes_for_a_while(root, make_node, pb):
         assert time.monotonic() < deadline, "the node does not say that it is in trouble"
     status = node.status()
     assert (status.queued_tasks + status.running_tasks, status.failed_tasks) == (10, 2)
+    # What waits meanwhile is left in peace, but for its time-out.
+    late, _ = node.wait(node.submit("result = 1", queue_timeout_ms=3000))
+    assert late.reason == pb.Task.TIMEOUT_QUEUE
+    events = list(node.stub.WatchTasks(pb.WatchTasksRequest(only_past=True), timeout=60))
+    starts = [e.task_id for e in events if e.kind == pb.TaskEvent.STARTED and e.task_id.startswith("queued")]
+    assert len(starts) <= 4, f"tasks are begun again and again: {starts}"
     resource.prlimit(launcher, resource.RLIMIT_NOFILE, limit)
     for i in range(10):
         task, result = node.wait(f"queued{i}")

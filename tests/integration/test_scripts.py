@@ -29,7 +29,7 @@ class Run:
                 return
         raise AssertionError(f"scripts/run ended without '{words}':\n{self.text}")
 
-    def end(self, seconds=60):
+    def end(self, seconds=240):
         rest, _ = self.process.communicate(timeout=seconds)
         self.text += rest
         left = self.orphans.check()

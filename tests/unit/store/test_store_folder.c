@@ -2,6 +2,7 @@
 /* Which folders and files the store takes, which it refuses and leaves alone, and what it cleans up
  * at start. */
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -82,6 +83,40 @@ static void test_lock_ends_with_its_process(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     fixture_open(f);
+}
+
+/* Holds the folder until somebody else reaches for it. */
+static void hold_until_wanted(struct fixture *f, int tell_fd)
+{
+    char lock[200], event[sizeof(struct inotify_event) + 256];
+    struct store *store;
+    const struct store_options options = {.path = f->path};
+    int watch = inotify_init1(IN_CLOEXEC);
+    if (store_open(&f->loop, &options, &store, NULL) < 0)
+        _exit(1);
+    snprintf(lock, sizeof lock, "%s/lock", f->path);
+    if (inotify_add_watch(watch, lock, IN_OPEN) < 0 || write(tell_fd, "", 1) != 1)
+        _exit(1);
+    _exit(read(watch, event, sizeof event) > 0 ? 0 : 1);
+}
+
+/* A start right behind an end: the port is free some moments before the folder is. */
+static void test_lock_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    int fds[2], status;
+    char byte;
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0)
+        hold_until_wanted(f, fds[1]);
+    assert_int_equal(close(fds[1]), 0);
+    assert_int_equal(read(fds[0], &byte, 1), 1);
+    assert_int_equal(close(fds[0]), 0);
+    fixture_open(f);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
 }
 
 static void test_refused_folders(void **state)
@@ -317,6 +352,7 @@ int main(void)
         T(test_modes_under_any_umask),
         T(test_second_opener_is_locked_out),
         T(test_lock_ends_with_its_process),
+        T(test_lock_is_waited_for),
         T(test_refused_folders),
         T(test_empty_folder_is_taken),
         T(test_not_writable),

@@ -454,18 +454,19 @@ static void test_batch(void **state)
     assert_int_equal(fixture_input(f, 2, &o), TW_OK);
     assert_int_equal(o.len, LARGE);
     outcome_done(&o);
-    /* Again, with another that is new. */
-    batch_add(&b, "new", "y", 1);
+    /* Again: the same is no error, with another that is new it is another batch. */
     assert_int_equal(admit_batch(f, &b), TW_OK);
-    assert_true(b.outcome.existing[0] && b.outcome.existing[1] && b.outcome.existing[2] && !b.outcome.existing[3]);
-    assert_int_equal(store_last_event(f->store), 4);
+    assert_true(b.outcome.existing[0] && b.outcome.existing[1] && b.outcome.existing[2]);
+    batch_add(&b, "new", large, LARGE);
+    assert_int_equal(admit_batch(f, &b), TW_ALREADY_EXISTS);
+    assert_non_null(strstr(b.outcome.error.message, "'new'"));
+    assert_int_equal(store_last_event(f->store), 3);
     assert_int_equal(fixture_count_files(f, "files"), 1);
     batch_done(&b);
     batch_add(&b, "twin", large, LARGE);
     batch_add(&b, "twin", large, LARGE);
-    assert_int_equal(admit_batch(f, &b), TW_OK);
-    assert_true(!b.outcome.existing[0] && b.outcome.existing[1]);
-    assert_int_equal(fixture_count_files(f, "files"), 2);
+    assert_int_equal(admit_batch(f, &b), TW_ALREADY_EXISTS);
+    assert_int_equal(fixture_count_files(f, "files"), 1);
     batch_done(&b);
     free(large);
 }

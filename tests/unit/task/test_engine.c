@@ -302,7 +302,7 @@ struct follower {
     bool ended;
 };
 
-static void on_changed(struct engine_watch *watch, bool ended)
+static void on_changed(struct engine_watch *watch, bool ended, const struct tw_error *error UNUSED)
 {
     struct follower *w = CONTAINER_OF(watch, struct follower, watch);
     w->changes += !ended;

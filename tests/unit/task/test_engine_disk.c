@@ -365,7 +365,7 @@ static void test_batches_and_retries(void **state)
     assert_ends(f, "dead", TW_TASK_FAILED, TW_REASON_EXIT_CODE);
     disk_set_full(true);
     engine_admit_batch(f->engine, &batch, on_batch, &said[0]);
-    engine_retry(f->engine, "dead", "again", on_admit, &said[1]);
+    engine_retry(f->engine, &(struct engine_again){.id = "dead", .new_id = "again"}, on_admit, &said[1]);
     run_until(f, &said[0].called);
     run_until(f, &said[1].called);
     assert_int_equal(said[0].error.code, TW_RESOURCE_EXHAUSTED);
