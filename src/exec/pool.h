@@ -145,11 +145,11 @@ struct sandbox {
     uint32_t target; /* at most so many */
     struct demand demand;
     uv_timer_t *demand_timer;
-    unsigned asked;    /* requests the launcher has not answered */
-    unsigned failures; /* in a row */
-    bool ever_up;      /* there has been a slot that could take tasks */
+    unsigned asked;            /* requests the launcher has not answered */
+    unsigned failures;         /* in a row */
+    bool ever_up;              /* there has been a slot that could take tasks */
     bool trouble, told_broken; /* as the owner was told */
-    bool resting;      /* no CREATE until retry fires */
+    bool resting;              /* no CREATE until retry fires */
     struct tw_error problem;
     uv_timer_t *retry, *deliver, *answer;
     struct list all, waiting, ended; /* runs */
@@ -164,6 +164,10 @@ struct sandbox {
 
 /* sandbox.c */
 void sandbox_pump(struct sandbox *s);
+/* pool_launcher.c. False: it was not asked, because too much is under way, or it has gone. */
+bool pool_ask(struct sandbox *s, struct pool_slot *slot, enum launcher_type type, enum slot_state then);
+void pool_on_launcher(uv_poll_t *poll, int status, int events);
+void pool_launcher_died(struct sandbox *s);
 /* No sandbox can ever be made, for the reason in `problem`. */
 void sandbox_tell_broken(struct sandbox *s);
 /* A span of time is over: what has not been needed in it or in the one before may go. */

@@ -21,8 +21,8 @@ struct log_stream {
     uint64_t seq;
     uint64_t offset;
     bool follow;
-    bool live;         /* watched: more may come */
-    bool live_at_read; /* as `live` when the read was asked for: an empty answer then is not the end */
+    bool live;              /* watched: more may come */
+    bool live_at_read;      /* as `live` when the read was asked for: an empty answer then is not the end */
     struct tw_error broken; /* why it goes no further though the task has not ended */
     bool reading, blocked, again;
 };

@@ -126,7 +126,8 @@ static void take_exception(char *ret, size_t size)
     char where[40] = "";
     if (line > 0)
         snprintf(where, sizeof where, "line %ld: ", line);
-    snprintf(ret, size, "%s%s%s%s", where, type ? ((PyTypeObject *)type)->tp_name : "?", s && *s ? ": " : "", s ? s : "");
+    snprintf(
+        ret, size, "%s%s%s%s", where, type ? ((PyTypeObject *)type)->tp_name : "?", s && *s ? ": " : "", s ? s : "");
     PyErr_Clear();
     Py_XDECREF(text);
     Py_XDECREF(type);

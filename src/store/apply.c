@@ -323,19 +323,15 @@ static enum outcome check_parts(struct store *store, struct write *parts, size_t
 /* Those of a batch are all new, or the batch is there already. */
 static enum outcome refuse_mixture(const struct write *parts, size_t n, struct tw_error *error)
 {
-    const struct write *known = NULL, *fresh = NULL;
-    for (size_t i = 0; i < n; i++) {
-        if (parts[i].existing)
-            known = known ? known : &parts[i];
-        else
-            fresh = fresh ? fresh : &parts[i];
-    }
+    size_t known = 0, fresh = 0; /* the last of each, counted from 1 */
+    for (size_t i = 0; i < n; i++)
+        *(parts[i].existing ? &known : &fresh) = i + 1;
     if (!known || !fresh)
         return OUTCOME_OK;
     error_set(error, TW_ALREADY_EXISTS,
         "this batch was handed in before, with task '%s' and without task '%s': what is to be added needs a batch of "
         "its own",
-        known->task->info.id, fresh->task->info.id);
+        parts[known - 1].task->info.id, parts[fresh - 1].task->info.id);
     return OUTCOME_REFUSED;
 }
 

@@ -184,8 +184,8 @@ void engine_schedule(struct engine *engine)
         end_expired(engine);
         queue_wake(&engine->queue, clock_wall_us());
     }
-    while (!engine->draining && !engine->paused && !engine->stalled &&
-        engine->running < engine->options.max_running && (e = queue_take(&engine->queue, clock_monotonic_us()))) {
+    while (!engine->draining && !engine->paused && !engine->stalled && engine->running < engine->options.max_running &&
+        (e = queue_take(&engine->queue, clock_monotonic_us()))) {
         struct task *task = CONTAINER_OF(e, struct task, entry);
         leaves(task);
         attempt_start(task);
