@@ -90,7 +90,7 @@ static int list(struct tw_storage *s, const struct page *p, struct tw_file_list 
 {
     /* A cursor comes from outside: it must not lead to another owner's files. */
     const char *owner = p->options->owner ? p->options->owner : "";
-    if (!p->options->any_owner && strcmp(p->owner, owner) != 0)
+    if (!p->options->any_owner && (!p->owner || strcmp(p->owner, owner) != 0))
         return error_set(error, TW_INVALID_ARGUMENT, "that is no cursor of this list of files");
     ret->files = calloc(p->limit, sizeof *ret->files);
     return ret->files ? load_page(s, p, ret, error) : error_oom(error);

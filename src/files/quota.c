@@ -94,7 +94,7 @@ static int reserve_locked(struct tw_upload *u, const struct use *use, uint64_t n
 
 static int reserve(struct tw_upload *u, uint64_t need, bool ahead, struct tw_error *error)
 {
-    struct use use;
+    struct use use = {0};
     CATALOG_LOCKED(u->storage);
     if (look(u->storage, u->owner, u->name, &use, error) < 0)
         return -1;
@@ -120,7 +120,7 @@ int quota_reserve(struct tw_upload *u, uint64_t need, bool ahead, struct tw_erro
 
 int quota_check_owner(struct tw_storage *s, const char *owner, struct tw_error *error)
 {
-    struct use use;
+    struct use use = {0};
     if (look(s, owner, "", &use, error) < 0)
         return -1;
     pthread_mutex_lock(&s->lock);

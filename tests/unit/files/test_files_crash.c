@@ -139,7 +139,8 @@ static void *keep_putting(void *arg)
     struct putter *me = arg;
     struct fixture f = *me->f; /* with an error of its own */
     char *data = malloc(LEN_MAX), name[40];
-    for (uint32_t i = me->base; data; i++) {
+    assert_non_null(data);
+    for (uint32_t i = me->base;; i++) {
         struct promise p = {.thread = me->n, .name = i % NAMES, .number = i % 7 == 0 ? 0 : i};
         name_of(&p, name);
         size_t len = content_of(&p, data);
