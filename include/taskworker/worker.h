@@ -44,6 +44,8 @@ TW_PUBLIC int tw_launcher_start(
 /* Only for a launcher that was not given to a worker. NULL is allowed. */
 TW_PUBLIC void tw_launcher_free(struct tw_launcher *launcher);
 
+struct tw_storage; /* storage.h */
+
 struct tw_worker_options {
     size_t size;                   /* sizeof(struct tw_worker_options) */
     struct uv_loop_s *loop;        /* NULL: the worker makes its own, for tw_worker_run() */
@@ -88,6 +90,12 @@ struct tw_worker_options {
 
 /* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */
 TW_PUBLIC int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error);
+
+/*
+ * The files that clients may keep here (FileService in proto/taskworker.proto). Once, before tw_worker_listen(); the storage is
+ * borrowed, and closed after tw_worker_free() at the earliest. A worker without has no FileService.
+ */
+TW_PUBLIC void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage);
 
 /* Runs the worker's own loop until it has shut down. Returns 0, or -1 when the loop is the caller's. */
 TW_PUBLIC int tw_worker_run(struct tw_worker *worker);

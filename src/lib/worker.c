@@ -151,14 +151,20 @@ static void free_server(struct tw_worker *w)
     rpc_reflection_free(STEAL(w->reflection));
 }
 
-static void on_rpc_drained(void *ctx)
+static void on_files_idle(void *ctx)
 {
     struct tw_worker *w = ctx;
-    free_server(w);
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
         on_runtime_closed(w);
+}
+
+static void on_rpc_drained(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    free_server(w);
+    file_service_stop(&w->files, on_files_idle, w);
 }
 
 static void on_engine_drained(void *ctx)
@@ -485,6 +491,11 @@ const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
     return n < worker->n_warnings ? worker->warnings[n] : NULL;
 }
 
+void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
+{
+    worker->files.storage = storage;
+}
+
 /* --- the RPC service --- */
 
 int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *given, struct tw_error *error)
@@ -513,13 +524,16 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .n_warnings = worker->n_warnings,
     };
     tw_worker_set_on_shutdown_request(worker, worker->on_shutdown_request, worker->on_shutdown_request_ctx);
+    worker->files.loop = worker->loop;
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
+        (worker->files.storage && (file_service_register(worker->server, &worker->files, error) < 0)) ||
         function_service_register(worker->server, &worker->service, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
-        rpc_health_set(worker->health, "taskworker.RPCService", true) < 0) {
+        rpc_health_set(worker->health, "taskworker.RPCService", true) < 0 ||
+        (worker->files.storage && rpc_health_set(worker->health, "taskworker.FileService", true) < 0)) {
         free_server(worker);
         return -1;
     }

@@ -13,6 +13,7 @@
 #include "lib/functions.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
+#include "rpc/file_service.h"
 #include "rpc/function_service.h"
 #include "rpc/health.h"
 #include "rpc/reflection.h"
@@ -45,6 +46,7 @@ struct tw_worker {
     struct rpc_reflection *reflection;
     uint16_t port;
     struct taskworker_service service;
+    struct file_service files; /* without storage where there is none */
 
     uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
     atomic_int asked;  /* enum tw_shutdown, 0: none */

@@ -46,6 +46,7 @@ struct node {
     bool storage_temporary; /* remove it at the end */
     struct tw_launcher *launcher;
     struct tw_worker *worker;
+    struct tw_storage *files;
     uv_loop_t loop;
     uv_signal_t signals[ARRAY_LEN(watched_signals)];
     uv_timer_t timer;
@@ -267,6 +268,16 @@ static void worker_options(const struct node *node, const struct config *c, stru
     };
 }
 
+static void files_options(const struct config *c, struct tw_storage_options *ret)
+{
+    *ret = (struct tw_storage_options){
+        .size = sizeof *ret,
+        .max_bytes = config_number(c, SETTING_MAX_STORAGE_SIZE),
+        .max_owner_bytes = config_number(c, SETTING_MAX_STORAGE_PER_OWNER),
+        .retention_us = config_number(c, SETTING_FILE_RETENTION),
+    };
+}
+
 static void on_stopped(void *ctx)
 {
     struct node *node = ctx;
@@ -414,6 +425,7 @@ static void reload(struct node *node)
     struct config fresh;
     struct config_errors errors;
     struct tw_worker_options options;
+    struct tw_storage_options files;
     (void)notify_send(&node->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_monotonic_us());
     config_errors_init(&errors);
     if (config_load(node->input, &fresh, &errors) < 0) {
@@ -425,6 +437,8 @@ static void reload(struct node *node)
         apply_log_settings(node->config);
         worker_options(node, node->config, &options);
         tw_worker_reload(node->worker, &options);
+        files_options(node->config, &files);
+        tw_storage_reload(node->files, &files);
         log_info("reload: %zu %s changed", changed, changed == 1 ? "setting" : "settings");
     }
     config_done(&fresh);
@@ -463,6 +477,25 @@ static int complain_of_port(const struct node *node, const struct tw_error *erro
     return -1;
 }
 
+/* After the worker has the storage folder for itself. */
+static int open_files(struct node *node)
+{
+    struct tw_error error = {0};
+    struct tw_storage_options options;
+    CLEANUP_FREE char *path = NULL;
+    if (asprintf(&path, "%s/storage", node->storage) < 0) {
+        path = NULL;
+        log_error("cannot start: out of memory");
+        return -1;
+    }
+    files_options(node->config, &options);
+    options.path = path;
+    if (tw_storage_open(&options, &node->files, &error) < 0)
+        return fail(&error, "cannot start");
+    tw_worker_set_storage(node->worker, node->files);
+    return 0;
+}
+
 static int start_worker(struct node *node)
 {
     struct tw_error error = {0};
@@ -474,6 +507,8 @@ static int start_worker(struct node *node)
         return fail(&error, "cannot start");
     tw_worker_set_on_stopped(node->worker, on_stopped, node);
     tw_worker_set_on_shutdown_request(node->worker, on_shutdown_request, node);
+    if (open_files(node) < 0)
+        return -1;
     struct tw_rpc_options rpc = {
         .size = sizeof rpc,
         .host = config_text(node->config, SETTING_GRPC_HOST),
@@ -562,6 +597,7 @@ static void give_up(struct node *node)
 static void finish(struct node *node)
 {
     tw_worker_free(node->worker);
+    tw_storage_close(node->files);
     tw_launcher_free(node->launcher);
     close_handles(node);
     notify_done(&node->notify);

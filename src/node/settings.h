@@ -157,6 +157,15 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(MAX_KEPT_SIZE, .type = SETTING_SIZE, .group = GROUP_STORAGE, .fallback = "5G", .zero = true, .min = MIB,         \
         .max = 1024 * 1024 * GIB, .reload = true, .metavar = "SIZE",                                                   \
         .help = "of their inputs, results and logs together; beyond it the oldest that have ended go; 0: all")         \
+    X(MAX_STORAGE_SIZE, .type = SETTING_SIZE, .group = GROUP_STORAGE, .fallback = "10G", .min = MIB,                   \
+        .max = 1024 * 1024 * GIB, .reload = true, .metavar = "SIZE",                                                   \
+        .help = "of all files that users keep here (hivemind storage), and that are on their way; more is refused")    \
+    X(MAX_STORAGE_PER_OWNER, .type = SETTING_SIZE, .group = GROUP_STORAGE, .fallback = "0", .zero = true, .min = MIB,  \
+        .max = 1024 * 1024 * GIB, .reload = true, .metavar = "SIZE",                                                   \
+        .help = "of those of one owner; 0: MAX_STORAGE_SIZE alone counts")                                             \
+    X(FILE_RETENTION, .type = SETTING_DURATION, .group = GROUP_STORAGE, .fallback = "0", .max = 3650 * DAY,            \
+        .zero = true, .reload = true, .metavar = "TIME",                                                               \
+        .help = "how long a file is kept, reckoned from its newest version; 0: until it is deleted")                   \
     X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
         .help = "whom to run as when started as root: a name or a number. Without an account called hivemind "         \
                 "the default is the number 1899999999")                                                                \
@@ -187,8 +196,6 @@ enum { NODE_SLOTS_MAX = 1024 };
         .choices = "auto text json",                                                                                   \
         .help = "auto: text on a terminal, else one JSON "                                                             \
                 "object a line")                                                                                       \
-    X(MAX_STORAGE_SIZE, .type = SETTING_SIZE, .group = GROUP_LATER, .fallback = "10G", .min = MIB,                     \
-        .max = 1024 * 1024 * GIB, .metavar = "SIZE", .help = "bound of the whole storage folder")                      \
     X(WEB_PORT, .type = SETTING_PORT, .group = GROUP_LATER, .fallback = "5000", .metavar = "PORT",                     \
         .help = "port of the web interface")                                                                           \
     X(FLASK_PORT, .type = SETTING_PORT, .group = GROUP_LATER, .fallback = "5000", .metavar = "PORT",                   \

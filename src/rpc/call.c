@@ -143,7 +143,7 @@ void call_end(struct rpc_call *call)
 static uint64_t request_due(const struct rpc_call *call)
 {
     bool unary = !call->started || call->entry->method->unary;
-    if (call->half_closed || !(unary || message_partial(&call->in)) || call_held(call))
+    if (call->half_closed || !(unary || message_partial(&call->in)) || call_held(call) || call->paused)
         return 0;
     return call->begun_us + call->conn->server->options.idle_request_us + call->received * (1000000 / REQUEST_MIN_RATE);
 }
@@ -285,6 +285,20 @@ static void resume(struct rpc_call *call)
     conn_wake(conn);
 }
 
+void rpc_call_pause(struct rpc_call *call, bool paused)
+{
+    struct rpc_server *server = call->conn->server;
+    if (call->finished || call->paused == paused)
+        return;
+    call->paused = paused;
+    if (!paused) {
+        if (list_empty(&call->drained))
+            list_push(&server->choked_off, &call->drained);
+        hub_wake(&server->hub);
+    }
+    call_set_alarm(call);
+}
+
 void rpc_call_begin(struct rpc_call *call)
 {
     if (call->finished || call->responded)
@@ -371,6 +385,11 @@ void rpc_call_set_on_done(struct rpc_call *call, void (*on_done)(struct rpc_call
 {
     call->on_done = on_done;
     call->done_ctx = ctx;
+}
+
+void *rpc_call_ctx(const struct rpc_call *call)
+{
+    return call->done_ctx;
 }
 
 void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_call *call, void *ctx), void *ctx)

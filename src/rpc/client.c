@@ -238,10 +238,18 @@ static ssize_t read_request(nghttp2_session *session UNUSED, int32_t id UNUSED, 
     struct rpc_client_call *call = nghttp2_session_get_stream_user_data(session, id);
     if (!call)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it was cancelled meanwhile */
+    if (call->request_pos == call->request.len && call->callbacks.on_pull && !call->all_pulled) {
+        buf_reset(&call->request);
+        call->request_pos = 0;
+        call->all_pulled = !call->callbacks.on_pull(call, call->ctx);
+        if (call->over)
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     size_t n = MIN(max, call->request.len - call->request_pos);
-    memcpy(to, call->request.data + call->request_pos, n);
+    if (n > 0)
+        memcpy(to, call->request.data + call->request_pos, n);
     call->request_pos += n;
-    if (call->request_pos == call->request.len) {
+    if (call->request_pos == call->request.len && (call->all_pulled || !call->callbacks.on_pull)) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         buf_done(&call->request);
         call->request_pos = 0;
@@ -493,6 +501,11 @@ struct rpc_client_call *rpc_client_start(struct rpc_client *client, const char *
     else
         client_connect(client);
     return call;
+}
+
+bool rpc_client_add(struct rpc_client_call *call, const ProtobufCMessage *message)
+{
+    return message_append(&call->request, message) == 0;
 }
 
 void rpc_client_cancel(struct rpc_client_call *call)

@@ -40,9 +40,16 @@ void rpc_client_free(struct rpc_client *client);
 struct rpc_client_callbacks {
     void (*on_message)(struct rpc_client_call *call, const uint8_t *msg, size_t len, void *ctx);
     void (*on_done)(struct rpc_client_call *call, const struct tw_error *status, void *ctx);
+    /*
+     * For a request stream, else NULL: `request` is its first message, and each time when there is room for another this adds one by
+     * rpc_client_add(), or returns false: there are no more. It may cancel the call.
+     */
+    bool (*on_pull)(struct rpc_client_call *call, void *ctx);
 };
 struct rpc_client_call *rpc_client_start(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
     uint64_t timeout_us, const struct rpc_client_callbacks *callbacks, void *ctx);
+/* From within on_pull. False: no memory. */
+bool rpc_client_add(struct rpc_client_call *call, const ProtobufCMessage *message);
 /* The call ends with CANCELLED through its on_done. */
 void rpc_client_cancel(struct rpc_client_call *call);
 /* Flow control for streams: while paused, no window is given back, so that a fast server waits. */

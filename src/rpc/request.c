@@ -109,7 +109,7 @@ static size_t parse(struct rpc_call *call, const uint8_t *data, size_t len)
 {
     const uint8_t *p = data;
     size_t left = len;
-    while (left && !call->finished && call_queued(call) < OUT_HIGH) {
+    while (left && !call->finished && !call->paused && call_queued(call) < OUT_HIGH) {
         if (call->has_message) {
             refuse(call, TW_UNIMPLEMENTED, "%s takes one message and got more", call->entry->method->name);
             break;
@@ -180,7 +180,7 @@ static void run_unary(struct rpc_call *call)
 static void tell_half_close(struct rpc_call *call)
 {
     const struct rpc_method *method = call->entry->method;
-    if (call->half_close_told || call_held(call) || call->finished)
+    if (call->half_close_told || call_held(call) || call->paused || call->finished)
         return;
     call->half_close_told = true;
     if (method->unary)
@@ -207,8 +207,13 @@ static void run_drained(struct rpc_call *call)
         if (call->on_drain)
             call->on_drain(call, call->drain_ctx);
     }
-    if (!call_held(call) || call->finished)
+    if (call->finished || call->paused)
         return;
+    if (!call_held(call)) {
+        if (call->half_closed)
+            tell_half_close(call);
+        return;
+    }
     size_t taken = parse(call, call->held.data + call->held_pos, call_held(call));
     if (call->finished) /* it has dropped them, or will */
         return;

@@ -92,6 +92,8 @@ void rpc_server_get_stats(const struct rpc_server *server, struct rpc_server_sta
  * the last byte has been handed to the kernel or the stream is gone, never from within rpc_call_finish.
  */
 void rpc_call_set_on_done(struct rpc_call *call, void (*on_done)(struct rpc_call *call, void *ctx), void *ctx);
+/* The ctx of that: what the handlers of a request stream know their call by. NULL before. */
+void *rpc_call_ctx(const struct rpc_call *call);
 /* Called when what is queued to the client has fallen below the low-water mark again after rpc_call_send returned false. */
 void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_call *call, void *ctx), void *ctx);
 
@@ -101,6 +103,12 @@ void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_ca
  * max_inflight bytes waiting in all calls together, ends the call with RESOURCE_EXHAUSTED, seen by on_done.
  */
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
+
+/*
+ * For a request stream: while paused the handler gets no message and no half-close, and no room is given back to the client, so that a
+ * fast one waits. What has arrived by then is kept, a stream's window (1 MiB) at most.
+ */
+void rpc_call_pause(struct rpc_call *call, bool paused);
 
 /*
  * Sends the headers of the answer now and not with its first message, which may be long in coming: so the client knows that the

@@ -106,6 +106,7 @@ struct rpc_call {
     bool deferred : 1;  /* nghttp2 waits for nghttp2_session_resume_data */
     bool finished : 1;
     bool choked : 1; /* rpc_call_send has returned false */
+    bool paused : 1; /* the handler takes no message for now */
 
     struct message_reader in;
     struct buf held; /* request bytes that wait until the client reads its answers, from held_pos on */

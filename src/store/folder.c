@@ -64,8 +64,8 @@ static bool subfolder_in_use(int dir_fd, const char *name)
  */
 static int check_contents(const struct folder *f, struct tw_error *error)
 {
-    /* lost+found: a file system of its own; the lock: another node is starting here right now. */
-    static const char *const known[] = {DB_NAME, LOCK_NAME, FILES_NAME, LOGS_NAME, "lost+found"};
+    /* storage: the files that users keep; lost+found: a file system of its own; the lock: another node is starting here right now. */
+    static const char *const known[] = {DB_NAME, LOCK_NAME, FILES_NAME, LOGS_NAME, "storage", "lost+found"};
     struct stat st;
     if (fstatat(f->dir_fd, DB_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         if (!S_ISREG(st.st_mode))

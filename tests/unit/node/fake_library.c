@@ -125,6 +125,31 @@ void tw_worker_set_on_stopped(struct tw_worker *worker, void (*stopped)(void *ct
     worker->ctx = ctx;
 }
 
+void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
+{
+    (void)worker;
+    (void)storage;
+}
+
+int tw_storage_open(const struct tw_storage_options *options, struct tw_storage **ret, struct tw_error *error)
+{
+    (void)error;
+    event("files %s %llu\n", options->path, (unsigned long long)options->max_bytes);
+    *ret = NULL;
+    return 0;
+}
+
+void tw_storage_close(struct tw_storage *storage)
+{
+    (void)storage;
+}
+
+void tw_storage_reload(struct tw_storage *storage, const struct tw_storage_options *options)
+{
+    (void)storage;
+    (void)options;
+}
+
 void tw_worker_set_on_shutdown_request(
     struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
 {

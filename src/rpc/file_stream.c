@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files as streams of messages. What comes in is gathered in one buffer while the pool writes another; where the pool is slower the
+ * client is made to wait. What goes out is read ahead by one buffer, and not further before the client has taken what is queued. So
+ * a stream holds a few MiB, whatever the size of its file.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/util.h"
+#include "files/stream.h"
+#include "rpc/file_internal.h"
+#include "rpc/taskworker_pending.h"
+
+enum { GATHER_MAX = 1 << 20, READ_BYTES = 256 << 10 };
+
+/* --- in --- */
+
+struct incoming {
+    struct file_service *service;
+    struct rpc_call *call; /* NULL once it is over */
+    struct stream *stream;
+    Taskworker__PushStreamRequest *first; /* its header is borrowed by the upload */
+    struct tw_put_options options;
+    struct buf gathered, writing;
+    bool begun; /* the header has come */
+    bool busy;  /* the pool has something to do */
+    bool whole; /* the client has sent its last */
+    bool over;  /* answered; what comes now is ignored */
+};
+
+static void incoming_free(struct incoming *in)
+{
+    struct file_service *service = in->service;
+    taskworker__push_stream_request__free_unpacked(in->first, NULL);
+    buf_done(&in->gathered);
+    buf_done(&in->writing);
+    free(in);
+    file_service_leave(service);
+}
+
+static void on_incoming_closed(void *ctx)
+{
+    incoming_free(ctx);
+}
+
+static void on_push_done(struct rpc_call *call UNUSED, void *ctx)
+{
+    struct incoming *in = ctx;
+    in->call = NULL;
+    stream_close(in->stream, on_incoming_closed, in);
+}
+
+static void fail_push(struct incoming *in, const struct tw_error *error)
+{
+    in->over = true;
+    rpc_call_finish_error(in->call, error);
+}
+
+static void go_on(struct incoming *in);
+
+static void on_written(void *ctx, size_t n UNUSED, const struct tw_error *error)
+{
+    struct incoming *in = ctx;
+    in->busy = false;
+    buf_reset(&in->writing);
+    if (error)
+        fail_push(in, error);
+    else
+        go_on(in);
+}
+
+static void on_committed(void *ctx, size_t n UNUSED, const struct tw_error *error)
+{
+    struct incoming *in = ctx;
+    in->busy = false;
+    if (error) {
+        fail_push(in, error);
+        return;
+    }
+    Taskworker__FileResponse response = TASKWORKER__FILE_RESPONSE__INIT;
+    Taskworker__File file;
+    file_to_message(stream_info(in->stream), &file);
+    response.file = &file;
+    in->over = true;
+    rpc_call_reply(in->call, &response.base);
+}
+
+/* What is to be done next, if the pool is free. */
+static void go_on(struct incoming *in)
+{
+    if (in->busy || in->over)
+        return;
+    in->busy = true;
+    if (in->gathered.len > 0) {
+        struct buf empty = in->writing;
+        in->writing = in->gathered;
+        in->gathered = empty;
+        stream_write(in->stream, in->writing.data, in->writing.len, on_written, in);
+        rpc_call_pause(in->call, false);
+    } else if (in->whole) {
+        stream_commit(in->stream, on_committed, in);
+    } else {
+        in->busy = false;
+    }
+}
+
+void file_push_start(struct rpc_call *call, void *ctx)
+{
+    struct file_service *service = ctx;
+    struct incoming *in = calloc(1, sizeof *in);
+    struct stream *stream = in ? stream_new(service->loop, service->storage) : NULL;
+    struct tw_error error;
+    if (!stream) {
+        free(in);
+        error_oom(&error);
+        rpc_call_finish_error(call, &error);
+        return;
+    }
+    *in = (struct incoming){.service = service, .call = call, .stream = stream};
+    buf_init(&in->gathered, 2 * FILE_PIECE_MAX);
+    buf_init(&in->writing, 2 * FILE_PIECE_MAX);
+    file_service_enter(service);
+    rpc_call_set_on_done(call, on_push_done, in);
+}
+
+/* The first message. The upload has its strings until it is over. */
+static void begin_upload(struct incoming *in, Taskworker__PushStreamRequest *request)
+{
+    const Taskworker__PushStreamRequest__Header *h = request->header;
+    struct tw_error error;
+    in->first = request;
+    if (!h) {
+        error_set(&error, TW_INVALID_ARGUMENT, "the first message has no header: it has to say what file comes");
+        fail_push(in, &error);
+        return;
+    }
+    in->begun = in->busy = true;
+    in->options = (struct tw_put_options){
+        .size = sizeof in->options,
+        .owner = h->user_id,
+        .name = h->filename,
+        .length = h->size,
+        .unknown_length = !h->known_size,
+        .sha256 = *h->sha256 ? h->sha256 : NULL,
+        .base_version = h->base_version,
+    };
+    stream_put(in->stream, &in->options, on_written, in);
+}
+
+void file_push_message(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx UNUSED)
+{
+    struct incoming *in = rpc_call_ctx(call);
+    Taskworker__PushStreamRequest *request = NULL;
+    struct tw_error error;
+    if (!in || in->over)
+        return;
+    in->over = pending_unpack(call, &taskworker__push_stream_request__descriptor, msg, len, &request) < 0;
+    if (in->over)
+        return;
+    bool is_first = !in->begun;
+    if (is_first)
+        begin_upload(in, request);
+    else if (request->header)
+        fail_push(in, (error_set(&error, TW_INVALID_ARGUMENT, "only the first message has a header"), &error));
+    if (!in->over && buf_append(&in->gathered, request->data.data, request->data.len) < 0)
+        fail_push(in, (error_oom(&error), &error));
+    if (is_first) { /* kept; but for its bytes, which have been taken */
+        free(STEAL(request->data.data));
+        request->data.len = 0;
+    } else {
+        taskworker__push_stream_request__free_unpacked(request, NULL);
+    }
+    if (in->over)
+        return;
+    go_on(in);
+    if (in->busy && in->gathered.len >= GATHER_MAX)
+        rpc_call_pause(call, true);
+}
+
+void file_push_half_close(struct rpc_call *call, void *ctx UNUSED)
+{
+    struct incoming *in = rpc_call_ctx(call);
+    struct tw_error error;
+    if (!in || in->over)
+        return;
+    in->whole = true;
+    if (!in->begun)
+        fail_push(in,
+            (error_set(&error, TW_INVALID_ARGUMENT, "the call has no message: the first has to say what file comes"),
+                &error));
+    else
+        go_on(in);
+}
+
+/* --- out --- */
+
+struct outgoing {
+    struct file_service *service;
+    struct rpc_call *call; /* NULL once it is over */
+    struct stream *stream;
+    Taskworker__GetStreamRequest *request;
+    struct tw_file_ref ref;
+    bool busy, choked;
+    uint8_t *data;
+};
+
+static void on_outgoing_closed(void *ctx)
+{
+    struct outgoing *out = ctx;
+    struct file_service *service = out->service;
+    taskworker__get_stream_request__free_unpacked(out->request, NULL);
+    free(out->data);
+    free(out);
+    file_service_leave(service);
+}
+
+static void on_get_done(struct rpc_call *call UNUSED, void *ctx)
+{
+    struct outgoing *out = ctx;
+    out->call = NULL;
+    stream_close(out->stream, on_outgoing_closed, out);
+}
+
+static void read_on(struct outgoing *out);
+
+static void on_read(void *ctx, size_t n, const struct tw_error *error)
+{
+    struct outgoing *out = ctx;
+    out->busy = false;
+    if (error) {
+        rpc_call_finish_error(out->call, error);
+    } else if (n == 0) {
+        rpc_call_finish(out->call, TW_OK, "");
+    } else {
+        Taskworker__GetStreamResponse response = TASKWORKER__GET_STREAM_RESPONSE__INIT;
+        response.data = (ProtobufCBinaryData){.len = n, .data = out->data};
+        out->choked = !rpc_call_send(out->call, &response.base);
+        read_on(out);
+    }
+}
+
+static void read_on(struct outgoing *out)
+{
+    if (!out->call || out->busy || out->choked)
+        return;
+    out->busy = true;
+    stream_read(out->stream, out->data, READ_BYTES, on_read, out);
+}
+
+static void on_drain(struct rpc_call *call UNUSED, void *ctx)
+{
+    struct outgoing *out = ctx;
+    out->choked = false;
+    read_on(out);
+}
+
+static void on_opened(void *ctx, size_t n UNUSED, const struct tw_error *error)
+{
+    struct outgoing *out = ctx;
+    out->busy = false;
+    if (error) {
+        rpc_call_finish_error(out->call, error);
+        return;
+    }
+    Taskworker__GetStreamResponse response = TASKWORKER__GET_STREAM_RESPONSE__INIT;
+    Taskworker__File file;
+    file_to_message(stream_info(out->stream), &file);
+    response.file = &file;
+    out->choked = !rpc_call_send(out->call, &response.base);
+    read_on(out);
+}
+
+void file_get_stream(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    struct file_service *service = ctx;
+    struct outgoing *out = NULL;
+    Taskworker__GetStreamRequest *request = NULL;
+    struct tw_file_ref ref;
+    struct tw_error error;
+    if (pending_unpack(call, &taskworker__get_stream_request__descriptor, msg, len, &request) < 0)
+        return;
+    int r = request->file ? file_ref_from_request(request->file, &ref, &error)
+                          : error_set(&error, TW_INVALID_ARGUMENT, "file is missing: it has to say which");
+    if (r == 0 && !(out = calloc(1, sizeof *out)))
+        r = error_oom(&error);
+    if (r == 0) {
+        *out = (struct outgoing){.service = service, .call = call, .request = request, .ref = ref};
+        out->data = malloc(READ_BYTES);
+        out->stream = out->data ? stream_new(service->loop, service->storage) : NULL;
+        r = out->stream ? 0 : error_oom(&error);
+    }
+    if (r < 0) {
+        if (out)
+            free(out->data);
+        free(out);
+        taskworker__get_stream_request__free_unpacked(request, NULL);
+        rpc_call_finish_error(call, &error);
+        return;
+    }
+    file_service_enter(service);
+    rpc_call_set_on_done(call, on_get_done, out);
+    rpc_call_set_on_drain(call, on_drain, out);
+    out->busy = true;
+    stream_get(out->stream, &out->ref, on_opened, out);
+}

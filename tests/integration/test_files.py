@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that users keep on the node: FileService by plain gRPC, and `hivemind storage`."""
+import concurrent.futures
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+
+import grpc
+import pytest
+
+MIB = 1 << 20
+
+
+def content(size, seed=1):
+    return random.Random(seed).randbytes(size)
+
+
+def files(node):
+    return node.stubs.grpc.FileServiceStub(node.channel)
+
+
+def refused(call, code, *words):
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    assert caught.value.code() == code, caught.value
+    for word in words:
+        assert word in caught.value.details(), caught.value.details()
+
+
+def push(node, pb, name, data, user="ann", piece=300_000, **header):
+    def messages():
+        yield pb.PushStreamRequest(header=pb.PushStreamRequest.Header(filename=name, user_id=user, **header))
+        for at in range(0, len(data), piece):
+            yield pb.PushStreamRequest(data=data[at:at + piece])
+    return files(node).PushStream(messages(), timeout=120).file
+
+
+def fetch(node, pb, user="ann", **which):
+    request = pb.GetStreamRequest(file=pb.FileRequest(user_id=user, **which))
+    first, *rest = files(node).GetStream(request, timeout=120)
+    return first.file, b"".join(m.data for m in rest)
+
+
+def names(node, pb, **fields):
+    return [f.filename for f in files(node).ListFiles(pb.ListFilesRequest(**fields), timeout=30).files]
+
+
+def find(node, pb, name, user="ann"):
+    return files(node).FindFile(pb.FileRequest(filename=name, user_id=user), timeout=30).file
+
+
+# --- putting and getting ---
+
+
+def test_whole_files(node, pb):
+    """As the original module does it: one message each way."""
+    pushed = files(node).Push(pb.PushRequest(file_data=b"hello", filename="a/b.txt", user_id="ann"), timeout=30)
+    assert pushed.status and len(pushed.file_id) == 32
+    got = files(node).Get(pb.GetRequest(file_id=pushed.file_id, user_id="ann"), timeout=30)
+    assert (got.status, got.file_data) == (True, b"hello")
+    empty = files(node).Push(pb.PushRequest(filename="empty", user_id="ann"), timeout=30)
+    assert files(node).Get(pb.GetRequest(file_id=empty.file_id, user_id="ann"), timeout=30).file_data == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, 50 * MIB + 7])
+def test_streams(node, pb, size):
+    data = content(size)
+    stored = push(node, pb, "big", data, known_size=True, size=size, sha256=hashlib.sha256(data).hexdigest())
+    assert (stored.size, stored.sha256) == (size, hashlib.sha256(data).hexdigest())
+    info, got = fetch(node, pb, file_id=stored.file_id)
+    assert info == stored and got == data
+    assert push(node, pb, "unannounced", data, piece=MIB).sha256 == stored.sha256
+    assert files(node).GetStorage(pb.GetStorageRequest(), timeout=30).saved_bytes >= size
+
+
+def test_versions(node, pb):
+    first = push(node, pb, "v", b"one")
+    second = push(node, pb, "v", b"two", base_version=1)
+    assert (second.file_id, second.version) == (first.file_id, 2)
+    refused(lambda: push(node, pb, "v", b"three", base_version=1), grpc.StatusCode.ABORTED, "version 2")
+    assert fetch(node, pb, filename="v")[1] == b"two"
+
+
+def test_files_of_others(node, pb):
+    mine = push(node, pb, "secret", b"mine")
+    for which in ({"file_id": mine.file_id}, {"filename": "secret"}):
+        refused(lambda w=which: fetch(node, pb, user="bob", **w), grpc.StatusCode.NOT_FOUND)
+        refused(lambda w=which: files(node).DeleteFile(pb.FileRequest(user_id="bob", **w), timeout=30), grpc.StatusCode.NOT_FOUND)
+    refused(lambda: files(node).Get(pb.GetRequest(file_id=mine.file_id, user_id="bob"), timeout=30), grpc.StatusCode.NOT_FOUND)
+    assert "secret" not in names(node, pb, user_id="bob")
+    assert "secret" in names(node, pb, all_users=True)
+
+
+def test_lists(node, pb):
+    for n in range(25):
+        push(node, pb, f"list/{n:02}", b"%d" % n, user="lister")
+    token, seen = "", []
+    while True:
+        page = files(node).ListFiles(pb.ListFilesRequest(user_id="lister", prefix="list/1", page_size=3, page_token=token), timeout=30)
+        seen += [f.filename for f in page.files]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == [f"list/{n}" for n in range(10, 20)]
+    refused(lambda: names(node, pb, user_id="lister", page_token="nonsense"), grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_deleting(node, pb):
+    push(node, pb, "gone", b"x")
+    files(node).DeleteFile(pb.FileRequest(filename="gone", user_id="ann"), timeout=30)
+    refused(lambda: find(node, pb, "gone"), grpc.StatusCode.NOT_FOUND)
+
+
+# --- what is wrong ---
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/abs", "a//b", "a/./b", "a\nb", "x" * 1025, "a/" + "y" * 256])
+def test_strange_names(node, pb, name):
+    refused(lambda: files(node).Push(pb.PushRequest(file_data=b"x", filename=name, user_id="ann"), timeout=30),
+            grpc.StatusCode.INVALID_ARGUMENT)
+    refused(lambda: push(node, pb, name, b"x"), grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_broken_promises(node, pb):
+    """Of a size, of a hash, of the order of messages. Nothing of it stays."""
+    before = names(node, pb, user_id="ann")
+    data = content(MIB)
+    refused(lambda: push(node, pb, "p", data, known_size=True, size=MIB + 1), grpc.StatusCode.INVALID_ARGUMENT, "announced")
+    refused(lambda: push(node, pb, "p", data, known_size=True, size=MIB - 1), grpc.StatusCode.INVALID_ARGUMENT, "announced")
+    refused(lambda: push(node, pb, "p", data, sha256="0" * 64), grpc.StatusCode.INVALID_ARGUMENT, "SHA-256")
+    refused(lambda: push(node, pb, "p", data, sha256="XYZ"), grpc.StatusCode.INVALID_ARGUMENT, "sha256")
+    header = pb.PushStreamRequest(header=pb.PushStreamRequest.Header(filename="p", user_id="ann"))
+    for messages in ([], [pb.PushStreamRequest(data=b"x")], [header, header]):
+        refused(lambda m=messages: files(node).PushStream(iter(m), timeout=30), grpc.StatusCode.INVALID_ARGUMENT, "header" if messages else "first")
+    refused(lambda: fetch(node, pb), grpc.StatusCode.INVALID_ARGUMENT, "file_id or filename")
+    refused(lambda: fetch(node, pb, file_id="a" * 32, filename="p"), grpc.StatusCode.INVALID_ARGUMENT)
+    assert names(node, pb, user_id="ann") == before
+    assert files(node).GetStorage(pb.GetStorageRequest(), timeout=30).reserved_bytes == 0
+
+
+def test_the_quota_holds(make_node, pb):
+    """However many push at once: what is acknowledged fits, what is refused leaves nothing."""
+    node = make_node(max_storage_size="8M", max_storage_per_owner="5M").start()
+    refused(lambda: push(node, pb, "large", content(9 * MIB), known_size=True, size=9 * MIB), grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    def one(n):
+        try:
+            push(node, pb, f"f{n}", content(MIB, seed=n), user=f"user{n % 4}")
+            return 1
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+            return 0
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        stored = sum(pool.map(one, range(24)))
+    assert 0 < stored <= 8
+    storage = files(node).GetStorage(pb.GetStorageRequest(), timeout=30)
+    assert (storage.files, storage.bytes, storage.reserved_bytes) == (stored, stored * MIB, 0)
+    blobs = [p for p in (node.storage / "storage" / "blobs").rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in blobs) <= 8 * MIB
+    for n in range(24):
+        try:
+            files(node).DeleteFile(pb.FileRequest(filename=f"f{n}", user_id=f"user{n % 4}"), timeout=30)
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.NOT_FOUND
+    refused(lambda: push(node, pb, "own", content(6 * MIB)), grpc.StatusCode.RESOURCE_EXHAUSTED, "one owner")
+    push(node, pb, "own", content(4 * MIB))
+
+
+def test_a_damaged_content_is_never_served(node, pb):
+    data = content(3 * MIB, seed=77)
+    stored = push(node, pb, "fragile", data)
+    blob = node.storage / "storage" / "blobs" / stored.sha256[:2] / stored.sha256[2:]
+    blob.chmod(0o600)
+    with open(blob, "r+b") as file:
+        file.seek(MIB)
+        file.write(b"changed")
+    for _ in range(2):
+        refused(lambda: fetch(node, pb, file_id=stored.file_id), grpc.StatusCode.DATA_LOSS, "damaged")
+    refused(lambda: files(node).Get(pb.GetRequest(file_id=stored.file_id, user_id="ann"), timeout=30), grpc.StatusCode.DATA_LOSS)
+    assert find(node, pb, "fragile").damaged
+    *_, last = files(node).CheckFiles(pb.CheckFilesRequest(), timeout=120)
+    assert last.done and last.damaged == 1 and last.lost_files == 1
+    push(node, pb, "fragile", data)
+    assert fetch(node, pb, file_id=stored.file_id)[1] == data
+
+
+# --- what breaks off ---
+
+
+def test_a_push_that_breaks_off(node, pb):
+    """The client goes in the middle: nothing stays, not even its room."""
+    reached = threading.Event()
+
+    def messages():
+        yield pb.PushStreamRequest(header=pb.PushStreamRequest.Header(filename="half", user_id="ann", known_size=True, size=2 * MIB))
+        yield pb.PushStreamRequest(data=content(MIB))
+        reached.set()
+        threading.Event().wait(30)
+    call = files(node).PushStream.future(messages(), timeout=60)
+    assert reached.wait(30)
+    call.cancel()
+    tmp = node.storage / "storage" / "tmp"
+    while files(node).GetStorage(pb.GetStorageRequest(), timeout=30).reserved_bytes or list(tmp.iterdir()):
+        pass
+    refused(lambda: find(node, pb, "half"), grpc.StatusCode.NOT_FOUND)
+
+
+def test_kill_in_the_middle_of_pushes(make_node, pb):
+    """What was acknowledged is there as a whole, and nothing else is."""
+    node = make_node().start()
+    stored, under_way = {}, threading.Event()
+
+    def keep_pushing(worker):
+        for n in range(10_000):
+            name, data = f"w{worker}/{n}", content(200_000, seed=worker * 100_000 + n)
+            try:
+                push(node, pb, name, data)
+            except grpc.RpcError:
+                return
+            stored[name] = data
+            if len(stored) > 20:
+                under_way.set()
+    threads = [threading.Thread(target=keep_pushing, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    assert under_way.wait(60)
+    node.kill()
+    for thread in threads:
+        thread.join()
+    node.close()
+    node.start()
+    for name, data in stored.items():
+        assert fetch(node, pb, filename=name)[1] == data
+    known = {f.sha256 for f in files(node).ListFiles(pb.ListFilesRequest(user_id="ann", page_size=1000), timeout=30).files}
+    files(node).CollectGarbage(pb.CollectGarbageRequest(), timeout=60)
+    blobs = {p.parent.name + p.name for p in (node.storage / "storage" / "blobs").rglob("*") if p.is_file()}
+    assert blobs == known
+    assert not list((node.storage / "storage" / "tmp").iterdir())
+
+
+def test_a_drain_ends_streams(make_node, pb):
+    node = make_node().start()
+    reached = threading.Event()
+
+    def messages():
+        yield pb.PushStreamRequest(header=pb.PushStreamRequest.Header(filename="slow", user_id="ann"))
+        reached.set()
+        threading.Event().wait(30)
+    call = files(node).PushStream.future(messages(), timeout=60)
+    assert reached.wait(30)
+    node.stop()
+    assert call.code() == grpc.StatusCode.UNAVAILABLE
