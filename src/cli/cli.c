@@ -109,7 +109,7 @@ struct rpc_client *cli_connect(struct cli *cli)
 
 const char *cli_method(const char *method, char out[80])
 {
-    snprintf(out, 80, "/taskworker.TaskWorkerService/%s", method);
+    snprintf(out, 80, "%s%s", *method == '/' ? "" : "/taskworker.TaskWorkerService/", method);
     return out;
 }
 

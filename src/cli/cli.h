@@ -48,7 +48,7 @@ void cli_done(struct cli *cli);
 struct rpc_client *cli_connect(struct cli *cli);
 
 /*
- * One call; `method` is the name alone ("GetTask"). On failure the message is printed and the exit code returned; 0 is
+ * One call; `method` is the name alone ("GetTask"), or with its service ("/taskworker.FileService/ListFiles"). On failure the message is printed and the exit code returned; 0 is
  * success. timeout_us: 0 for the usual one, CLI_NO_TIMEOUT for none. *ret: protobuf_c_message_free_unpacked() it.
  */
 int cli_call(struct cli *cli, const char *method, const ProtobufCMessage *request,
@@ -96,6 +96,7 @@ static inline void cli_free_message(void *p)
     X(top, "the node and its tasks, live")                   \
     X(status, "the node")                                    \
     X(drain, "end the node in order")                        \
+    X(storage, "the files that the node keeps")              \
     X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
 CLI_VERBS(X)

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of `hivemind storage` share. */
+#ifndef CLI_FILES_H
+#define CLI_FILES_H
+
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "taskworker.pb-c.h"
+
+#define FILES_METHOD(name) "/taskworker.FileService/" name
+
+/* How far something is, on a terminal's standard error; nothing elsewhere. */
+struct meter {
+    const struct cli *cli;
+    const char *what;
+    uint64_t began_us, shown_us;
+    bool shown;
+};
+void meter_begin(struct meter *m, const struct cli *cli, const char *what);
+/* total 0: not known. */
+void meter_show(struct meter *m, uint64_t done, uint64_t total);
+void meter_end(struct meter *m);
+
+json_t *json_file(const Taskworker__File *file);
+
+/* files_put.c, files_get.c: whole verbs below "storage". */
+int files_put(struct cli *cli, int argc, char **argv);
+int files_get(struct cli *cli, int argc, char **argv);
+
+#endif
