@@ -87,15 +87,15 @@ static int report(struct receiving *r)
 {
     struct cli *cli = r->cli;
     if (r->write_errno) {
-        cli_error(cli, TW_INVALID_ARGUMENT, "cannot write to %s: %s",
-            strcmp(r->path, "-") ? r->path : "standard output", strerror(r->write_errno));
-        return strcmp(r->path, "-") ? EXIT_USAGE : EXIT_TROUBLE;
+        cli_error(cli, TW_INVALID_ARGUMENT, "cannot write to %s: %s", r->tmp ? r->path : "standard output",
+            strerror(r->write_errno));
+        return r->tmp ? EXIT_USAGE : EXIT_TROUBLE;
     }
     if (r->bad)
         return cli_bad_reply(cli, "GetStream");
     if (r->status.code != TW_OK)
         return cli_report(cli, &r->status);
-    if (cli->json && strcmp(r->path, "-"))
+    if (cli->json && strcmp(r->path, "-") != 0)
         output_json(stdout, json_file(r->file));
     return 0;
 }

@@ -22,19 +22,19 @@ struct sending {
     bool no_memory, done;
     struct tw_error status;
     Taskworker__FileResponse *response;
-    uint8_t piece[PIECE_BYTES];
 };
 
 static bool on_pull(struct rpc_client_call *call, void *ctx)
 {
+    static uint8_t piece[PIECE_BYTES];
     struct sending *s = ctx;
     Taskworker__PushStreamRequest request = TASKWORKER__PUSH_STREAM_REQUEST__INIT;
     ssize_t n;
     do
-        n = read(s->fd, s->piece, sizeof s->piece);
+        n = read(s->fd, piece, sizeof piece);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
-        request.data = (ProtobufCBinaryData){.len = (size_t)n, .data = s->piece};
+        request.data = (ProtobufCBinaryData){.len = (size_t)n, .data = piece};
         s->sent += (uint64_t)n;
         meter_show(&s->meter, s->sent, s->size);
         if (rpc_client_add(call, &request.base))
@@ -125,25 +125,18 @@ static int put(struct cli *cli, const struct words *words, const char *owner)
             "standard input has no name: say what the file is to be called, as in \"storage put - NAME\"");
         return EXIT_USAGE;
     }
-    CLEANUP_FREE struct sending *s = calloc(1, sizeof *s);
-    if (!s) {
-        cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
-        return EXIT_TROUBLE;
-    }
     CLEANUP_FD int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || S_ISDIR(st.st_mode)) {
         cli_error(cli, TW_INVALID_ARGUMENT, "cannot read %s: %s", path, fd >= 0 ? strerror(EISDIR) : strerror(errno));
         return EXIT_USAGE;
     }
-    s->cli = cli;
-    s->path = path;
-    s->fd = fd;
-    s->size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    struct sending s = {.cli = cli, .path = path, .fd = fd};
+    s.size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
     header.filename = (char *)(words->n > 1 ? words->items[1] : base_of(path));
     header.user_id = (char *)owner;
     header.known_size = S_ISREG(st.st_mode) && lseek(fd, 0, SEEK_CUR) == 0;
-    header.size = header.known_size ? s->size : 0;
-    return send_file(s, &header);
+    header.size = header.known_size ? s.size : 0;
+    return send_file(&s, &header);
 }
 
 int files_put(struct cli *cli, int argc, char **argv)

@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "node/notify.h"
+#include "node/options.h"
 #include "node/privileges.h"
 
 /* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
@@ -82,11 +83,6 @@ static void apply_log_settings(const struct config *c)
 }
 
 /* The choices are those of enum tw_network behind DEFAULT, in its order. */
-static enum tw_network network_of(const struct config *c, enum setting_id id)
-{
-    return (enum tw_network)(config_number(c, id) + TW_NETWORK_NONE);
-}
-
 static void log_config_warnings(const struct node *node)
 {
     const struct config *c = node->config;
@@ -102,7 +98,7 @@ static void log_config_warnings(const struct node *node)
     if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)))
         log_warning("INSECURE: listening on %s without authentication: whoever reaches the port can run tasks here",
             config_text(c, SETTING_GRPC_HOST));
-    if (network_of(c, SETTING_MAX_TASK_NETWORK) == TW_NETWORK_HOST)
+    if (option_network(c, SETTING_MAX_TASK_NETWORK) == TW_NETWORK_HOST)
         log_warning("MAX_TASK_NETWORK is host (%s): tasks can reach all that this machine reaches, its services on "
                     "loopback and this node's own port included",
             c->values[SETTING_MAX_TASK_NETWORK].where);
@@ -222,60 +218,6 @@ static int settle_process(struct node *node)
         return -1;
     }
     return 0;
-}
-
-static void worker_options(const struct node *node, const struct config *c, struct tw_worker_options *ret)
-{
-    *ret = (struct tw_worker_options){
-        .size = sizeof *ret,
-        .node_id = config_text(c, SETTING_NODE_ID),
-        .storage_path = node->storage,
-        .max_concurrent_tasks = (uint32_t)config_number(c, SETTING_MAX_CONCURRENT_TASKS),
-        .max_queued_tasks = (uint32_t)config_number(c, SETTING_MAX_QUEUED_TASKS),
-        .default_timeout_us = config_number(c, SETTING_DEFAULT_TIMEOUT),
-        .default_queue_timeout_us = config_number(c, SETTING_DEFAULT_QUEUE_TIMEOUT),
-        .max_tasks_per_owner = (uint32_t)config_number(c, SETTING_MAX_TASKS_PER_OWNER),
-        .max_queued_per_owner = (uint32_t)config_number(c, SETTING_MAX_QUEUED_PER_OWNER),
-        .max_cpu_millis = config_number(c, SETTING_MAX_CPU_CORES),
-        .max_memory_bytes = config_number(c, SETTING_MAX_MEMORY_GB) << 30,
-        .max_overcommit = (uint32_t)config_number(c, SETTING_CPU_OVERCOMMIT),
-        .retention_us = config_number(c, SETTING_RETENTION),
-        .max_kept_tasks = config_number(c, SETTING_MAX_KEPT_TASKS),
-        .max_kept_bytes = config_number(c, SETTING_MAX_KEPT_SIZE),
-        .retry_delay_us = config_number(c, SETTING_RETRY_DELAY),
-        .max_retry_delay_us = config_number(c, SETTING_MAX_RETRY_DELAY),
-        .stop_grace_us = config_number(c, SETTING_STOP_GRACE),
-        .no_gpus = !config_number(c, SETTING_GPUS),
-        .detach_timeout_us = config_number(c, SETTING_DETACH_TIMEOUT),
-        .max_task_size = config_number(c, SETTING_MAX_TASK_SIZE),
-        .max_result_size = config_number(c, SETTING_MAX_RESULT_SIZE),
-        .max_log_size = config_number(c, SETTING_MAX_LOG_SIZE),
-        .task_limits =
-            {
-                .memory_bytes = config_number(c, SETTING_TASK_MEMORY),
-                .cpu_millis = config_number(c, SETTING_TASK_CPUS),
-                .cpu_time_us = config_number(c, SETTING_TASK_CPU_TIME),
-                .processes = config_number(c, SETTING_TASK_PROCESSES),
-                .open_files = config_number(c, SETTING_TASK_OPEN_FILES),
-                .file_bytes = config_number(c, SETTING_TASK_FILE_SIZE),
-                .workspace_bytes = config_number(c, SETTING_TASK_WORKSPACE_SIZE),
-                .tmp_bytes = config_number(c, SETTING_TASK_TMP_SIZE),
-            },
-        .task_network = network_of(c, SETTING_TASK_NETWORK),
-        .max_task_network = network_of(c, SETTING_MAX_TASK_NETWORK),
-        .stop_on_output_limit = config_number(c, SETTING_OUTPUT_LIMIT_ACTION) == 1,
-        .spare_sandboxes = (uint32_t)config_number(c, SETTING_SPARE_SANDBOXES),
-    };
-}
-
-static void files_options(const struct config *c, struct tw_storage_options *ret)
-{
-    *ret = (struct tw_storage_options){
-        .size = sizeof *ret,
-        .max_bytes = config_number(c, SETTING_MAX_STORAGE_SIZE),
-        .max_owner_bytes = config_number(c, SETTING_MAX_STORAGE_PER_OWNER),
-        .retention_us = config_number(c, SETTING_FILE_RETENTION),
-    };
 }
 
 static void on_stopped(void *ctx)
@@ -435,9 +377,9 @@ static void reload(struct node *node)
     } else {
         size_t changed = take_changes(node, &fresh);
         apply_log_settings(node->config);
-        worker_options(node, node->config, &options);
+        options_of_worker(node->config, node->storage, &options);
         tw_worker_reload(node->worker, &options);
-        files_options(node->config, &files);
+        options_of_files(node->config, &files);
         tw_storage_reload(node->files, &files);
         log_info("reload: %zu %s changed", changed, changed == 1 ? "setting" : "settings");
     }
@@ -488,7 +430,7 @@ static int open_files(struct node *node)
         log_error("cannot start: out of memory");
         return -1;
     }
-    files_options(node->config, &options);
+    options_of_files(node->config, &options);
     options.path = path;
     if (tw_storage_open(&options, &node->files, &error) < 0)
         return fail(&error, "cannot start");
@@ -500,7 +442,7 @@ static int start_worker(struct node *node)
 {
     struct tw_error error = {0};
     struct tw_worker_options options;
-    worker_options(node, node->config, &options);
+    options_of_worker(node->config, node->storage, &options);
     options.loop = &node->loop;
     options.launcher = STEAL(node->launcher); /* the worker's, whatever comes of it */
     if (tw_worker_new(&options, &node->worker, &error) < 0)

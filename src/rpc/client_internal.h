@@ -73,7 +73,7 @@ struct rpc_client_call {
     bool has_status; /* grpc-status was seen; it and its message are in `status` */
     bool over;       /* what is in `status` is final */
     bool paused;
-    bool all_pulled; /* of a request stream */
+    bool all_pulled;   /* of a request stream */
     size_t unconsumed; /* bytes of stream window held back while paused */
     struct tw_error status;
 };

@@ -273,6 +273,23 @@ static void on_opened(void *ctx, size_t n UNUSED, const struct tw_error *error)
     read_on(out);
 }
 
+/* NULL: no memory. The request is its own then. */
+static struct outgoing *outgoing_new(struct file_service *service, struct rpc_call *call,
+    Taskworker__GetStreamRequest *request, const struct tw_file_ref *ref)
+{
+    struct outgoing *out = calloc(1, sizeof *out);
+    if (!out)
+        return NULL;
+    *out = (struct outgoing){.service = service, .call = call, .request = request, .ref = *ref};
+    out->data = malloc(READ_BYTES);
+    out->stream = out->data ? stream_new(service->loop, service->storage) : NULL;
+    if (out->stream)
+        return out;
+    free(out->data);
+    free(out);
+    return NULL;
+}
+
 void file_get_stream(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     struct file_service *service = ctx;
@@ -282,20 +299,12 @@ void file_get_stream(struct rpc_call *call, const uint8_t *msg, size_t len, void
     struct tw_error error;
     if (pending_unpack(call, &taskworker__get_stream_request__descriptor, msg, len, &request) < 0)
         return;
-    int r = request->file ? file_ref_from_request(request->file, &ref, &error)
-                          : error_set(&error, TW_INVALID_ARGUMENT, "file is missing: it has to say which");
-    if (r == 0 && !(out = calloc(1, sizeof *out)))
-        r = error_oom(&error);
-    if (r == 0) {
-        *out = (struct outgoing){.service = service, .call = call, .request = request, .ref = ref};
-        out->data = malloc(READ_BYTES);
-        out->stream = out->data ? stream_new(service->loop, service->storage) : NULL;
-        r = out->stream ? 0 : error_oom(&error);
-    }
-    if (r < 0) {
-        if (out)
-            free(out->data);
-        free(out);
+    if (!request->file)
+        error_set(&error, TW_INVALID_ARGUMENT, "file is missing: it has to say which");
+    else if (file_ref_from_request(request->file, &ref, &error) == 0 &&
+        !(out = outgoing_new(service, call, request, &ref)))
+        error_oom(&error);
+    if (!out) {
         taskworker__get_stream_request__free_unpacked(request, NULL);
         rpc_call_finish_error(call, &error);
         return;
