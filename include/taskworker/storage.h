@@ -104,6 +104,32 @@ TW_PUBLIC int tw_upload_commit(struct tw_upload *upload, struct tw_file_info *re
 /* NULL is allowed. */
 TW_PUBLIC void tw_upload_abort(struct tw_upload *upload);
 
+/* --- changing --- */
+
+struct tw_patch;
+
+struct tw_patch_options {
+    size_t size;               /* sizeof(struct tw_patch_options) */
+    struct tw_file_ref file;   /* of this one's newest version */
+    uint64_t base_version;     /* which has to be this, else ABORTED; 0: whichever it is */
+    uint64_t base_modified_us; /* likewise its time; 0: any */
+    const char *sha256;        /* what has to come out of it; NULL: whatever comes */
+};
+
+/*
+ * The next version of a file by what differs: a delta as librsync (rdiff) makes it. Errors as for an upload; INVALID_ARGUMENT where
+ * it is no delta, ABORTED where the file has changed meanwhile. Whatever fails, the version before stays. Calls as for an upload, for
+ * one thread at a time.
+ */
+TW_PUBLIC int tw_storage_patch(
+    struct tw_storage *storage, const struct tw_patch_options *options, struct tw_patch **ret, struct tw_error *error);
+/* The delta, in pieces. After a failure only tw_patch_abort() is left to do. */
+TW_PUBLIC int tw_patch_write(struct tw_patch *patch, const void *data, size_t len, struct tw_error *error);
+/* The patch is freed, whatever comes of it. `ret` may be NULL. */
+TW_PUBLIC int tw_patch_commit(struct tw_patch *patch, struct tw_file_info *ret, struct tw_error *error);
+/* NULL is allowed. */
+TW_PUBLIC void tw_patch_abort(struct tw_patch *patch);
+
 /* --- getting --- */
 
 /*

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/util.h"
 
-enum call { CALL_PUT, CALL_WRITE, CALL_COMMIT, CALL_GET, CALL_READ, CALL_CLOSE };
+enum call { CALL_PUT, CALL_PATCH, CALL_WRITE, CALL_COMMIT, CALL_GET, CALL_READ, CALL_CLOSE };
 
 struct stream {
     uv_loop_t *loop;
@@ -21,6 +21,7 @@ struct stream {
     /* What is asked for, borrowed, and what came of it: the pool's while it works. */
     enum call call;
     const struct tw_put_options *options;
+    const struct tw_patch_options *patching;
     const struct tw_file_ref *ref;
     const void *out;
     void *in;
@@ -29,6 +30,7 @@ struct stream {
     struct tw_error error;
 
     struct tw_upload *upload;
+    struct tw_patch *patch;
     struct tw_file *file;
     struct tw_file_info info; /* of what was committed */
 };
@@ -51,23 +53,40 @@ static ssize_t out_of_order(struct stream *st)
     return error_set(&st->error, TW_FAILED_PRECONDITION, "the file is not open for that");
 }
 
+static ssize_t write_some(struct stream *st)
+{
+    if (st->upload)
+        return tw_upload_write(st->upload, st->out, st->len, &st->error);
+    return st->patch ? tw_patch_write(st->patch, st->out, st->len, &st->error) : out_of_order(st);
+}
+
+static ssize_t commit(struct stream *st)
+{
+    tw_file_info_done(&st->info);
+    if (st->upload)
+        return tw_upload_commit(STEAL(st->upload), &st->info, &st->error);
+    return st->patch ? tw_patch_commit(STEAL(st->patch), &st->info, &st->error) : out_of_order(st);
+}
+
 static ssize_t carry_out(struct stream *st)
 {
+    bool is_open = st->upload || st->file || st->patch;
     switch (st->call) {
     case CALL_PUT:
-        return st->upload || st->file ? out_of_order(st)
-                                      : tw_storage_put(st->storage, st->options, &st->upload, &st->error);
+        return is_open ? out_of_order(st) : tw_storage_put(st->storage, st->options, &st->upload, &st->error);
+    case CALL_PATCH:
+        return is_open ? out_of_order(st) : tw_storage_patch(st->storage, st->patching, &st->patch, &st->error);
     case CALL_WRITE:
-        return st->upload ? tw_upload_write(st->upload, st->out, st->len, &st->error) : out_of_order(st);
+        return write_some(st);
     case CALL_COMMIT:
-        tw_file_info_done(&st->info);
-        return st->upload ? tw_upload_commit(STEAL(st->upload), &st->info, &st->error) : out_of_order(st);
+        return commit(st);
     case CALL_GET:
-        return st->upload || st->file ? out_of_order(st) : tw_storage_get(st->storage, st->ref, &st->file, &st->error);
+        return is_open ? out_of_order(st) : tw_storage_get(st->storage, st->ref, &st->file, &st->error);
     case CALL_READ:
         return st->file ? tw_file_read(st->file, st->in, st->len, &st->error) : out_of_order(st);
     case CALL_CLOSE:
         tw_upload_abort(STEAL(st->upload));
+        tw_patch_abort(STEAL(st->patch));
         tw_file_close(STEAL(st->file));
         return 0;
     }
@@ -127,6 +146,12 @@ void stream_put(struct stream *st, const struct tw_put_options *options, stream_
 {
     st->options = options;
     ask(st, CALL_PUT, done, ctx);
+}
+
+void stream_patch(struct stream *st, const struct tw_patch_options *options, stream_done *done, void *ctx)
+{
+    st->patching = options;
+    ask(st, CALL_PATCH, done, ctx);
 }
 
 void stream_write(struct stream *st, const void *data, size_t len, stream_done *done, void *ctx)

@@ -23,6 +23,8 @@ typedef void stream_done(void *ctx, size_t n, const struct tw_error *error);
 struct stream *stream_new(uv_loop_t *loop, struct tw_storage *storage);
 
 void stream_put(struct stream *stream, const struct tw_put_options *options, stream_done *done, void *ctx);
+/* What is written is a delta then. */
+void stream_patch(struct stream *stream, const struct tw_patch_options *options, stream_done *done, void *ctx);
 void stream_write(struct stream *stream, const void *data, size_t len, stream_done *done, void *ctx);
 /* The upload is over then, whatever comes of it. */
 void stream_commit(struct stream *stream, stream_done *done, void *ctx);

@@ -19,8 +19,9 @@ int file_ref_from_request(const Taskworker__FileRequest *request, struct tw_file
 
 /* file_stream.c; ctx: struct file_service. */
 void file_push_start(struct rpc_call *call, void *ctx);
-void file_push_message(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
-void file_push_half_close(struct rpc_call *call, void *ctx);
+void file_revise_start(struct rpc_call *call, void *ctx);
+void file_incoming_message(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
+void file_incoming_half_close(struct rpc_call *call, void *ctx);
 void file_get_stream(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
 
 #endif

@@ -261,6 +261,80 @@ static void get(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx
     (void)job_begin(call, ctx, &get_kind, msg, len);
 }
 
+/* --- Revise, Synchronous --- */
+
+static int patch_whole(struct job *j, const struct tw_patch_options *options, const ProtobufCBinaryData *difference)
+{
+    struct tw_patch *patch = NULL;
+    if (!*options->file.id)
+        return error_set(&j->error, TW_INVALID_ARGUMENT, "file_id is empty");
+    if (tw_storage_patch(j->service->storage, options, &patch, &j->error) < 0)
+        return -1;
+    if (tw_patch_write(patch, difference->data, difference->len, &j->error) < 0) {
+        tw_patch_abort(patch);
+        return -1;
+    }
+    return tw_patch_commit(patch, &j->info, &j->error);
+}
+
+static int run_revise(struct job *j)
+{
+    const Taskworker__ReviseRequest *r = j->request;
+    if (r->time < 0)
+        return error_set(&j->error, TW_INVALID_ARGUMENT, "time is negative");
+    const struct tw_patch_options options = {
+        .size = sizeof options,
+        .file = {.owner = r->user_id, .id = r->file_id},
+        .base_modified_us = (uint64_t)r->time,
+        .sha256 = r->sha256, /* an empty one is refused: the outcome has to be right */
+    };
+    return patch_whole(j, &options, &r->difference);
+}
+
+static void reply_revise(struct job *j)
+{
+    Taskworker__ReviseResponse response = TASKWORKER__REVISE_RESPONSE__INIT;
+    response.file_id = j->info.id;
+    response.status = true;
+    response.message = (char *)"stored";
+    rpc_call_reply(j->call, &response.base);
+}
+
+static void refuse_revise(struct job *j)
+{
+    Taskworker__ReviseResponse response = TASKWORKER__REVISE_RESPONSE__INIT;
+    response.message = j->error.message;
+    rpc_call_send(j->call, &response.base);
+}
+
+static const struct job_kind revise_kind = {.descriptor = &taskworker__revise_request__descriptor,
+    .run = run_revise,
+    .reply = reply_revise,
+    .refuse = refuse_revise};
+
+static void revise(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    (void)job_begin(call, ctx, &revise_kind, msg, len);
+}
+
+static int run_synchronous(struct job *j)
+{
+    const Taskworker__SynchronousRequest *r = j->request;
+    const struct tw_patch_options options = {.size = sizeof options, .file = {.owner = "", .id = r->file_id}};
+    return patch_whole(j, &options, &r->difference);
+}
+
+/* Its response has Revise's fields under the same numbers. */
+static const struct job_kind synchronous_kind = {.descriptor = &taskworker__synchronous_request__descriptor,
+    .run = run_synchronous,
+    .reply = reply_revise,
+    .refuse = refuse_revise};
+
+static void synchronous(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
+{
+    (void)job_begin(call, ctx, &synchronous_kind, msg, len);
+}
+
 /* --- FindFile, DeleteFile, ListFiles --- */
 
 static int run_find(struct job *j)
@@ -487,11 +561,18 @@ int file_service_register(struct rpc_server *server, struct file_service *servic
     static const struct rpc_method methods[] = {
         {.name = METHOD("Push"), .max_request = WHOLE_MAX + (1 << 20), .unary = push},
         {.name = METHOD("Get"), .unary = get},
+        {.name = METHOD("Revise"), .max_request = WHOLE_MAX + (1 << 20), .unary = revise},
+        {.name = METHOD("Synchronous"), .max_request = WHOLE_MAX + (1 << 20), .unary = synchronous},
         {.name = METHOD("PushStream"),
             .max_request = FILE_PIECE_MAX,
             .on_start = file_push_start,
-            .on_message = file_push_message,
-            .on_half_close = file_push_half_close},
+            .on_message = file_incoming_message,
+            .on_half_close = file_incoming_half_close},
+        {.name = METHOD("ReviseStream"),
+            .max_request = FILE_PIECE_MAX,
+            .on_start = file_revise_start,
+            .on_message = file_incoming_message,
+            .on_half_close = file_incoming_half_close},
         {.name = METHOD("GetStream"), .unary = file_get_stream},
         {.name = METHOD("FindFile"), .unary = find_file},
         {.name = METHOD("ListFiles"), .unary = list_files},

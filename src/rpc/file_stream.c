@@ -18,12 +18,24 @@ enum { GATHER_MAX = 1 << 20, READ_BYTES = 256 << 10 };
 
 /* --- in --- */
 
+struct incoming;
+
+/* What comes is a file, or a delta: their messages differ in the header. */
+struct incoming_kind {
+    const ProtobufCMessageDescriptor *descriptor;
+    bool (*has_header)(const void *request);
+    ProtobufCBinaryData *(*data)(void *request);
+    int (*begin)(struct incoming *in, struct tw_error *error); /* with the first message, which has a header */
+};
+
 struct incoming {
+    const struct incoming_kind *kind;
     struct file_service *service;
     struct rpc_call *call; /* NULL once it is over */
     struct stream *stream;
-    Taskworker__PushStreamRequest *first; /* its header is borrowed by the upload */
-    struct tw_put_options options;
+    void *first; /* its header is borrowed by the upload */
+    struct tw_put_options put;
+    struct tw_patch_options patch;
     struct buf gathered, writing;
     bool begun; /* the header has come */
     bool busy;  /* the pool has something to do */
@@ -34,7 +46,8 @@ struct incoming {
 static void incoming_free(struct incoming *in)
 {
     struct file_service *service = in->service;
-    taskworker__push_stream_request__free_unpacked(in->first, NULL);
+    if (in->first)
+        protobuf_c_message_free_unpacked(in->first, NULL);
     buf_done(&in->gathered);
     buf_done(&in->writing);
     free(in);
@@ -46,7 +59,7 @@ static void on_incoming_closed(void *ctx)
     incoming_free(ctx);
 }
 
-static void on_push_done(struct rpc_call *call UNUSED, void *ctx)
+static void on_incoming_done(struct rpc_call *call UNUSED, void *ctx)
 {
     struct incoming *in = ctx;
     in->call = NULL;
@@ -107,9 +120,8 @@ static void go_on(struct incoming *in)
     }
 }
 
-void file_push_start(struct rpc_call *call, void *ctx)
+static void incoming_start(struct rpc_call *call, struct file_service *service, const struct incoming_kind *kind)
 {
-    struct file_service *service = ctx;
     struct incoming *in = calloc(1, sizeof *in);
     struct stream *stream = in ? stream_new(service->loop, service->storage) : NULL;
     struct tw_error error;
@@ -119,59 +131,51 @@ void file_push_start(struct rpc_call *call, void *ctx)
         rpc_call_finish_error(call, &error);
         return;
     }
-    *in = (struct incoming){.service = service, .call = call, .stream = stream};
+    *in = (struct incoming){.kind = kind, .service = service, .call = call, .stream = stream};
     buf_init(&in->gathered, 2 * FILE_PIECE_MAX);
     buf_init(&in->writing, 2 * FILE_PIECE_MAX);
     file_service_enter(service);
-    rpc_call_set_on_done(call, on_push_done, in);
+    rpc_call_set_on_done(call, on_incoming_done, in);
 }
 
 /* The first message. The upload has its strings until it is over. */
-static void begin_upload(struct incoming *in, Taskworker__PushStreamRequest *request)
+static void begin_upload(struct incoming *in, void *request)
 {
-    const Taskworker__PushStreamRequest__Header *h = request->header;
     struct tw_error error;
     in->first = request;
-    if (!h) {
-        error_set(&error, TW_INVALID_ARGUMENT, "the first message has no header: it has to say what file comes");
+    if (!in->kind->has_header(request)) {
+        error_set(&error, TW_INVALID_ARGUMENT, "the first message has no header: it has to say what comes");
         fail_push(in, &error);
-        return;
+    } else if (in->kind->begin(in, &error) < 0) {
+        fail_push(in, &error);
+    } else {
+        in->begun = in->busy = true;
     }
-    in->begun = in->busy = true;
-    in->options = (struct tw_put_options){
-        .size = sizeof in->options,
-        .owner = h->user_id,
-        .name = h->filename,
-        .length = h->size,
-        .unknown_length = !h->known_size,
-        .sha256 = *h->sha256 ? h->sha256 : NULL,
-        .base_version = h->base_version,
-    };
-    stream_put(in->stream, &in->options, on_written, in);
 }
 
-void file_push_message(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx UNUSED)
+void file_incoming_message(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx UNUSED)
 {
     struct incoming *in = rpc_call_ctx(call);
-    Taskworker__PushStreamRequest *request = NULL;
+    void *request = NULL;
     struct tw_error error;
     if (!in || in->over)
         return;
-    in->over = pending_unpack(call, &taskworker__push_stream_request__descriptor, msg, len, &request) < 0;
+    in->over = pending_unpack(call, in->kind->descriptor, msg, len, &request) < 0;
     if (in->over)
         return;
     bool is_first = !in->begun;
+    ProtobufCBinaryData *data = in->kind->data(request);
     if (is_first)
         begin_upload(in, request);
-    else if (request->header)
+    else if (in->kind->has_header(request))
         fail_push(in, (error_set(&error, TW_INVALID_ARGUMENT, "only the first message has a header"), &error));
-    if (!in->over && buf_append(&in->gathered, request->data.data, request->data.len) < 0)
+    if (!in->over && buf_append(&in->gathered, data->data, data->len) < 0)
         fail_push(in, (error_oom(&error), &error));
     if (is_first) { /* kept; but for its bytes, which have been taken */
-        free(STEAL(request->data.data));
-        request->data.len = 0;
+        free(STEAL(data->data));
+        data->len = 0;
     } else {
-        taskworker__push_stream_request__free_unpacked(request, NULL);
+        protobuf_c_message_free_unpacked(request, NULL);
     }
     if (in->over)
         return;
@@ -180,19 +184,89 @@ void file_push_message(struct rpc_call *call, const uint8_t *msg, size_t len, vo
         rpc_call_pause(call, true);
 }
 
-void file_push_half_close(struct rpc_call *call, void *ctx UNUSED)
+void file_incoming_half_close(struct rpc_call *call, void *ctx UNUSED)
 {
     struct incoming *in = rpc_call_ctx(call);
     struct tw_error error;
     if (!in || in->over)
         return;
     in->whole = true;
-    if (!in->begun)
-        fail_push(in,
-            (error_set(&error, TW_INVALID_ARGUMENT, "the call has no message: the first has to say what file comes"),
-                &error));
-    else
+    if (in->begun) {
         go_on(in);
+        return;
+    }
+    error_set(&error, TW_INVALID_ARGUMENT, "the call has no message: the first has to say what comes");
+    fail_push(in, &error);
+}
+
+/* --- PushStream --- */
+
+static bool push_has_header(const void *request)
+{
+    return ((const Taskworker__PushStreamRequest *)request)->header;
+}
+
+static ProtobufCBinaryData *push_data(void *request)
+{
+    return &((Taskworker__PushStreamRequest *)request)->data;
+}
+
+static int push_begin(struct incoming *in, struct tw_error *error UNUSED)
+{
+    const Taskworker__PushStreamRequest__Header *h = ((const Taskworker__PushStreamRequest *)in->first)->header;
+    in->put = (struct tw_put_options){
+        .size = sizeof in->put,
+        .owner = h->user_id,
+        .name = h->filename,
+        .length = h->size,
+        .unknown_length = !h->known_size,
+        .sha256 = *h->sha256 ? h->sha256 : NULL,
+        .base_version = h->base_version,
+    };
+    stream_put(in->stream, &in->put, on_written, in);
+    return 0;
+}
+
+void file_push_start(struct rpc_call *call, void *ctx)
+{
+    static const struct incoming_kind kind = {
+        &taskworker__push_stream_request__descriptor, push_has_header, push_data, push_begin};
+    incoming_start(call, ctx, &kind);
+}
+
+/* --- ReviseStream --- */
+
+static bool revise_has_header(const void *request)
+{
+    return ((const Taskworker__ReviseStreamRequest *)request)->header;
+}
+
+static ProtobufCBinaryData *revise_data(void *request)
+{
+    return &((Taskworker__ReviseStreamRequest *)request)->data;
+}
+
+static int revise_begin(struct incoming *in, struct tw_error *error)
+{
+    const Taskworker__ReviseStreamRequest__Header *h = ((const Taskworker__ReviseStreamRequest *)in->first)->header;
+    in->patch = (struct tw_patch_options){
+        .size = sizeof in->patch,
+        .sha256 = *h->sha256 ? h->sha256 : NULL,
+        .base_version = h->base_version,
+    };
+    if (!h->file)
+        return error_set(error, TW_INVALID_ARGUMENT, "file is missing: it has to say which");
+    if (file_ref_from_request(h->file, &in->patch.file, error) < 0)
+        return -1;
+    stream_patch(in->stream, &in->patch, on_written, in);
+    return 0;
+}
+
+void file_revise_start(struct rpc_call *call, void *ctx)
+{
+    static const struct incoming_kind kind = {
+        &taskworker__revise_stream_request__descriptor, revise_has_header, revise_data, revise_begin};
+    incoming_start(call, ctx, &kind);
 }
 
 /* --- out --- */

@@ -186,6 +186,84 @@ def test_a_damaged_content_is_never_served(node, pb):
     assert fetch(node, pb, file_id=stored.file_id)[1] == data
 
 
+# --- differences ---
+
+
+def delta(*commands):
+    """In librsync's format (its delta.c): bytes are literal, (offset, length) is copied from the stored version."""
+    out = bytes.fromhex("72730236")
+    for command in commands:
+        if isinstance(command, bytes):
+            out += b"\x43" + len(command).to_bytes(4, "big") + command  # literal, length of 4 bytes
+        else:
+            out += b"\x54" + command[0].to_bytes(8, "big") + command[1].to_bytes(8, "big")  # copy, 8 and 8
+    return out + b"\0"
+
+
+def sha(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def revise(node, pb, file_id, difference, outcome, time=0, user="ann"):
+    return files(node).Revise(pb.ReviseRequest(file_id=file_id, user_id=user, difference=difference, sha256=sha(outcome), time=time),
+                              timeout=60)
+
+
+def test_revise(node, pb):
+    old = content(2 * MIB, seed=9)
+    stored = push(node, pb, "revised", old)
+    new = old[MIB:] + b"in between" + old[:1000]
+    answer = revise(node, pb, stored.file_id, delta((MIB, MIB), b"in between", (0, 1000)), new, time=stored.modified_us)
+    assert answer.status and answer.file_id == stored.file_id
+    info, got = fetch(node, pb, file_id=stored.file_id)
+    assert got == new and info.version == 2
+    # As a stream.
+    header = pb.ReviseStreamRequest.Header(file=pb.FileRequest(filename="revised", user_id="ann"), sha256=sha(new * 2), base_version=2)
+    pieces = [delta((0, len(new)), (0, len(new)))[n:n + 7] for n in range(0, 100, 7)]
+    messages = [pb.ReviseStreamRequest(header=header), *(pb.ReviseStreamRequest(data=p) for p in pieces)]
+    assert files(node).ReviseStream(iter(messages), timeout=60).file.version == 3
+    assert fetch(node, pb, filename="revised")[1] == new * 2
+
+
+def test_synchronous(node, pb):
+    stored = push(node, pb, "shared", b"old content", user="")
+    answer = files(node).Synchronous(pb.SynchronousRequest(file_id=stored.file_id, difference=delta(b"new", (3, 8))), timeout=30)
+    assert answer.status and fetch(node, pb, user="", filename="shared")[1] == b"new content"
+    mine = push(node, pb, "mine", b"old content")
+    refused(lambda: files(node).Synchronous(pb.SynchronousRequest(file_id=mine.file_id, difference=delta(b"x")), timeout=30),
+            grpc.StatusCode.NOT_FOUND)
+
+
+def test_differences_that_are_refused(node, pb):
+    """The old version stays, whatever comes."""
+    old = b"0123456789" * 1000
+    stored = push(node, pb, "stays", old)
+    good = delta((0, 10))
+    for difference, outcome, code in (
+            (b"", b"", grpc.StatusCode.INVALID_ARGUMENT), (b"nonsense", b"", grpc.StatusCode.INVALID_ARGUMENT),
+            (good[:-1], b"0123456789", grpc.StatusCode.INVALID_ARGUMENT), (good + b"x", b"0123456789", grpc.StatusCode.INVALID_ARGUMENT),
+            (delta((9_999, 2)), b"", grpc.StatusCode.INVALID_ARGUMENT), (delta((1 << 62, 1)), b"", grpc.StatusCode.INVALID_ARGUMENT),
+            (good, b"something else", grpc.StatusCode.INVALID_ARGUMENT)):
+        refused(lambda d=difference, o=outcome: revise(node, pb, stored.file_id, d, o), code)
+    refused(lambda: revise(node, pb, stored.file_id, good, b"0123456789", time=stored.modified_us - 1), grpc.StatusCode.ABORTED, "anew")
+    refused(lambda: revise(node, pb, stored.file_id, good, b"0123456789", time=-1), grpc.StatusCode.INVALID_ARGUMENT)
+    refused(lambda: revise(node, pb, stored.file_id, good, b"0123456789", user="bob"), grpc.StatusCode.NOT_FOUND)
+    refused(lambda: revise(node, pb, "", good, b"0123456789"), grpc.StatusCode.INVALID_ARGUMENT)
+    without_hash = pb.ReviseRequest(file_id=stored.file_id, user_id="ann", difference=good)
+    refused(lambda: files(node).Revise(without_hash, timeout=30), grpc.StatusCode.INVALID_ARGUMENT, "sha256")
+    assert fetch(node, pb, filename="stays") == (stored, old)
+    assert files(node).GetStorage(pb.GetStorageRequest(), timeout=30).reserved_bytes == 0
+
+
+def test_a_small_difference_that_claims_much(make_node, pb):
+    """Copies of copies: the quota is what ends it."""
+    node = make_node(max_storage_size="4M").start()
+    stored = push(node, pb, "bomb", content(MIB))
+    refused(lambda: revise(node, pb, stored.file_id, delta(*[(0, MIB)] * 1000), b""), grpc.StatusCode.RESOURCE_EXHAUSTED)
+    assert find(node, pb, "bomb").version == 1
+    assert files(node).GetStorage(pb.GetStorageRequest(), timeout=30).reserved_bytes == 0
+
+
 # --- what breaks off ---
 
 
