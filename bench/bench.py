@@ -408,6 +408,43 @@ def noise(c):
     c.report.add("1 GB printed and kept", [1024 / seconds for seconds in took], "MB/s")
 
 
+def seconds_of(*command):
+    began = time.monotonic()
+    subprocess.run([str(a) for a in command], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - began
+
+
+@bench
+def files(c):
+    """1 GB into the node's storage and back, durable and checked, by `hivemind storage`; beside it cp (which waits for no disk) and sha256sum of the file."""
+    gigabyte = 1 << 30
+    source, copy, back = c.folder / "gigabyte", c.folder / "copy", c.folder / "back"
+    with open("/dev/urandom", "rb") as random, open(source, "wb") as file:
+        for _ in range(gigabyte >> 20):
+            file.write(random.read(1 << 20))
+    os.sync()
+    cps, puts, gets, peaks = [], [], [], []
+    for _ in range(c.runs):
+        node = c.node(max_storage_size="4GiB").start()
+        cli = [c.programs.cli, "--server", node.address, "storage"]
+        cps.append(gigabyte / 1e6 / (seconds_of("cp", source, copy) + seconds_of("sha256sum", copy)))
+        copy.unlink()
+        before = memory_mb(node.process.pid)
+        puts.append(gigabyte / 1e6 / seconds_of(*cli, "put", source, "gigabyte"))
+        gets.append(gigabyte / 1e6 / seconds_of(*cli, "get", "gigabyte", back))
+        with open(f"/proc/{node.process.pid}/status", encoding="ascii") as file:
+            peak = int(re.search(r"VmHWM:\s+(\d+)", file.read()).group(1)) / 1024
+        peaks.append(peak - before)
+        subprocess.run(["cmp", source, back], check=True)
+        back.unlink()
+        node.kill()
+        shutil.rmtree(node.folder)
+        os.sync()
+    c.report.add("push of 1 GB by stream", puts, "MB/s", "ratio at least 0.5", "cp, sha256sum", cps)
+    c.report.add("get of 1 GB by stream", gets, "MB/s", "ratio at least 0.5", "cp, sha256sum", cps)
+    c.report.add("what the daemon takes for it at most", peaks, "MB", "at most 20")
+
+
 def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
