@@ -247,6 +247,15 @@ struct tw_receipt {
 };
 
 /* What became of a task. Strings belong to the struct's owner: tw_task_info_done() frees them. */
+/* What a task has asked for; 0: nothing in particular, so it has what the node gives. */
+struct tw_asked {
+    struct tw_limits limits;
+    enum tw_network network;
+    uint64_t grace_us;
+    uint32_t gpus;
+    uint64_t gpu_memory_bytes;
+};
+
 struct tw_task_info {
     char *id;
     char *type;
@@ -281,6 +290,7 @@ struct tw_task_info {
         enum tw_task_state state; /* where that one stood when this was written */
     } * after;                    /* the tasks that it comes after; not in lists */
     size_t n_after;
+    const struct tw_asked *asked; /* NULL where it is not told, as in lists */
 };
 
 /* An attempt that was not its task's last. */

@@ -33,7 +33,7 @@ json_t *json_usage(const Taskworker__Usage *usage)
     return NULL;
 }
 
-static json_t *json_limits(const Taskworker__Limits *limits)
+json_t *json_limits(const Taskworker__Limits *limits)
 {
     static const Taskworker__Limits none = TASKWORKER__LIMITS__INIT;
     json_t *object = json_object();
@@ -189,26 +189,56 @@ static void add_count(struct list_printer *l, uint64_t count, const char *what)
     list_add(l, text);
 }
 
-static void print_limits(const Taskworker__Limits *limits)
+static void add_limits(struct list_printer *l, const Taskworker__Limits *limits)
 {
-    struct list_printer l;
     char text[80], span[32];
-    list_begin(&l, "limits");
-    add_bytes(&l, limits->memory_bytes, "memory");
+    add_bytes(l, limits->memory_bytes, "memory");
     if (limits->cpu_millis) {
         snprintf(text, sizeof text, "%.12g processors", (double)limits->cpu_millis / 1000);
-        list_add(&l, text);
+        list_add(l, text);
     }
     if (limits->cpu_time_us) {
         snprintf(text, sizeof text, "%s processor time", format_span(limits->cpu_time_us, span));
+        list_add(l, text);
+    }
+    add_count(l, limits->processes, "processes");
+    add_count(l, limits->open_files, "open files");
+    add_bytes(l, limits->file_bytes, "a file");
+    add_bytes(l, limits->workspace_bytes, "workspace");
+    add_bytes(l, limits->tmp_bytes, "/tmp");
+    add_bytes(l, limits->output_bytes, "output");
+}
+
+void asked_print(const Taskworker__Task *t)
+{
+    static const char *const networks[] = {[TASKWORKER__NETWORK__NETWORK_NONE] = "no network",
+        [TASKWORKER__NETWORK__NETWORK_LOOPBACK] = "a loopback network",
+        [TASKWORKER__NETWORK__NETWORK_HOST] = "the host's network"};
+    static const Taskworker__Limits none = TASKWORKER__LIMITS__INIT;
+    struct list_printer l;
+    char text[80], span[32];
+    bool names_network = t->network > 0 && (size_t)t->network < ARRAY_LEN(networks);
+    size_t size = t->limits ? protobuf_c_message_get_packed_size(&t->limits->base) : 0;
+    if (!size && !names_network && !t->gpus && !t->gpu_memory_bytes && !t->grace_ms)
+        return;
+    list_begin(&l, "asked for");
+    add_limits(&l, t->limits ? t->limits : &none);
+    add_count(&l, t->gpus, t->gpus == 1 ? "GPU" : "GPUs");
+    add_bytes(&l, t->gpu_memory_bytes, "of a GPU");
+    if (names_network)
+        list_add(&l, networks[t->network]);
+    if (t->grace_ms > 0) {
+        snprintf(text, sizeof text, "%s of grace", format_span((uint64_t)t->grace_ms * 1000, span));
         list_add(&l, text);
     }
-    add_count(&l, limits->processes, "processes");
-    add_count(&l, limits->open_files, "open files");
-    add_bytes(&l, limits->file_bytes, "a file");
-    add_bytes(&l, limits->workspace_bytes, "workspace");
-    add_bytes(&l, limits->tmp_bytes, "/tmp");
-    add_bytes(&l, limits->output_bytes, "output");
+    putchar('\n');
+}
+
+static void print_limits(const Taskworker__Limits *limits)
+{
+    struct list_printer l;
+    list_begin(&l, "limits");
+    add_limits(&l, limits);
     if (l.column == LABEL_WIDTH + 1)
         fputs("none", stdout);
     putchar('\n');

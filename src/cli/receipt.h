@@ -16,7 +16,11 @@ json_t *json_usage(const Taskworker__Usage *usage);
 /* null where there is no receipt. */
 json_t *json_receipt(const Taskworker__Receipt *receipt);
 
+/* Every field. NULL: all of them 0. */
+json_t *json_limits(const Taskworker__Limits *limits);
+
 /* Lines of show; nothing where there is none. */
+void asked_print(const Taskworker__Task *task);
 void usage_print(const Taskworker__Usage *usage, bool has_ended);
 void receipt_print(const Taskworker__Receipt *receipt);
 

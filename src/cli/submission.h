@@ -54,7 +54,7 @@ struct submission {
             .kind = OPTION_TEXT,                                                                                     \
             .target = &(s)->type,                                                                                    \
             .metavar = "TYPE",                                                                                       \
-            .help = "python or shell [by .py, .sh or the #! line; from - python]"},                                  \
+            .help = "python, shell or function [by .py, .sh or the #! line; from - python]"},                        \
         {.name = "timeout",                                                                                          \
             .kind = OPTION_DURATION,                                                                                 \
             .target = &(s)->timeout_us,                                                                              \

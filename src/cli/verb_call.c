@@ -65,6 +65,8 @@ static int print_answer(struct cli *cli, const Taskworker__CallFunctionResponse 
         return 0;
     }
     output_block(stderr, r->error, "");
+    if (*r->task_id)
+        cli_note(cli, "what it printed: hivemind logs %s; all about it: hivemind show %s", r->task_id, r->task_id);
     return 1;
 }
 
@@ -88,8 +90,10 @@ static int call(struct cli *cli, struct function_call *c, const struct words *wo
     if (rpc_client_unary(client, "/taskworker.RPCService/CallFunction", &request.base,
             &taskworker__call_function_response__descriptor, cli->timeout_us, (ProtobufCMessage **)&response,
             &error) < 0) {
-        code = cli_report(cli, &error);
-        return error.code == TW_DEADLINE_EXCEEDED ? EXIT_TIMED_OUT : code;
+        if (error.code != TW_DEADLINE_EXCEEDED)
+            return cli_report(cli, &error);
+        cli_error(cli, error.code, "%s has not come to an end within --timeout, and was stopped", words->items[0]);
+        return EXIT_TIMED_OUT;
     }
     return print_answer(cli, response);
 }

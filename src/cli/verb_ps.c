@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/parse.h"
 #include "base/suggest.h"
@@ -21,6 +22,8 @@ struct query {
     const char *type, *owner, *since;
     struct labels labels;
     uint64_t limit;
+    bool wide;
+    struct table table;
     Taskworker__Task__State list[STATES_MAX];
     size_t n_list;
 };
@@ -69,8 +72,27 @@ static const char *span_of(const Taskworker__Task *t, int64_t now, char out[32])
     return format_span(end > t->started_us ? (uint64_t)(end - t->started_us) : 0, out);
 }
 
-static void add_row(struct cli *cli, struct table *table, const Taskworker__Task *t)
+static char *labels_of(const Taskworker__Task *t)
 {
+    struct buf b = BUF_INIT(1 << 16);
+    for (size_t i = 0; i < t->n_labels; i++) {
+        if (i)
+            buf_append_str(&b, ",");
+        buf_append_str(&b, t->labels[i]->key);
+        buf_append_str(&b, "=");
+        buf_append_str(&b, t->labels[i]->value);
+    }
+    buf_append(&b, "", 1);
+    if (b.error)
+        buf_done(&b);
+    return (char *)b.data;
+}
+
+static void add_row(struct cli *cli, const struct query *q, struct table *table, const Taskworker__Task *t)
+{
+    char priority[16];
+    CLEANUP_FREE char *labels = q->wide ? labels_of(t) : NULL;
+    snprintf(priority, sizeof priority, "%d", (int)t->priority);
     char age[32], took[32], reason[32], cpu[32] = "-", memory[32] = "-", code[16] = "-";
     int64_t now = (int64_t)clock_wall_us();
     if (t->usage && usage_cpu(t->usage))
@@ -80,19 +102,21 @@ static void add_row(struct cli *cli, struct table *table, const Taskworker__Task
     if (task_has_ended(t))
         snprintf(code, sizeof code, "%d", task_exit_code(t));
     const char *const cells[] = {t->task_id, t->task_type, task_state_name(t->state),
-        t->reason ? task_reason_name(t->reason, reason) : "-", code,
-        format_span(now > t->created_us ? (uint64_t)(now - t->created_us) : 0, age), span_of(t, now, took), cpu,
-        memory};
+        t->reason       ? task_reason_name(t->reason, reason)
+            : t->paused ? "paused"
+                        : "-",
+        code, format_span(now > t->created_us ? (uint64_t)(now - t->created_us) : 0, age), span_of(t, now, took), cpu,
+        memory, priority, labels && *labels ? labels : "-", *t->message ? t->message : "-"};
     table_add(table, cells, color_of_state(cli, t->state));
 }
 
 static int take_task(struct cli *cli, const Taskworker__Task *task, void *ctx)
 {
-    struct table *table = ctx;
+    struct query *q = ctx;
     if (cli->json)
         output_json(stdout, json_task(task));
     else
-        add_row(cli, table, task);
+        add_row(cli, q, &q->table, task);
     return 0;
 }
 
@@ -115,7 +139,7 @@ static int since_from(struct cli *cli, const char *given, int64_t *ret)
     return EXIT_USAGE;
 }
 
-static int list_tasks(struct cli *cli, struct query *q, struct table *table, bool *ret_more)
+static int list_tasks(struct cli *cli, struct query *q, bool *ret_more)
 {
     Taskworker__ListTasksRequest request = TASKWORKER__LIST_TASKS_REQUEST__INIT;
     int code = labels_parse(cli, &q->labels);
@@ -130,7 +154,7 @@ static int list_tasks(struct cli *cli, struct query *q, struct table *table, boo
     request.dead_letters = q->dead;
     request.labels = q->labels.list;
     request.n_labels = q->labels.n;
-    return tasks_walk(cli, &request, q->limit, take_task, table, ret_more);
+    return tasks_walk(cli, &request, q->limit, take_task, q, ret_more);
 }
 
 static void tell_none(const struct cli *cli, const struct query *q)
@@ -145,21 +169,21 @@ static void tell_none(const struct cli *cli, const struct query *q)
 
 static int ps(struct cli *cli, struct query *q)
 {
-    static const char *const titles[] = {"ID", "TYPE", "STATE", "REASON", "CODE", "AGE", "RAN", "CPU", "MEMORY"};
-    struct table table;
+    static const char *const titles[] = {
+        "ID", "TYPE", "STATE", "REASON", "CODE", "AGE", "RAN", "CPU", "MEMORY", "PRIORITY", "LABELS", "MESSAGE"};
     bool more = false;
     int code = choose_states(cli, q);
     if (code)
         return code;
-    table_init(&table, ARRAY_LEN(titles));
-    table_add(&table, titles, "");
-    code = list_tasks(cli, q, &table, &more);
-    size_t n_rows = table.n_rows - MIN(table.n_rows, (size_t)1);
-    if (!code && !cli->json && table_print(&table, stdout, 2, color_off(cli)) < 0) {
+    table_init(&q->table, q->wide ? ARRAY_LEN(titles) : ARRAY_LEN(titles) - 3);
+    table_add(&q->table, titles, "");
+    code = list_tasks(cli, q, &more);
+    size_t n_rows = q->table.n_rows - MIN(q->table.n_rows, (size_t)1);
+    if (!code && !cli->json && table_print(&q->table, stdout, 2, color_off(cli)) < 0) {
         cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         code = EXIT_TROUBLE;
     }
-    table_done(&table);
+    table_done(&q->table);
     code = output_finish(cli, code);
     if (!code && more)
         cli_note(cli, "these are the newest %llu; for more: -n", (unsigned long long)q->limit);
@@ -190,6 +214,11 @@ int verb_ps(struct cli *cli, int argc, char **argv)
             .target = &q.since,
             .metavar = "WHEN",
             .help = "only those handed in since: 2h (ago), or 2030-01-31 18:30"},
+        {.name = "wide",
+            .letter = 'w',
+            .kind = OPTION_FLAG,
+            .target = &q.wide,
+            .help = "also priority, labels, and why it waits or how it ended"},
         {.name = "dead",
             .kind = OPTION_FLAG,
             .target = &q.dead,
@@ -215,7 +244,7 @@ int verb_ps(struct cli *cli, int argc, char **argv)
         .text =
             "Lists the tasks that wait or run, the newest first. States: QUEUED ALLOCATED PREPARING RUNNING COMPLETED\n"
             "FAILED STOPPED. CODE is what run would exit with; AGE is since the task was handed in;\n"
-            "CPU and MEMORY are what it has used so far, MEMORY at most.",
+            "CPU and MEMORY are what it has used so far, MEMORY at most; --wide says why a task waits.",
         .example = "  hivemind ps\n"
                    "  hivemind ps -a -n 20\n"
                    "  hivemind ps --state failed --json | jq -r .task_id",

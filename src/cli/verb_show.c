@@ -64,6 +64,12 @@ static void print_attempts(const Taskworker__ListAttemptsResponse *r)
 static int print_json(const Taskworker__Task *t, const Taskworker__ListAttemptsResponse *former)
 {
     json_t *object = json_task(t), *attempts = json_array();
+    json_t *asked = json_pack("{s:o, s:I, s:I, s:I}", "limits", json_limits(t->limits), "grace_ms",
+        (json_int_t)t->grace_ms, "gpus", (json_int_t)t->gpus, "gpu_memory_bytes", (json_int_t)t->gpu_memory_bytes);
+    if (object && json_object_set_new(object, "asked", asked) < 0) {
+        json_decref(object);
+        object = NULL;
+    }
     for (size_t i = 0; attempts && former && i < former->n_attempts; i++)
         json_array_append_new(attempts, json_attempt(former->attempts[i]));
     if (!object || json_object_set_new(object, "attempts", attempts) < 0) {
@@ -109,6 +115,7 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
         print_field("queue time-out", format_span((uint64_t)t->queue_timeout_ms * 1000, text));
     if (t->retries && t->retry_delay_ms > 0)
         print_field("retry delay", format_span((uint64_t)t->retry_delay_ms * 1000, text));
+    asked_print(t);
     print_life(cli, t);
     print_time("created", t->created_us);
     if (t->not_before_us > 0)

@@ -94,6 +94,7 @@ int config_print_help(FILE *out)
         "100M, 10G.\n\n"
         "Signals: SIGTERM and SIGINT let running tasks end within DRAIN_TIMEOUT, a second one stops them at once;\n"
         "queued tasks stay on disk for the next start. SIGHUP reads the configuration file again.\n"
+        "SIGUSR2 ends the node and leaves running tasks to its next start (as hivemind drain --detach does).\n"
         "Exit codes: 0 a clean end, 1 it could not start or go on, 2 a mistake in the configuration.\n",
         out);
     return fflush(out) == 0 && !ferror(out) ? 0 : -1;

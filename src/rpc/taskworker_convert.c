@@ -142,6 +142,19 @@ Taskworker__Attempt *attempt_to_message(const struct tw_attempt_info *info, stru
     return a;
 }
 
+static void asked_to_message(const struct tw_asked *asked, struct task_message *ret)
+{
+    taskworker__limits__init(&ret->limits);
+#define X(name) ret->limits.name = asked->limits.name;
+    TW_LIMITS(X)
+#undef X
+    ret->task.limits = &ret->limits;
+    ret->task.network = (Taskworker__Network)asked->network;
+    ret->task.grace_ms = (int64_t)(asked->grace_us / 1000);
+    ret->task.gpus = asked->gpus;
+    ret->task.gpu_memory_bytes = asked->gpu_memory_bytes;
+}
+
 Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_receipt, struct task_message *ret)
 {
     usage_to_message(&info->usage, &ret->usage);
@@ -173,6 +186,8 @@ Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_rec
     t->paused = info->paused;
     t->retry_of = info->retry_of ? info->retry_of : (char *)"";
     lists_to_message(info, ret);
+    if (info->asked)
+        asked_to_message(info->asked, ret);
     if (with_receipt && has_receipt(&info->receipt)) {
         receipt_to_message(&info->receipt, &ret->receipt);
         t->receipt = &ret->receipt.receipt;

@@ -18,6 +18,7 @@ struct task_message {
     Taskworker__Task task;
     void *lists; /* malloc'd: labels and dependencies; NULL: there are none */
     Taskworker__Usage usage;
+    Taskworker__Limits limits;
     struct receipt_message receipt;
 };
 

@@ -147,6 +147,7 @@ int store_info_copy(const struct tw_task_info *from, struct tw_task_info *to)
     to->id = to->type = to->owner = to->message = to->error = to->retry_of = NULL;
     to->labels = NULL;
     to->after = NULL;
+    to->asked = NULL;
     to->n_labels = to->n_after = 0;
     if (copy_text(from->id, &to->id) == 0 && copy_text(from->type, &to->type) == 0 &&
         copy_text(from->owner, &to->owner) == 0 && copy_text(from->message, &to->message) == 0 &&

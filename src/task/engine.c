@@ -24,10 +24,29 @@ struct query {
     void *ctx;
 };
 
+/* With what it asked for, which is no part of the info that is kept. */
+static void tell_task(const struct store_task *task, const struct tw_task_info *known, engine_task_cb cb, void *ctx)
+{
+    const struct store_spec *spec = &task->spec;
+    const struct tw_asked asked = {
+        .limits = spec->limits,
+        .network = spec->network,
+        .grace_us = spec->grace_us,
+        .gpus = spec->gpus,
+        .gpu_memory_bytes = spec->gpu_memory_bytes,
+    };
+    struct tw_task_info info = *known;
+    info.asked = &asked;
+    cb(ctx, &info, task->seq, NULL);
+}
+
 static void on_stored_task(void *ctx, const struct store_task *stored, const struct tw_error *error)
 {
     struct query *q = ctx;
-    q->cb(q->ctx, stored ? &stored->info : NULL, stored ? stored->seq : 0, error);
+    if (stored)
+        tell_task(stored, &stored->info, q->cb, q->ctx);
+    else
+        q->cb(q->ctx, NULL, 0, error);
     free(q);
 }
 
@@ -36,7 +55,7 @@ void engine_get(struct engine *engine, const char *id, engine_task_cb cb, void *
     struct task *task = engine_find(engine, id);
     struct query *q = task ? NULL : malloc(sizeof *q);
     if (task) {
-        cb(ctx, task_info(task), task->record.seq, NULL);
+        tell_task(&task->record, task_info(task), cb, ctx);
     } else if (!q) {
         struct tw_error error;
         error_oom(&error);

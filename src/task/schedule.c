@@ -216,6 +216,13 @@ static const char *why_too_much(const struct queue *q, const struct queue_need *
     return text;
 }
 
+/* With an equal share that is free again with any slot; what was asked for may lack though one is. */
+static bool asks_for_much(const struct task *task)
+{
+    const struct store_spec *spec = &task->record.spec;
+    return spec->limits.memory_bytes || spec->limits.cpu_millis || spec->gpus || spec->gpu_memory_bytes;
+}
+
 const char *engine_why_queued(const struct task *task)
 {
     const struct engine *engine = task->engine;
@@ -224,11 +231,14 @@ const char *engine_why_queued(const struct task *task)
         return held;
     if (engine->draining)
         return "waits for the next start of the node";
-    if (engine->running >= engine->options.max_running && !task->entry.asleep)
-        return "waits for a free slot";
     if (engine->trouble && !task->entry.asleep)
         return engine->trouble;
-    if (!task->entry.asleep && !queue_has_free(&engine->queue, &task->entry.need))
+    bool too_much = !task->entry.asleep && !queue_has_free(&engine->queue, &task->entry.need);
+    if (too_much && asks_for_much(task))
+        return why_too_much(&engine->queue, &task->entry.need);
+    if (engine->running >= engine->options.max_running && !task->entry.asleep)
+        return "waits for a free slot";
+    if (too_much)
         return why_too_much(&engine->queue, &task->entry.need);
     return queue_why(&engine->queue, &task->entry);
 }
