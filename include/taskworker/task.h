@@ -290,7 +290,7 @@ struct tw_task_info {
         enum tw_task_state state; /* where that one stood when this was written */
     } * after;                    /* the tasks that it comes after; not in lists */
     size_t n_after;
-    const struct tw_asked *asked; /* NULL where it is not told, as in lists */
+    const struct tw_asked *asked; /* NULL where it is not told: only a question for one task is answered with it */
 };
 
 /* An attempt that was not its task's last. */

@@ -200,12 +200,14 @@ static bool is_gone(int folder, const char *name)
 static int find_at(struct sandbox *s, int folder, const char *name, struct tw_error *error)
 {
     int fd = open_socket(folder, name);
-    if (fd < 0) {
-        if (fd != -ECONNREFUSED)
-            log_warning("%s/%s is passed over: %s", s->handing.folder, name, strerror(-fd));
+    if (fd == -ECONNREFUSED || fd == -ENOENT || fd == -ENAMETOOLONG) { /* nobody listens there any more, or ever did */
         (void)unlinkat(folder, name, 0);
         return 0;
     }
+    if (fd < 0) /* somebody may, with tasks that would run twice */
+        return error_set_errno(error, fd,
+            "cannot ask %s/%s whether it holds running tasks of this node: end who listens there, and start again",
+            s->handing.folder, name);
     struct former *former = calloc(1, sizeof *former);
     if (!former) {
         close(fd);

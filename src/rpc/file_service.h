@@ -15,8 +15,9 @@
 struct file_service {
     uv_loop_t *loop;
     struct tw_storage *storage;
-    unsigned open; /* jobs and streams that have hold of the storage */
-    bool checking; /* CheckFiles is under way */
+    unsigned open;     /* jobs and streams that have hold of the storage */
+    unsigned incoming; /* streams of these that bring something */
+    bool checking;     /* CheckFiles is under way */
     void (*on_idle)(void *ctx);
     void *idle_ctx;
 };

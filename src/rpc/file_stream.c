@@ -14,7 +14,7 @@
 #include "rpc/file_internal.h"
 #include "rpc/taskworker_pending.h"
 
-enum { GATHER_MAX = 1 << 20, READ_BYTES = 256 << 10 };
+enum { GATHER_MAX = 1 << 20, READ_BYTES = 256 << 10, INCOMING_MAX = 64 };
 
 /* --- in --- */
 
@@ -51,6 +51,7 @@ static void incoming_free(struct incoming *in)
     buf_done(&in->gathered);
     buf_done(&in->writing);
     free(in);
+    service->incoming--;
     file_service_leave(service);
 }
 
@@ -122,9 +123,16 @@ static void go_on(struct incoming *in)
 
 static void incoming_start(struct rpc_call *call, struct file_service *service, const struct incoming_kind *kind)
 {
+    struct tw_error error;
+    if (service->incoming >= INCOMING_MAX) { /* each may hold some MiB */
+        error_set(
+            &error, TW_RESOURCE_EXHAUSTED, "%d files are on their way in already: try again in a second", INCOMING_MAX);
+        error.retry_ms = 1000;
+        rpc_call_finish_error(call, &error);
+        return;
+    }
     struct incoming *in = calloc(1, sizeof *in);
     struct stream *stream = in ? stream_new(service->loop, service->storage) : NULL;
-    struct tw_error error;
     if (!stream) {
         free(in);
         error_oom(&error);
@@ -134,6 +142,7 @@ static void incoming_start(struct rpc_call *call, struct file_service *service, 
     *in = (struct incoming){.kind = kind, .service = service, .call = call, .stream = stream};
     buf_init(&in->gathered, 2 * FILE_PIECE_MAX);
     buf_init(&in->writing, 2 * FILE_PIECE_MAX);
+    service->incoming++;
     file_service_enter(service);
     rpc_call_set_on_done(call, on_incoming_done, in);
 }

@@ -27,10 +27,14 @@ static void on_retry_timer(uv_timer_t *timer)
     write_end(timer->data);
 }
 
-/* Will the same write fare better later? */
+/*
+ * May the same write fare better later? A disk that is full, or was made read-only, or a database that is damaged, is the node's
+ * trouble and not the result's: somebody may put it right.
+ */
 static bool may_pass(const struct tw_error *error)
 {
-    return error->code == TW_RESOURCE_EXHAUSTED || error->code == TW_UNAVAILABLE;
+    return error->code == TW_RESOURCE_EXHAUSTED || error->code == TW_UNAVAILABLE ||
+        error->code == TW_PERMISSION_DENIED || error->code == TW_DATA_LOSS;
 }
 
 static void give_result_up(struct attempt *a, const struct tw_error *error)

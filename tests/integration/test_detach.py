@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks that go on running while their node is restarted (SIGUSR2, SHUTDOWN_MODE=detach)."""
 import json
+import os
 import signal
 import socket
 import time
@@ -254,6 +255,25 @@ def test_rubbish_in_the_folder(make_node, pb):
     assert node.get(task_id).state == pb.Task.RUNNING
     assert not (folder / "dead").exists()
     node.stop_task(task_id)
+
+
+def test_who_cannot_be_asked_is_not_passed_over(make_node, pb):
+    """It might hold tasks, which would then run twice."""
+    node = make_node().start()
+    task_id = node.submit("result = 1", not_before_us=time.time_ns() // 1000 + 3600 * 10**6)
+    node.stop()
+    folder = node.storage / "launchers"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder, node.storage.stat().st_uid, node.storage.stat().st_gid)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(folder / "other"))
+        os.chmod(folder / "other", 0o777)
+        other.listen()
+        with pytest.raises(StartError) as caught:
+            node.start()
+        assert "launchers/other" in str(caught.value)
+    node.start()
+    assert node.get(task_id).state == pb.Task.QUEUED
 
 
 # --- how it is asked for ---

@@ -209,7 +209,7 @@ def test_named_tasks_are_the_same_batch_again(node, pb):
 def test_a_batch_cannot_grow(node, pb):
     task = python(pb, "result = 1", not_before_us=int((time.time() + 3600) * 1e6))
     first = batch(node, pb, task, array_count=3, batch_id="grows")
-    refused(lambda: batch(node, pb, task, array_count=4, batch_id="grows"), grpc.StatusCode.ALREADY_EXISTS, "grows-0", "grows-3")
+    refused(lambda: batch(node, pb, task, array_count=4, batch_id="grows"), grpc.StatusCode.ALREADY_EXISTS, "grows-2", "grows-3")
     refused(lambda: node.get("grows-3"), grpc.StatusCode.NOT_FOUND)
     assert list(batch(node, pb, task, array_count=3, batch_id="grows").task_ids) == list(first.task_ids)
     for i in first.task_ids:

@@ -154,10 +154,10 @@ def test_kill_and_recovery(make_node, pb):
     node.kill()
 
     node.start()
-    assert node.get("finished") == finished
+    assert node.get_bare("finished") == finished
     assert node.wait("finished")[1] == result
     assert node.output("finished") == b"log\n"
-    assert node.get("failed") == failed
+    assert node.get_bare("failed") == failed
     lost, _ = node.wait("running")
     assert (lost.state, lost.reason, lost.attempt) == (pb.Task.FAILED, pb.Task.LOST, 1)
     assert lost.finished_us > 0 and lost.message

@@ -56,7 +56,7 @@ def test_stop_of_a_running_task(node, pb):
     answer = node.stop_task(task_id)
     assert answer.success
     assert (answer.task.state, answer.task.reason) == (pb.Task.STOPPED, pb.Task.STOPPED_BY_USER)
-    assert node.get(task_id) == answer.task
+    assert node.get_bare(task_id) == answer.task
     assert node.stop_task(task_id).success  # again: it is stopped, as asked for
 
 

@@ -20,7 +20,9 @@ class Run:
         self.text = ""
         self.process = subprocess.Popen(
             [RUN, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True, env={**os.environ, "HIVEMIND_BUILD": str(programs.build)})
+            start_new_session=True, env={**os.environ, "HIVEMIND_BUILD": str(programs.build)},
+            # Who starts the tests in the background has it ignored, and a shell cannot trap what was.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def read_until(self, words):
         for line in self.process.stdout:

@@ -214,6 +214,13 @@ class Node:
     def run(self, data, seconds=60, **fields):
         return self.wait(self.submit(data, **fields), seconds)
 
+    def get_bare(self, task_id):
+        """Without what only GetTask tells: what the task has asked for."""
+        task = self.get(task_id)
+        for field in ("limits", "network", "grace_ms", "gpus", "gpu_memory_bytes"):
+            task.ClearField(field)
+        return task
+
     def get(self, task_id):
         return self.stub.GetTask(self.stubs.pb.GetTaskRequest(task_id=task_id), timeout=CALL_SECONDS).task
 

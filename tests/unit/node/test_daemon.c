@@ -149,7 +149,8 @@ static const char *next_event(struct node_process *p)
 /* What the library was told beside the main thing; looked at by the tests that are about it. */
 static bool is_detail(const char *line)
 {
-    return !strncmp(line, "storage ", 8) || !strncmp(line, "limits ", 7) || !strncmp(line, "networks ", 9);
+    return !strncmp(line, "storage ", 8) || !strncmp(line, "limits ", 7) || !strncmp(line, "networks ", 9) ||
+        !strncmp(line, "files ", 6);
 }
 
 static void expect_event(struct node_process *p, const char *expected)
