@@ -199,8 +199,10 @@ static bool is_gone(int folder, const char *name)
 
 static int find_at(struct sandbox *s, int folder, const char *name, struct tw_error *error)
 {
-    int fd = open_socket(folder, name);
-    if (fd == -ECONNREFUSED || fd == -ENOENT || fd == -ENAMETOOLONG) { /* nobody listens there any more, or ever did */
+    struct stat st;
+    bool is_socket = fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode);
+    int fd = is_socket ? open_socket(folder, name) : -ENOENT;
+    if (fd == -ECONNREFUSED || fd == -ENOENT) { /* nobody listens there any more, or ever did */
         (void)unlinkat(folder, name, 0);
         return 0;
     }

@@ -251,6 +251,7 @@ def test_rubbish_in_the_folder(make_node, pb):
     (folder / ("n" * 200)).write_text("too long a name")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as dead:
         dead.bind(str(folder / "dead"))
+    os.chown(folder / "dead", folder.stat().st_uid, folder.stat().st_gid)
     node.start()
     assert node.get(task_id).state == pb.Task.RUNNING
     assert not (folder / "dead").exists()
