@@ -28,7 +28,7 @@
 #include "node/privileges.h"
 
 /* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
-enum { STOP_OVERDUE_MS = 10000, FUNCTIONS_BYTES_MAX = 1 << 20 };
+enum { STOP_OVERDUE_MS = 10000, DETACH_LEAST_US = 5000000, FUNCTIONS_BYTES_MAX = 1 << 20 };
 
 static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
@@ -285,10 +285,10 @@ static void drain(struct node *node, const char *why, uint64_t us)
     tw_worker_shutdown(node->worker, TW_SHUTDOWN_DRAIN);
 }
 
-/* Leaving them is a matter of milliseconds; what ends meanwhile has the time of a drain. */
+/* Leaving them is a matter of milliseconds, which it has even with a DRAIN_TIMEOUT of 0; what ends meanwhile has the time of a drain. */
 static void detach(struct node *node, const char *why)
 {
-    uint64_t us = config_number(node->config, SETTING_DRAIN_TIMEOUT);
+    uint64_t us = MAX(config_number(node->config, SETTING_DRAIN_TIMEOUT), (uint64_t)DETACH_LEAST_US);
     if (node->storage_temporary) {
         log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
         drain(node, why, 0);

@@ -280,6 +280,16 @@ def test_who_cannot_be_asked_is_not_passed_over(make_node, pb):
 # --- how it is asked for ---
 
 
+def test_with_no_time_to_drain(make_node, pb):
+    """DRAIN_TIMEOUT=0 is for drains: those that are left have no less of a future."""
+    node = make_node(drain_timeout="0").start()
+    task_id = running(node, pb)
+    node.detach()
+    node.start()
+    assert node.get(task_id).state == pb.Task.RUNNING
+    node.stop_task(task_id)
+
+
 def test_shutdown_mode(make_node, pb):
     node = make_node(shutdown_mode="detach").start()
     task_id = running(node, pb)
