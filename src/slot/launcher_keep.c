@@ -44,7 +44,7 @@ int keeper_listen(struct keeper *k, const struct launcher_request *request, stru
     *k = (struct keeper){
         .listener = fd_steal(&fd),
         .uid = request->uid,
-        .deadline_us = clock_monotonic_us() + request->seconds * UINT64_C(1000000),
+        .wait_us = request->seconds * UINT64_C(1000000),
     };
     return 0;
 }
@@ -67,6 +67,12 @@ int keeper_accept(struct keeper *k, int *ret_control, int *ret_parent)
     *ret_control = fd_steal(&control);
     *ret_parent = parent;
     return 0;
+}
+
+void keeper_begin(struct keeper *k)
+{
+    if (k->deadline_us == 0)
+        k->deadline_us = clock_monotonic_us() + k->wait_us;
 }
 
 int keeper_timeout_ms(const struct keeper *k)

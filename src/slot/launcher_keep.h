@@ -12,7 +12,8 @@
 struct keeper {
     int listener;         /* where the next daemon comes; -1: with our daemon we end */
     uint32_t uid;         /* who may come, beside root */
-    uint64_t deadline_us; /* monotonic: until when it may */
+    uint64_t wait_us;     /* for how long it may, from the end of ours */
+    uint64_t deadline_us; /* monotonic: until when; 0: ours still lives */
 };
 
 /* LAUNCHER_DETACH: takes the socket out of fds and listens on it. 0 or -errno. */
@@ -22,6 +23,8 @@ int keeper_listen(struct keeper *k, const struct launcher_request *request, stru
  * end, -EAGAIN otherwise.
  */
 int keeper_accept(struct keeper *k, int *ret_control, int *ret_parent);
+/* Our daemon has ended. Not to be put off by others that come and go. */
+void keeper_begin(struct keeper *k);
 /* For poll(): how long until the deadline; 0: it has passed. */
 int keeper_timeout_ms(const struct keeper *k);
 void keeper_done(struct keeper *k);

@@ -299,6 +299,7 @@ static bool await_next_daemon(struct launcher_process *l)
     fd_close(&l->control);
     fd_close(&l->parent);
     kill_slots(l, false);
+    keeper_begin(&l->keeper);
     for (;;) {
         int left = keeper_timeout_ms(&l->keeper);
         struct pollfd polls[] = {
