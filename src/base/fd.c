@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 void fd_close(int *fd)
 {
@@ -79,6 +82,22 @@ int fd_set_nonblocking(int fd, bool on)
 int fd_set_cloexec(int fd, bool on)
 {
     return fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0) < 0 ? -errno : 0;
+}
+
+int fd_lock(int fd, unsigned patience_ms)
+{
+    enum { LOOK_MS = 20 };
+    uint64_t until = clock_monotonic_us() + patience_ms * UINT64_C(1000);
+    for (;;) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+            return 0;
+        if (errno != EAGAIN && errno != EACCES)
+            return -errno;
+        if (clock_monotonic_us() >= until)
+            return -EAGAIN;
+        (void)poll(NULL, 0, LOOK_MS);
+    }
 }
 
 int fd_sealed_memfd(const char *name, const void *data, size_t len)

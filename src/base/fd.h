@@ -33,6 +33,13 @@ ssize_t fd_read_all(int fd, void *data, size_t len);
 int fd_set_nonblocking(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 
+/*
+ * Locks an open file for writing, as the lock of this open file and not of the process: closing another fd of the file does not lose
+ * it, and a second opening in this process is kept out too. One that is taken is waited for, at most this long, since who is about to
+ * end may hold it: -EAGAIN.
+ */
+int fd_lock(int fd, unsigned patience_ms);
+
 /* A memfd with these bytes, sealed against every change, offset 0. */
 int fd_sealed_memfd(const char *name, const void *data, size_t len);
 

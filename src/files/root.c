@@ -15,6 +15,9 @@
 #include "base/fd.h"
 #include "base/text.h"
 
+/* Who had the files before may be about to end: a node lets go of its tasks a moment before it does of these. */
+enum { LOCK_PATIENCE_MS = 2000 };
+
 static bool is_own_name(const char *name)
 {
     /* lost+found: a file system of its own. Those of the database: of a start that was cut short. */
@@ -128,14 +131,11 @@ static int take_lock(struct root *root, struct tw_error *error)
     root->lock_fd = openat(root->dir_fd, ROOT_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (root->lock_fd < 0)
         return root_fail(root, errno, "write", ROOT_LOCK, error);
-    /* Owned by the open file, not the process: a second storage in this process is kept out too. */
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(root->lock_fd, F_OFD_SETLK, &lock) == 0)
-        return 0;
-    if (errno == EAGAIN || errno == EACCES)
+    int r = fd_lock(root->lock_fd, LOCK_PATIENCE_MS);
+    if (r == -EAGAIN)
         return error_set(error, TW_FAILED_PRECONDITION,
             "the files in %s are in use by another program: end it, or choose another folder", root->path);
-    return error_set_errno(error, errno, "cannot lock %s/" ROOT_LOCK, root->path);
+    return r < 0 ? error_set_errno(error, r, "cannot lock %s/" ROOT_LOCK, root->path) : 0;
 }
 
 static int open_subfolder(const struct root *root, const char *name, int *ret_fd, struct tw_error *error)

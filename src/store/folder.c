@@ -5,14 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -23,7 +21,8 @@
 #define FILES_NAME "files"
 #define LOGS_NAME "logs"
 
-enum { LOCK_WAIT_US = 2000000, LOCK_LOOK_MS = 20 };
+/* A node that was asked to end closes its port some milliseconds before it lets go of its folder, and a start may follow upon that. */
+enum { LOCK_PATIENCE_MS = 2000 };
 
 /* Is the folder empty but for `known` names? -errno when it cannot be read; 1 with the first other
  * name in `other`. */
@@ -152,34 +151,14 @@ static int fail_locked(const struct folder *f, struct tw_error *error)
         "another node (pid %s) is using the storage folder %s: stop it, or choose another folder", pid, f->path);
 }
 
-/*
- * A node that was asked to end closes its port some milliseconds before it lets go of its folder, and a start may follow upon
- * that: a lock that is taken is waited for, but not for long.
- */
-static int wait_for_lock(const struct folder *f, struct tw_error *error)
-{
-    uint64_t until = clock_monotonic_us() + LOCK_WAIT_US;
-    for (;;) {
-        /* Owned by the open file, not the process: closing another fd of this file does not lose it, as
-         * with POSIX locks. */
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-        if (fcntl(f->lock_fd, F_OFD_SETLK, &lock) == 0)
-            return 0;
-        if (errno != EAGAIN && errno != EACCES)
-            return error_set_errno(error, errno, "cannot lock %s/" LOCK_NAME, f->path);
-        if (clock_monotonic_us() >= until)
-            return fail_locked(f, error);
-        (void)poll(NULL, 0, LOCK_LOOK_MS);
-    }
-}
-
 static int take_lock(struct folder *f, struct tw_error *error)
 {
     f->lock_fd = openat(f->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (f->lock_fd < 0)
         return error_set_errno(error, errno, "cannot write to the storage folder %s", f->path);
-    if (wait_for_lock(f, error) < 0)
-        return -1;
+    int r = fd_lock(f->lock_fd, LOCK_PATIENCE_MS);
+    if (r < 0)
+        return r == -EAGAIN ? fail_locked(f, error) : error_set_errno(error, r, "cannot lock %s/" LOCK_NAME, f->path);
     char pid[24];
     int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
     /* Only for people: a full disk must not keep the node from saying so in better words later. */

@@ -218,6 +218,26 @@ static void large_files_grow_to_the_limit(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* Two openings of one file keep each other out, in one process too; closing a third does not let go. */
+static void locks_are_of_the_open_file(void **state)
+{
+    (void)state;
+    const char *path = path_of("lock");
+    int first = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), second = open(path, O_RDWR | O_CLOEXEC);
+    int third = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(first >= 0 && second >= 0 && third >= 0);
+    assert_int_equal(fd_lock(first, 0), 0);
+    assert_int_equal(fd_lock(first, 0), 0);
+    assert_int_equal(fd_lock(second, 1), -EAGAIN);
+    close(third);
+    assert_int_equal(fd_lock(second, 0), -EAGAIN);
+    close(first);
+    assert_int_equal(fd_lock(second, 0), 0);
+    close(second);
+    assert_int_equal(fd_lock(second, 0), -EBADF);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +250,7 @@ int main(void)
         cmocka_unit_test(failed_atomic_write_leaves_the_old),
         cmocka_unit_test(read_of_odd_things),
         cmocka_unit_test(large_files_grow_to_the_limit),
+        cmocka_unit_test(locks_are_of_the_open_file),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
