@@ -13,15 +13,16 @@
 /* How far something is, on a terminal's standard error; nothing elsewhere. */
 struct meter {
     const struct cli *cli;
-    const char *what;
     uint64_t began_us, shown_us;
     bool shown;
 };
-void meter_begin(struct meter *m, const struct cli *cli, const char *what);
+void meter_begin(struct meter *m, const struct cli *cli);
 /* total 0: not known. */
 void meter_show(struct meter *m, uint64_t done, uint64_t total);
 void meter_end(struct meter *m);
 
+/* The last part of a path or name. */
+const char *files_base_name(const char *path);
 json_t *json_file(const Taskworker__File *file);
 
 /* files_put.c, files_get.c: whole verbs below "storage". */

@@ -108,7 +108,7 @@ static int receive_file(struct receiving *r, Taskworker__FileRequest *which)
     if (!client)
         return r->cli->connect_code;
     request.file = which;
-    meter_begin(&r->meter, r->cli, r->path);
+    meter_begin(&r->meter, r->cli);
     if (!rpc_client_start(client, FILES_METHOD("GetStream"), &request.base, 0, &callbacks, r)) {
         cli_error(r->cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         return EXIT_TROUBLE;
@@ -129,19 +129,13 @@ static int receive_file(struct receiving *r, Taskworker__FileRequest *which)
     return code;
 }
 
-static const char *base_of(const char *name)
-{
-    const char *slash = strrchr(name, '/');
-    return slash ? slash + 1 : name;
-}
-
 static int get(struct cli *cli, const struct words *words, const char *owner, bool by_id)
 {
     Taskworker__FileRequest which = TASKWORKER__FILE_REQUEST__INIT;
     struct receiving r = {.cli = cli, .fd = -1};
     *(by_id ? &which.file_id : &which.filename) = (char *)words->items[0];
     which.user_id = (char *)owner;
-    r.path = words->n > 1 ? words->items[1] : base_of(words->items[0]);
+    r.path = words->n > 1 ? words->items[1] : files_base_name(words->items[0]);
     struct stat st;
     if (strcmp(r.path, "-") != 0 && stat(r.path, &st) == 0 && !S_ISREG(st.st_mode)) {
         cli_error(

@@ -96,22 +96,15 @@ static int send_file(struct sending *s, const Taskworker__PushStreamRequest__Hea
     if (!client)
         return s->cli->connect_code;
     first.header = (Taskworker__PushStreamRequest__Header *)header;
-    meter_begin(&s->meter, s->cli, s->path);
-    if (!rpc_client_start(client, FILES_METHOD("PushStream"), &first.base, 0, &callbacks, s)) {
+    meter_begin(&s->meter, s->cli);
+    if (!rpc_client_start(client, FILES_METHOD("PushStream"), &first.base, 0, &callbacks, s))
         s->no_memory = s->done = true;
-    }
     while (!s->done)
         uv_run(&s->cli->loop, UV_RUN_ONCE);
     meter_end(&s->meter);
     int code = report(s);
     taskworker__file_response__free_unpacked(s->response, NULL);
     return code;
-}
-
-static const char *base_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 static int put(struct cli *cli, const struct words *words, const char *owner)
@@ -132,7 +125,7 @@ static int put(struct cli *cli, const struct words *words, const char *owner)
     }
     struct sending s = {.cli = cli, .path = path, .fd = fd};
     s.size = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
-    header.filename = (char *)(words->n > 1 ? words->items[1] : base_of(path));
+    header.filename = (char *)(words->n > 1 ? words->items[1] : files_base_name(path));
     header.user_id = (char *)owner;
     header.known_size = S_ISREG(st.st_mode) && lseek(fd, 0, SEEK_CUR) == 0;
     header.size = header.known_size ? s.size : 0;

@@ -10,9 +10,9 @@
 
 /* --- what they share --- */
 
-void meter_begin(struct meter *m, const struct cli *cli, const char *what)
+void meter_begin(struct meter *m, const struct cli *cli)
 {
-    *m = (struct meter){.cli = cli, .what = what, .began_us = clock_monotonic_us()};
+    *m = (struct meter){.cli = cli, .began_us = clock_monotonic_us()};
 }
 
 void meter_show(struct meter *m, uint64_t done, uint64_t total)
@@ -39,6 +39,12 @@ void meter_end(struct meter *m)
 {
     if (m->shown)
         fputs("\r\033[K", stderr);
+}
+
+const char *files_base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
 }
 
 json_t *json_file(const Taskworker__File *f)
@@ -333,7 +339,7 @@ static int check(struct cli *cli)
     struct rpc_client *client = cli_connect(cli);
     if (!client)
         return cli->connect_code;
-    meter_begin(&c.meter, cli, "fsck");
+    meter_begin(&c.meter, cli);
     if (!rpc_client_start(client, FILES_METHOD("CheckFiles"), &request.base, 0, &callbacks, &c)) {
         cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         return EXIT_TROUBLE;
