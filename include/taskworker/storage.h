@@ -45,8 +45,8 @@ struct tw_storage_options {
 };
 
 /*
- * Opens the storage and clears away what a crash may have left of uploads. FAILED_PRECONDITION: somebody else has it open, or
- * the folder holds something else.
+ * Opens the storage and clears away what a crash may have left of uploads. FAILED_PRECONDITION: somebody else has it open (and
+ * has not let go of it within 2 s), or the folder holds something else.
  */
 TW_PUBLIC int tw_storage_open(
     const struct tw_storage_options *options, struct tw_storage **ret, struct tw_error *error);

@@ -88,7 +88,10 @@ struct tw_worker_options {
     uint64_t detach_timeout_us;  /* how long tasks that were left running wait for the next worker; 0: 10 min */
 };
 
-/* Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. */
+/*
+ * Opens the store, takes up the tasks it holds and begins to run them as soon as the loop runs. A folder that another worker has is
+ * waited for, 2 s at most, since that one may be about to end.
+ */
 TW_PUBLIC int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error);
 
 /*

@@ -32,16 +32,19 @@ static int print_help(struct cli *cli)
         stdout);
     for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
         printf("  %-8s %s\n", verbs[i].name, verbs[i].summary);
-    fputs("\nhivemind VERB --help tells the options of a verb, with examples. Those of all verbs:\n"
-          "  --server=HOST:PORT        the node [$HIVEMIND_SERVER, else " CLI_DEFAULT_SERVER "]\n"
-          "  --connect-timeout=TIME    how long to try to reach it [2s]\n"
-          "  --json                    print JSON, one object a line; errors as well, to standard error\n"
-          "  --version, --help\n\n"
-          "Exit codes: 0 success; 2 the command line is wrong; 124 a time-out; 125 the node, the way to it or this\n"
-          "program failed. run, result and wait exit with the code of the task: its own, 128 and the number of the\n"
-          "signal that ended it (out of memory: 137, stopped: 143), 124 if it ran into its time-out. doctor exits\n"
-          "with 1 where a node could not run tasks.\n\n"
-          "Try: hivemind run -- uname -a\n",
+    fputs(
+        "\nhivemind VERB --help tells the options of a verb, with examples. Those of all verbs:\n"
+        "  --server=HOST:PORT        the node [$HIVEMIND_SERVER, else " CLI_DEFAULT_SERVER "]\n"
+        "  --connect-timeout=TIME    how long to try to reach it [2s]\n"
+        "  --json                    print JSON, one object a line; errors as well, to standard error\n"
+        "  --version, --help\n\n"
+        "Exit codes: 0 success; 2 the command line is wrong; 123 what is named is not there; 124 a time-out; 125 the\n"
+        "node, the way to it or this program failed. run, result and wait exit with the code of the task: its own, 128 "
+        "and the number of the\n"
+        "signal that ended it (out of memory: 137, stopped: 143), 124 if it ran into its time-out. doctor exits\n"
+        "with 1 where a node could not run tasks, storage fsck where something is damaged, call where the function\n"
+        "fails.\n\n"
+        "Try: hivemind run -- uname -a\n",
         stdout);
     return output_finish(cli, 0);
 }
