@@ -164,10 +164,11 @@ TW_PUBLIC int tw_worker_stop_task(struct tw_worker *worker, const char *id, stru
 
 /*
  * A function of the program's own, which clients call by name (RPCService.CallFunction, tasks of the type "function"). It runs in
- * this process, on one of libuv's threads, and perhaps on several at once: nothing isolates it, nothing limits it, and it
- * cannot be interrupted, so a stop, a time-out and the end of the worker wait until it returns. All that is in the call is
- * borrowed. Returns 0 with *ret_result, JSON from malloc() (NULL: null), or -1 with the error, whose message the caller is told.
+ * this process, on a thread of the worker's own (not the loop's), and perhaps on several at once: nothing isolates it, nothing limits
+ * it, and it cannot be interrupted, so a stop, a time-out and the end of the worker wait until it returns. At most
+ * TW_FUNCTIONS_AT_ONCE run at once; the next waits for one of them to return. All that is in the call is borrowed. Returns 0 with *ret_result, JSON from malloc() (NULL: null), or -1 with the error, whose message the caller is told.
  */
+enum { TW_FUNCTIONS_AT_ONCE = 32 };
 struct tw_function_call {
     const char *name;
     const char *args;   /* JSON: an array */

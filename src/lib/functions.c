@@ -15,8 +15,9 @@
 #include "base/map.h"
 #include "base/timer.h"
 #include "base/util.h"
+#include "lib/threads.h"
 
-enum { NAME_BYTES_MAX = 256 };
+enum { NAME_BYTES_MAX = 256, THREADS_MAX = TW_FUNCTIONS_AT_ONCE };
 
 struct function {
     char *name;
@@ -30,6 +31,7 @@ struct functions {
     struct runtime *below;
     struct map known; /* struct function, by name */
     struct list runs;
+    struct threads *threads;
     bool closing;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -45,11 +47,11 @@ struct function_run {
     struct tw_function_call call;    /* of what is below */
     char *task_id, *owner, *args, *kwargs;
     uv_timer_t *soon; /* what is to be told is told from the loop, never from within a call of the engine's */
-    uv_work_t work;
-    bool working, killed;
+    struct job job;
+    bool added, over, killed;
     uint64_t begun_us;
     size_t max_result;
-    /* Of the pool's thread while it works. */
+    /* Of the thread while it works. */
     int returned;
     char *result;
     struct tw_error error;
@@ -125,21 +127,15 @@ static void settle(struct function_run *run)
 
 /* --- its way --- */
 
-static void on_work(uv_work_t *work)
+static void on_work(struct job *job)
 {
-    struct function_run *run = work->data;
+    struct function_run *run = CONTAINER_OF(job, struct function_run, job);
     run->returned = run->function->call(run->function->ctx, &run->call, &run->result, &run->error);
 }
 
-static void on_worked(uv_work_t *work, int status)
+static void on_worked(struct job *job)
 {
-    struct function_run *run = work->data;
-    run->working = false;
-    if (status < 0) {
-        run->returned = -1;
-        error_set_errno(&run->error, status, "the function could not be called");
-    }
-    settle(run);
+    settle(CONTAINER_OF(job, struct function_run, job));
 }
 
 static void on_soon(uv_timer_t *timer)
@@ -147,7 +143,7 @@ static void on_soon(uv_timer_t *timer)
     struct function_run *run = timer->data;
     const struct run_outcome unknown = {
         .end = RUN_BAD_INPUT, .message = "task_data names no function that there is here"};
-    if (run->killed)
+    if (run->killed || run->over)
         settle(run);
     else if (!run->function)
         finish(run, &unknown);
@@ -161,12 +157,15 @@ static void op_go(struct run *base)
     if (run->killed)
         return;
     run->begun_us = clock_monotonic_us();
-    run->work.data = run;
-    run->working = uv_queue_work(run->functions->loop, &run->work, on_work, on_worked) == 0;
-    if (!run->working)
-        run->killed = true;
-    if (run->killed)
-        uv_timer_start(run->soon, on_soon, 0, 0);
+    run->job = (struct job){.work = on_work, .done = on_worked};
+    int r = threads_add(run->functions->threads, &run->job);
+    run->added = r == 0;
+    if (run->added)
+        return;
+    run->over = true;
+    run->returned = -1;
+    error_set_errno(&run->error, r, "no thread can be started for the function");
+    uv_timer_start(run->soon, on_soon, 0, 0);
 }
 
 static void op_kill(struct run *base)
@@ -175,7 +174,8 @@ static void op_kill(struct run *base)
     if (run->killed)
         return;
     run->killed = true;
-    if (!run->working) /* else when it returns: nothing can interrupt it */
+    /* One that has begun ends when it returns: nothing can interrupt it. */
+    if (!run->added || threads_cancel(run->functions->threads, &run->job))
         uv_timer_start(run->soon, on_soon, 0, 0);
 }
 
@@ -288,13 +288,12 @@ static void op_take_over(struct runtime *rt)
     below->ops->take_over(below);
 }
 
-static void close_if_idle(struct functions *f)
+static void on_threads_closed(void *ctx)
 {
-    if (!f->closing || !list_empty(&f->runs))
-        return;
+    struct functions *f = ctx;
     struct runtime *below = f->below;
     void (*closed)(void *ctx) = f->closed;
-    void *ctx = f->closed_ctx;
+    void *closed_ctx = f->closed_ctx;
     map_for_each (it, &f->known) {
         struct function *function = it->value;
         free(function->name);
@@ -302,7 +301,13 @@ static void close_if_idle(struct functions *f)
     }
     map_done(&f->known);
     free(f);
-    below->ops->close(below, closed, ctx);
+    below->ops->close(below, closed, closed_ctx);
+}
+
+static void close_if_idle(struct functions *f)
+{
+    if (f->closing && list_empty(&f->runs))
+        threads_close(STEAL(f->threads), on_threads_closed, f);
 }
 
 static void op_close(struct runtime *rt, void (*done)(void *ctx), void *ctx)
@@ -352,6 +357,10 @@ int functions_new(uv_loop_t *loop, struct runtime *below, struct runtime **ret, 
     *f = (struct functions){.rt = {.ops = &functions_ops}, .loop = loop, .below = below};
     map_init(&f->known);
     list_init(&f->runs);
+    if (threads_new(loop, THREADS_MAX, &f->threads) < 0) {
+        free(f);
+        return error_oom(error);
+    }
     below->on_broken = on_below_broken;
     below->on_trouble = on_below_trouble;
     below->owner_ctx = f;

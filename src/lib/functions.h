@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A runtime for the program's own functions (tw_worker_register_function), in front of another one, to which it passes on
- * everything else. A function runs on a thread of libuv's pool; all other work is done on the loop's thread.
+ * everything else. A function runs on a thread of threads.h; all other work is done on the loop's thread.
  */
 #ifndef LIB_FUNCTIONS_H
 #define LIB_FUNCTIONS_H

@@ -8,9 +8,11 @@
 #include <cmocka.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <taskworker/taskworker.h>
 
@@ -18,6 +20,7 @@ struct node {
     char folder[64];
     struct tw_worker *worker;
     pthread_t thread;
+    unsigned tasks; /* at once; 0: 2 */
 };
 
 static void *run_worker(void *worker)
@@ -33,14 +36,17 @@ static int open_worker(struct node *n, struct tw_error *error)
     struct tw_launcher *launcher;
     if (tw_launcher_start(&launcher_options, &launcher, error) < 0)
         return -1;
-    struct tw_worker_options options = {
-        .size = sizeof options, .launcher = launcher, .storage_path = n->folder, .max_concurrent_tasks = 2};
+    struct tw_worker_options options = {.size = sizeof options,
+        .launcher = launcher,
+        .storage_path = n->folder,
+        .max_concurrent_tasks = n->tasks ? n->tasks : 2};
     return tw_worker_new(&options, &n->worker, error);
 }
 
 /* --- functions of the program's own --- */
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static sem_t at_the_gate; /* one for each that has come */
 
 static int echo(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error)
 {
@@ -69,6 +75,7 @@ static int say(void *ctx, const struct tw_function_call *call, char **ret_result
 static int wait_at_the_gate(void *ctx, const struct tw_function_call *call, char **ret_result, struct tw_error *error)
 {
     (void)ctx, (void)call, (void)ret_result, (void)error;
+    sem_post(&at_the_gate);
     pthread_mutex_lock(&gate);
     pthread_mutex_unlock(&gate);
     return 0;
@@ -93,10 +100,12 @@ static void register_functions(struct tw_worker *worker)
     assert_int_equal(tw_worker_register_function(worker, "x", NULL, NULL, &error), -1);
 }
 
-static int setup(void **state)
+static int setup_for(void **state, unsigned tasks)
 {
     tw_log_set_level(TW_LOG_ERROR);
     struct node *n = calloc(1, sizeof *n);
+    n->tasks = tasks;
+    sem_init(&at_the_gate, 0, 0);
     snprintf(n->folder, sizeof n->folder, "/tmp/test-worker-XXXXXX");
     assert_non_null(mkdtemp(n->folder));
     struct tw_error error = {0};
@@ -112,6 +121,16 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup(void **state)
+{
+    return setup_for(state, 2);
+}
+
+static int setup_for_many(void **state)
+{
+    return setup_for(state, TW_FUNCTIONS_AT_ONCE + 2);
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
@@ -125,6 +144,7 @@ static int teardown(void **state)
     pthread_join(n->thread, NULL);
     tw_worker_free(n->worker);
     nftw(n->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    sem_destroy(&at_the_gate);
     free(n);
     return 0;
 }
@@ -232,6 +252,84 @@ static void test_a_function_that_is_stopped(void **state)
     assert_int_equal(tw_worker_wait(n->worker, spec.id, 30000000, &info, NULL, NULL, &error), 0);
     assert_in_set(info.state, ((const unsigned long[]){TW_TASK_STOPPED, TW_TASK_COMPLETED}), 2);
     tw_task_info_done(&info);
+}
+
+static void wait_for_one_at_the_gate(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    assert_int_equal(sem_timedwait(&at_the_gate, &until), 0);
+}
+
+struct others {
+    struct tw_worker *worker;
+    const char *stopped; /* waits for a thread */
+    char problem[256];
+    sem_t over;
+};
+
+/* What has to work while no function returns. */
+static void *do_something_else(void *arg)
+{
+    struct others *o = arg;
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("result = 1");
+    struct tw_task_info info = {0};
+    char *id = NULL;
+    if (tw_worker_stop_task(o->worker, o->stopped, &error) < 0 || tw_worker_submit(o->worker, &spec, &id, &error) < 0 ||
+        tw_worker_wait(o->worker, id, 60000000, &info, NULL, NULL, &error) < 0)
+        snprintf(o->problem, sizeof o->problem, "%s", error.message);
+    tw_task_info_done(&info);
+    free(id);
+    sem_post(&o->over);
+    return NULL;
+}
+
+static void submit_waiting(struct tw_worker *worker, const char *id)
+{
+    struct tw_error error = {0};
+    struct tw_task_spec spec = python("{\"function\": \"wait\"}");
+    spec.type = "function";
+    spec.id = id;
+    if (tw_worker_submit(worker, &spec, NULL, &error) < 0)
+        fail_msg("%s", error.message);
+}
+
+/* As many as can: the node takes tasks and runs them all the same, and one that waits for its thread can be stopped. */
+static void test_functions_that_do_not_return(void **state)
+{
+    struct node *n = *state;
+    struct others o = {.worker = n->worker, .stopped = "one-more"};
+    struct tw_task_info info;
+    struct tw_error error = {0};
+    struct timespec until;
+    pthread_t thread;
+    sem_init(&o.over, 0, 0);
+    pthread_mutex_lock(&gate);
+    for (unsigned i = 0; i < TW_FUNCTIONS_AT_ONCE; i++) {
+        char id[32];
+        snprintf(id, sizeof id, "slow-%u", i);
+        submit_waiting(n->worker, id);
+        wait_for_one_at_the_gate();
+    }
+    submit_waiting(n->worker, o.stopped);
+    assert_int_equal(pthread_create(&thread, NULL, do_something_else, &o), 0);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    int waited = sem_timedwait(&o.over, &until);
+    pthread_mutex_unlock(&gate);
+    pthread_join(thread, NULL);
+    sem_destroy(&o.over);
+    assert_int_equal(waited, 0);
+    assert_string_equal(o.problem, "");
+    assert_int_equal(tw_worker_wait(n->worker, o.stopped, 30000000, &info, NULL, NULL, &error), 0);
+    assert_int_equal(info.state, TW_TASK_STOPPED);
+    tw_task_info_done(&info);
+    assert_int_equal(tw_worker_wait(n->worker, "slow-0", 30000000, &info, NULL, NULL, &error), 0);
+    assert_int_equal(info.state, TW_TASK_COMPLETED);
+    tw_task_info_done(&info);
+    assert_int_equal(sem_trywait(&at_the_gate), -1); /* the one that was stopped was never called */
 }
 
 static void test_stop_and_time_out_of_a_wait(void **state)
@@ -388,6 +486,7 @@ int main(void)
         TEST(test_submit_and_wait),
         TEST(test_functions),
         TEST(test_a_function_that_is_stopped),
+        cmocka_unit_test_setup_teardown(test_functions_that_do_not_return, setup_for_many, teardown),
         TEST(test_stop_and_time_out_of_a_wait),
         TEST(test_errors_reach_the_caller),
         TEST(test_options_of_older_and_newer_callers),
