@@ -171,7 +171,7 @@ TW_PUBLIC int tw_worker_stop_task(struct tw_worker *worker, const char *id, stru
 enum { TW_FUNCTIONS_AT_ONCE = 32 };
 struct tw_function_call {
     const char *name;
-    const char *args;   /* JSON: an array */
+    const char *args;   /* JSON as the caller wrote it: an array */
     const char *kwargs; /* JSON: an object */
     const char *owner;  /* "": nobody in particular */
     const char *task_id;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "cli/receipt.h"
 
@@ -129,18 +130,10 @@ int output_json(FILE *out, json_t *object)
     return r < 0 || fputc('\n', out) == EOF ? -1 : 0;
 }
 
-/* Numbers of any length and precision go through unchanged, hence no detour over jansson's. */
-static bool is_json(const ProtobufCBinaryData *result)
-{
-    json_t *value = json_loadb(
-        (const char *)result->data, result->len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
-    json_decref(value);
-    return value;
-}
-
+/* Numbers of any length and precision go through unchanged, hence no detour over jansson's values. */
 int output_json_result(FILE *out, json_t *object, const ProtobufCBinaryData *result, bool json)
 {
-    if (!json || !is_json(result)) {
+    if (!json || !json_is_valid(result->data, result->len)) {
         if (json_set_bytes(object, "result", result->data, result->len) < 0) {
             json_decref(object);
             return -1;

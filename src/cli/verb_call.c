@@ -50,18 +50,28 @@ static void call_done(struct function_call *c)
     words_done(&c->kwargs);
 }
 
+static void print_result(const char *result)
+{
+    struct output_stream s;
+    output_stream_init(&s, stdout, false);
+    output_stream_write(&s, result, strlen(result));
+    (void)output_stream_flush(&s);
+    putchar('\n');
+}
+
 static int print_answer(struct cli *cli, const Taskworker__CallFunctionResponse *r)
 {
     if (cli->json) {
-        json_t *value = r->status ? json_loads(r->result, JSON_DECODE_ANY, NULL) : NULL;
-        output_json(stdout,
-            json_pack("{s:b, s:o, s:o, s:o}", "status", r->status, "result", value ? value : json_null(), "error",
-                json_text(r->error), "task_id", json_text(r->task_id)));
+        const char *text = r->status ? r->result : "null";
+        const ProtobufCBinaryData result = {.data = (uint8_t *)text, .len = strlen(text)};
+        output_json_result(stdout,
+            json_pack(
+                "{s:b, s:o, s:o}", "status", r->status, "error", json_text(r->error), "task_id", json_text(r->task_id)),
+            &result, true);
         return r->status ? 0 : 1;
     }
     if (r->status) {
-        output_text(stdout, r->result);
-        putchar('\n');
+        print_result(r->result);
         return 0;
     }
     output_block(stderr, r->error, "");

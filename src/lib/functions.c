@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -92,13 +93,6 @@ static struct tw_receipt receipt_of(void)
     return (struct tw_receipt){.missing = (UINT64_C(1) << TW_LAYER_MAX) - 1};
 }
 
-static bool is_json(const char *text)
-{
-    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
-    json_decref(value);
-    return value;
-}
-
 static void settle(struct function_run *run)
 {
     const char *result = run->result ? run->result : "null";
@@ -115,7 +109,7 @@ static void settle(struct function_run *run)
         o.error = run->error.message;
     } else if (strlen(result) > run->max_result) {
         o.result_too_large = true;
-    } else if (!is_json(result)) {
+    } else if (!json_is_valid(result, strlen(result))) {
         o.bad_result = true;
         o.message = "what the function returned is not JSON";
     } else {
@@ -179,25 +173,47 @@ static void op_kill(struct run *base)
         uv_timer_start(run->soon, on_soon, 0, 0);
 }
 
-/* The data of such a task: {"function": NAME, "args": [...], "kwargs": {...}}. NULL: it is none of ours. */
-static const struct function *find(const struct functions *f, const struct run_spec *spec, json_t **ret)
+/* The data of such a task: {"function": NAME, "args": [...], "kwargs": {...}}, in parts of its text. */
+struct call_data {
+    char *name; /* NULL: there is none, or the data is no such object */
+    struct json_slice args, kwargs;
+};
+
+/* NULL: it is no string. One with a NUL in it is nobody's name, and none of the parts that are looked for. */
+static char *string_of(struct json_slice slice)
 {
-    json_t *data = json_loadb(spec->data, spec->data_len, JSON_REJECT_DUPLICATES, NULL);
-    const char *name = json_string_value(json_object_get(data, "function"));
-    const struct function *function = name ? map_get(&f->known, name) : NULL;
-    if (function)
-        *ret = data;
-    else
-        json_decref(data);
-    return function;
+    json_t *value = json_loadb(slice.text, slice.len, JSON_DECODE_ANY, NULL);
+    const char *text = json_string_value(value);
+    char *copy = text ? strdup(text) : NULL;
+    json_decref(value);
+    return copy;
 }
 
-static char *text_of(const json_t *value, const char *otherwise)
+/* The values go to the function as they stand. Of two members with the same name the last one counts, as in Python. */
+static struct call_data parse(const struct run_spec *spec)
 {
-    return value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : strdup(otherwise);
+    struct call_data d = {.args = {"[]", 2}, .kwargs = {"{}", 2}};
+    struct json_walk walk;
+    struct json_slice name, value;
+    if (!json_walk_object(spec->data, spec->data_len, &walk))
+        return d;
+    while (json_walk_next(&walk, &name, &value)) {
+        CLEANUP_FREE char *key = string_of(name);
+        if (key && !strcmp(key, "args")) {
+            d.args = value;
+        } else if (key && !strcmp(key, "kwargs")) {
+            d.kwargs = value;
+        } else if (key && !strcmp(key, "function")) {
+            free(d.name);
+            d.name = string_of(value);
+        }
+    }
+    if (*d.args.text != '[' || *d.kwargs.text != '{')
+        free(STEAL(d.name));
+    return d;
 }
 
-static struct run *begin(struct functions *f, const struct function *function, const json_t *data,
+static struct run *begin(struct functions *f, const struct function *function, const struct call_data *data,
     const struct run_spec *spec, const struct run_events *events, void *ctx)
 {
     struct function_run *run = calloc(1, sizeof *run);
@@ -212,8 +228,8 @@ static struct run *begin(struct functions *f, const struct function *function, c
         .max_result = spec->max_result,
         .task_id = strdup(spec->task_id),
         .owner = strdup(spec->owner ? spec->owner : ""),
-        .args = text_of(json_object_get(data, "args"), "[]"),
-        .kwargs = text_of(json_object_get(data, "kwargs"), "{}"),
+        .args = strndup(data->args.text, data->args.len),
+        .kwargs = strndup(data->kwargs.text, data->kwargs.len),
         .soon = timer_new(f->loop, run),
     };
     list_push(&f->runs, &run->link);
@@ -248,13 +264,15 @@ static struct run *op_start(
     struct runtime *rt, const struct run_spec *spec, const struct run_events *events, void *ctx, struct tw_error *error)
 {
     struct functions *f = functions_of(rt);
-    json_t *data = NULL;
+    struct call_data data = {0};
     bool ours = f->known.count > 0 && !strcmp(spec->type, "function");
-    const struct function *function = ours ? find(f, spec, &data) : NULL;
+    if (ours)
+        data = parse(spec);
+    const struct function *function = data.name ? map_get(&f->known, data.name) : NULL;
+    free(STEAL(data.name));
     if (!function && (!ours || f->below->ops->serves(f->below, spec->type)))
         return f->below->ops->start(f->below, spec, events, ctx, error);
-    struct run *run = f->closing ? NULL : begin(f, function, data, spec, events, ctx);
-    json_decref(data);
+    struct run *run = f->closing ? NULL : begin(f, function, &data, spec, events, ctx);
     if (!run && !f->closing)
         error_oom(error);
     else if (!run)

@@ -5,17 +5,17 @@
  */
 #include "rpc/function_service.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "rpc/taskworker_convert.h"
 #include "rpc/taskworker_pending.h"
 
-enum { NAME_MAX_BYTES = 256, USER_MAX_BYTES = 128, REQUEST_MAX = 17 << 20 };
+enum { NAME_MAX_BYTES = 256, USER_MAX_BYTES = 128, REQUEST_MAX = 17 << 20, DATA_MAX = 7 * REQUEST_MAX };
 
 struct function_call {
     struct taskworker_service *service;
@@ -55,42 +55,52 @@ static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
 
 /* --- the request as the task's data --- */
 
-static json_t *value_of(const char *text, bool is_json)
+static int add_value(struct buf *out, const char *text, bool is_json)
 {
-    return is_json ? json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL) : json_string(text);
+    if (!is_json)
+        return json_append_quoted(out, text);
+    return json_is_valid(text, strlen(text)) ? buf_append_str(out, text) : -EINVAL;
 }
 
-static int add_args(const Taskworker__CallFunctionRequest *r, json_t *args, struct tw_error *error)
+static int add_args(const Taskworker__CallFunctionRequest *r, struct buf *out, struct tw_error *error)
 {
+    buf_append_str(out, ",\"args\":[");
     for (size_t i = 0; i < r->n_args; i++) {
-        if (json_array_append_new(args, value_of(r->args[i], r->json_args)) < 0)
+        if (i > 0)
+            buf_append_str(out, ",");
+        if (add_value(out, r->args[i], r->json_args) == -EINVAL)
             return error_set(error, TW_INVALID_ARGUMENT, "argument %zu is no JSON", i + 1);
     }
+    buf_append_str(out, "]");
     return 0;
 }
 
-static int add_kwargs(const Taskworker__CallFunctionRequest *r, json_t *kwargs, struct tw_error *error)
+static int add_kwargs(const Taskworker__CallFunctionRequest *r, struct buf *out, struct tw_error *error)
 {
+    buf_append_str(out, ",\"kwargs\":{");
     for (size_t i = 0; i < r->n_kwargs; i++) {
-        if (json_object_set_new(kwargs, r->kwargs[i]->key, value_of(r->kwargs[i]->value, r->json_args)) < 0)
+        if (i > 0)
+            buf_append_str(out, ",");
+        json_append_quoted(out, r->kwargs[i]->key);
+        buf_append_str(out, ":");
+        if (add_value(out, r->kwargs[i]->value, r->json_args) == -EINVAL)
             return error_set(error, TW_INVALID_ARGUMENT, "the argument \"%.60s\" is no JSON", r->kwargs[i]->key);
     }
+    buf_append_str(out, "}}");
     return 0;
 }
 
+/* Values that are JSON already are taken as they stand: to parse them would lose long numbers, and more. */
 static char *data_of(const Taskworker__CallFunctionRequest *r, struct tw_error *error)
 {
-    json_t *args = json_array(), *kwargs = json_object();
-    json_t *all = json_pack("{s:s, s:O, s:O}", "function", r->function_name, "args", args, "kwargs", kwargs);
-    char *text = NULL;
-    if (!all)
+    struct buf out CLEANUP_BUF = BUF_INIT(DATA_MAX);
+    buf_append_str(&out, "{\"function\":");
+    json_append_quoted(&out, r->function_name);
+    if (add_args(r, &out, error) < 0 || add_kwargs(r, &out, error) < 0)
+        return NULL;
+    char *text = buf_steal(&out, NULL);
+    if (!text)
         error_oom(error);
-    else if (add_args(r, args, error) == 0 && add_kwargs(r, kwargs, error) == 0 &&
-        !(text = json_dumps(all, JSON_COMPACT)))
-        error_oom(error);
-    json_decref(args);
-    json_decref(kwargs);
-    json_decref(all);
     return text;
 }
 

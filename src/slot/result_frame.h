@@ -15,13 +15,13 @@
 
 #include "base/buf.h"
 
-enum { RESULT_FRAME_HEADER = 9, RESULT_ERROR_MAX = 256 * 1024, RESULT_DEPTH_MAX = 2048 };
+enum { RESULT_FRAME_HEADER = 9, RESULT_ERROR_MAX = 256 * 1024 };
 
 enum result_flaw {
     RESULT_FINE,
     RESULT_BAD_FRAME, /* unknown type, or a type twice */
     RESULT_CUT,       /* ended within a frame */
-    RESULT_NOT_JSON,  /* or no UTF-8, or nested deeper than RESULT_DEPTH_MAX */
+    RESULT_NOT_JSON,  /* or no UTF-8, or nested deeper than JSON_TEXT_DEPTH_MAX */
     RESULT_NO_MEMORY,
     RESULT_FLAW_MAX
 };
@@ -42,8 +42,5 @@ void result_reader_done(struct result_reader *r);
 void result_reader_feed(struct result_reader *r, const void *data, size_t len);
 /* At the end of the pipe: judges what came. Afterwards result and error hold what can be used, or nothing. */
 void result_reader_finish(struct result_reader *r);
-
-/* One JSON value (RFC 8259), with white space around it, and nothing else. */
-bool json_is_valid(const void *data, size_t len);
 
 #endif

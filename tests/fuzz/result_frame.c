@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "slot/result_frame.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,6 +35,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(!(whole.flaw || whole.too_large) || whole.result.len == 0);
     result_reader_done(&pieces);
     result_reader_done(&whole);
-    (void)json_is_valid(data, size);
     return 0;
 }

@@ -46,6 +46,14 @@ def remember(what):
 @function("odd")
 def odd():
     return {1, 2}
+
+@function("echo")
+def echo(*args, **kwargs):
+    return [*args, kwargs] if kwargs or len(args) != 1 else args[0]
+
+@function("infinite")
+def infinite(x):
+    return x == float("inf")
 '''
 
 MODES = {"warm": {}, "cold": {"python_warm": "off"}}
@@ -84,7 +92,7 @@ def test_what_they_raise(functions, pb):
     for wanted in (call(functions, "add", "1"), call(functions, "greet", kwargs={"nobody": "x"}), call(functions, "odd")):
         assert not wanted.status and "TypeError" in wanted.error, wanted
     unknown = call(functions, "nothing")
-    assert not unknown.status and "there is no function 'nothing' here" in unknown.error and "add, fail, greet" in unknown.error
+    assert not unknown.status and "there is no function 'nothing' here" in unknown.error and "add, echo, fail, greet" in unknown.error
 
 
 def test_each_call_is_a_task(functions, pb):
@@ -168,6 +176,28 @@ def test_by_hand(functions, pb):
     assert functions.run_cli("call", "--timeout", "1s", "sleep", "1000").returncode == 124
     assert functions.run_cli("call", "add", "-k", "novalue").returncode == 2
     assert functions.run_cli("call").returncode == 2
+
+
+@pytest.mark.parametrize("text", [
+    str(10**30), str(-10**30), r'"a\u0000b"', r'"\ud800"', '"\u200d\U0001f600"', '[{"a":%d}]' % 10**30, "1.5", "null", '""', "[" * 200 + "]" * 200])
+def test_json_goes_through(functions, text):
+    """Argument and result are JSON already: nothing on the way reads values out of them."""
+    assert functions.run_cli("call", "-j", "echo", "--", text).stdout.decode() == text + "\n"
+    line = functions.run_cli("call", "--json", "-j", "echo", "--", text).stdout.decode()
+    assert line.endswith(f',"result":{text}}}\n') and json.loads(line)["result"] == json.loads(text)
+    line = functions.run_cli("call", "--json", "-j", "echo", "--kwarg", f"k={text}").stdout.decode()
+    assert line.endswith(f',"result":[{{"k":{text}}}]}}\n'), line
+    data = json.dumps({"function": "echo"})[:-1] + f', "args": [{text}]}}'
+    line = functions.run_cli("run", "--json", "--type", "function", "-", input=data).stdout.decode()
+    assert line.endswith(f',"result":{text}}}\n'), line
+    task = json.loads(line)["task"]["task_id"]
+    assert functions.run_cli("result", "--json", task).stdout.decode().endswith(f',"result":{text}}}\n')
+
+
+def test_large_numbers_are_json(functions):
+    assert functions.run_cli("call", "-j", "infinite", "1e400").stdout == b"true\n"
+    refused = functions.run_cli("call", "-j", "infinite", "NaN")
+    assert refused.returncode == 2 and b"argument 1 is no JSON" in refused.stderr
 
 
 def test_a_node_without_functions(node, pb):

@@ -202,7 +202,11 @@ static void test_functions(void **state)
         enum tw_reason reason;
     } cases[] = {
         {"{\"function\": \"echo\", \"args\": [1, \"x\"], \"kwargs\": {\"k\": null}}",
-            "{\"args\":[1,\"x\"],\"kwargs\":{\"k\":null},\"owner\":\"ada\",\"ctx\":7}", NULL, TW_REASON_NONE},
+            "{\"args\":[1, \"x\"],\"kwargs\":{\"k\": null},\"owner\":\"ada\",\"ctx\":7}", NULL, TW_REASON_NONE},
+        {"{\"f\\u0075nction\": \"echo\", \"args\": [ 1e400, 99999999999999999999, \"a\\u0000\\ud800\"]}",
+            "{\"args\":[ 1e400, 99999999999999999999, \"a\\u0000\\ud800\"],\"kwargs\":{},\"owner\":\"ada\",\"ctx\":7}",
+            NULL, TW_REASON_NONE},
+        {"{\"function\": \"echo\", \"args\": 3}", NULL, NULL, TW_REASON_BAD_INPUT},
         {"{\"function\": \"nothing\"}", "null", NULL, TW_REASON_NONE},
         {"{\"function\": \"complain\", \"args\": [3]}", NULL, "complain does not like [3]", TW_REASON_EXIT_CODE},
         {"{\"function\": \"rubbish\"}", NULL, NULL, TW_REASON_BAD_RESULT},
@@ -265,7 +269,7 @@ static void wait_for_one_at_the_gate(void)
 struct others {
     struct tw_worker *worker;
     const char *stopped; /* waits for a thread */
-    char problem[256];
+    char problem[400];
     sem_t over;
 };
 
