@@ -59,7 +59,7 @@ int slot_error_set(struct slot_error *error, enum slot_stage stage, const char *
 int warm_fork_init(void)
 {
     struct slot_error error = {0};
-    return warm_init("", "", &error) < 0 ? fail(error.detail) : 0;
+    return warm_init(-1, "", "", &error) < 0 ? fail(error.detail) : 0;
 }
 
 /* In the child: fds 0 to 4 as a task has them, nothing else open that matters, and the task runs. */

@@ -549,6 +549,17 @@ static void finish(struct node *node)
     tw_log_set_handler(NULL, NULL);
 }
 
+/* Where a failure begins with the name of a setting: what that is, and who says so. */
+static void complain_of_setting(const struct config *c, const char *failure)
+{
+    for (enum setting_id id = 0; id < SETTING_MAX; id++) {
+        const char *key = setting_get(id)->key;
+        size_t len = strlen(key);
+        if (!strncmp(failure, key, len) && strchr(": ", failure[len]) && c->values[id].text)
+            log_error("%s is \"%s\" (%s)", key, c->values[id].text, c->values[id].where);
+    }
+}
+
 int daemon_run(struct config *config, const struct config_input *input)
 {
     uint64_t started = clock_monotonic_us();
@@ -571,7 +582,10 @@ int daemon_run(struct config *config, const struct config_input *input)
         log_error("the event loop ended without having been told to");
         _exit(1);
     }
-    bool failed = tw_worker_failure(node.worker); /* which the log has said */
+    const char *failure = tw_worker_failure(node.worker); /* which the log has said */
+    bool failed = failure;
+    if (failed)
+        complain_of_setting(config, failure);
     finish(&node);
     log_info("stopped");
     return failed ? 1 : 0;

@@ -498,7 +498,8 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
     /* What we have ourselves stays with us; nothing that we start can come by more than that. */
     if (caps_bound(0) < 0)
         return slot_error_set(error, STAGE_SETUP, "its bounding set");
-    return slot->profile.warm ? warm_init(slot->profile.preload, slot->profile.functions, error) : 0;
+    const struct slot_profile *profile = &slot->profile;
+    return profile->warm ? warm_init(slot->control, profile->preload, profile->functions, error) : 0;
 }
 
 int main(int argc, char **argv)

@@ -24,6 +24,7 @@
 #include "base/fd.h"
 
 #include "slot/function_source.h"
+#include "slot/loading.h"
 #include "slot/warm.h"
 
 #include "bootstrap.inc"
@@ -135,11 +136,53 @@ static void take_exception(char *ret, size_t size)
     Py_XDECREF(traceback);
 }
 
+/* --- the operator's own code --- */
+
+static PyObject *exit_loading(PyObject *self UNUSED, PyObject *args)
+{
+    int status;
+    if (!PyArg_ParseTuple(args, "i:_exit", &status))
+        return NULL;
+    loading_exit(status);
+}
+
+static PyMethodDef exit_method = {.ml_name = "_exit", .ml_meth = exit_loading, .ml_flags = METH_VARARGS};
+
+/* Puts a function in the place of os._exit; without one, the module's own again. */
+static bool replace_exit(PyObject *function)
+{
+    static const char *const modules[] = {"os", "posix"};
+    static PyObject *before;
+    for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
+        PyObject *module = PyImport_ImportModule(modules[i]);
+        if (module && !before)
+            before = PyObject_GetAttrString(module, "_exit");
+        bool ok = module && before && PyObject_SetAttrString(module, "_exit", function ? function : before) == 0;
+        Py_XDECREF(module);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* Whether a thread runs beside this one, as the interpreter knows it; libraries have others, which see to it themselves. */
+static bool has_threads(void)
+{
+    PyObject *module = PyImport_ImportModule("_thread");
+    PyObject *count = module ? PyObject_CallMethod(module, "_count", NULL) : NULL;
+    bool some = count && PyLong_AsLong(count) > 0;
+    Py_XDECREF(count);
+    Py_XDECREF(module);
+    return some;
+}
+
 static int load_modules(const char *list, struct slot_error *error)
 {
-    char name[PROFILE_MODULE_MAX], why[200];
+    char name[PROFILE_MODULE_MAX], subject[PROFILE_MODULE_MAX + 32], why[200];
     int r;
     while ((r = profile_next_module(&list, name, sizeof name)) == 1) {
+        snprintf(subject, sizeof subject, "PYTHON_PRELOAD: the module %.50s", name);
+        loading_next(subject);
         PyObject *module = PyImport_ImportModule(name);
         if (!module) {
             take_exception(why, sizeof why);
@@ -147,6 +190,8 @@ static int load_modules(const char *list, struct slot_error *error)
             return slot_error_set(error, STAGE_SETTINGS, "PYTHON_PRELOAD: cannot import %.50s (%.70s)", name, why);
         }
         Py_DECREF(module);
+        if (loading_check(has_threads(), error) < 0)
+            return -1;
     }
     errno = EINVAL;
     return r == 0 ? 0 : slot_error_set(error, STAGE_SETTINGS, "PYTHON_PRELOAD: %.100s is no name of a module", name);
@@ -162,6 +207,7 @@ static int load_functions(const char *source, struct slot_error *error)
     if (globals && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0 &&
         run_text(functions_support(), "<functions>", globals))
         module = PyImport_ImportModule("hivemind");
+    loading_next("FUNCTIONS: the file");
     if (module)
         done = PyObject_CallMethod(module, "_load", "ys", source, FUNCTIONS_NAME);
     if (!done)
@@ -171,10 +217,25 @@ static int load_functions(const char *source, struct slot_error *error)
     Py_XDECREF(module);
     Py_XDECREF(done);
     errno = ECANCELED;
-    return ok ? 0 : slot_error_set(error, STAGE_SETTINGS, "FUNCTIONS cannot be loaded: %.130s", why);
+    return ok ? loading_check(has_threads(), error)
+              : slot_error_set(error, STAGE_SETTINGS, "FUNCTIONS cannot be loaded: %.130s", why);
 }
 
-int warm_init(const char *modules, const char *functions, struct slot_error *error)
+static int load_what_is_the_operators(int control, const char *modules, const char *functions, struct slot_error *error)
+{
+    PyObject *function = PyCFunction_New(&exit_method, NULL);
+    if (!function || !replace_exit(function))
+        return fail(error, "watching what is loaded");
+    loading_begin(control);
+    int r = load_modules(modules, error);
+    if (r == 0)
+        r = load_functions(functions, error);
+    loading_end();
+    Py_DECREF(function);
+    return replace_exit(NULL) || r < 0 ? r : fail(error, "watching what is loaded");
+}
+
+int warm_init(int control, const char *modules, const char *functions, struct slot_error *error)
 {
     if (start_interpreter(error) < 0)
         return -1;
@@ -192,7 +253,7 @@ int warm_init(const char *modules, const char *functions, struct slot_error *err
     set_signals_aside();
     if (!run_text(preload, "<preload>", globals))
         return fail(error, "loading the usual modules");
-    if (load_modules(modules, error) < 0 || load_functions(functions, error) < 0)
+    if ((*modules || *functions) && load_what_is_the_operators(control, modules, functions, error) < 0)
         return -1;
     PyObject *rehearse = PyDict_GetItemString(globals, "_rehearse");
     PyObject *done = rehearse ? PyObject_CallNoArgs(rehearse) : NULL;

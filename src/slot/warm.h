@@ -8,9 +8,10 @@
 
 /*
  * Starts the interpreter and loads what tasks usually need, and the modules of `preload` (profile.h). Once per process, after
- * the root folder stands (it reads its library from there) and before anything is forked.
+ * the root folder stands (it reads its library from there) and before anything is forked. Where the operator's code ends the
+ * process, or does not come back, `control` is told so (loading.h).
  */
-int warm_init(const char *preload, const char *functions, struct slot_error *error);
+int warm_init(int control, const char *preload, const char *functions, struct slot_error *error);
 
 /* The memory that every task writes to (warm_pages.c). */
 enum { WARM_RANGES_MAX = 400 };

@@ -222,6 +222,42 @@ def test_a_file_that_cannot_be_loaded(make_node, folder, text, wanted):
     assert any("FUNCTIONS" in m and wanted in m and "line" in m for m in said), said
 
 
+@pytest.mark.parametrize("text, wanted", [
+    ("import sys; sys.exit(3)", "line 1: SystemExit: 3"),
+    ("import os; os._exit(0)", "ended with status 0 while it was being loaded"),
+    ("from posix import _exit; _exit(3)", "ended with status 3 while it was being loaded"),
+    ("import ctypes; ctypes.CDLL(None).exit(4)", "ended with status 4 while it was being loaded"),
+    ("import os; os.abort()", "ended by signal 6 while it was being loaded"),
+    ("while True: pass", "was still being loaded after 10 s"),
+    ("import threading, time\nthreading.Thread(target=time.sleep, args=(100,)).start()", "left a thread running"),
+    ("import threading, time\nthreading.Thread(target=time.sleep, args=(100,), daemon=True).start()", "left a thread running"),
+    ("import os, time\nif os.fork() == 0: time.sleep(100)", "left a process running"),
+])
+def test_a_file_that_does_not_come_back(make_node, folder, text, wanted):
+    """Other sandboxes would fare no better: the node ends, and names the setting, the file and what happened."""
+    path = folder / "strange.py"
+    path.write_text(text)
+    node = make_node(functions=path).start()
+    assert node.wait_for_end() == 1
+    said = [e["message"] for e in node.log_entries() if e["level"] == "error"]
+    assert any("FUNCTIONS" in m and wanted in m for m in said), said
+    assert any(f'FUNCTIONS is "{path}"' in m for m in said), said
+
+
+@pytest.mark.parametrize("text", [
+    "import os; pid = os.fork()\nif pid == 0: os._exit(3)\nassert os.waitpid(pid, 0)[1] == 3 << 8",
+    "import os\nif os.fork() == 0: import sys; sys.exit(1)\nos.wait()",
+    "import threading\nt = threading.Thread(target=print); t.start(); t.join()",
+    "import subprocess; assert subprocess.run(['/bin/true']).returncode == 0",
+    "import os; leave = os._exit",
+])
+def test_a_file_that_is_fine(make_node, folder, text):
+    path = folder / "fine.py"
+    path.write_text(text + "\nfrom hivemind import function\n@function\ndef one(): return 1\n")
+    node = make_node(functions=path).start()
+    assert call(node, "one").result == "1"
+
+
 @pytest.mark.parametrize("content", [None, b"a = '\0'", b"#" * ((1 << 20) + 1)])
 def test_a_file_that_cannot_be_read(make_node, folder, content):
     path = folder / "unreadable.py"
