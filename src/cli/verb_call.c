@@ -59,6 +59,11 @@ static void print_result(const char *result)
     putchar('\n');
 }
 
+static int code_of(const Taskworker__CallFunctionResponse *r)
+{
+    return r->status ? 0 : r->exit_code == EXIT_NOT_FOUND ? EXIT_NOT_FOUND : 1;
+}
+
 static int print_answer(struct cli *cli, const Taskworker__CallFunctionResponse *r)
 {
     if (cli->json) {
@@ -68,7 +73,7 @@ static int print_answer(struct cli *cli, const Taskworker__CallFunctionResponse 
             json_pack(
                 "{s:b, s:o, s:o}", "status", r->status, "error", json_text(r->error), "task_id", json_text(r->task_id)),
             &result, true);
-        return r->status ? 0 : 1;
+        return code_of(r);
     }
     if (r->status) {
         print_result(r->result);
@@ -77,7 +82,7 @@ static int print_answer(struct cli *cli, const Taskworker__CallFunctionResponse 
     output_block(stderr, r->error, "");
     if (*r->task_id)
         cli_note(cli, "what it printed: hivemind logs %s; all about it: hivemind show %s", r->task_id, r->task_id);
-    return 1;
+    return code_of(r);
 }
 
 static int call(struct cli *cli, struct function_call *c, const struct words *words)
@@ -141,7 +146,8 @@ int verb_call(struct cli *cli, int argc, char **argv)
         .text = "Calls a function that the operator of the node has put there (FUNCTIONS), as a task of its own, and "
                 "prints "
                 "what it\n"
-                "returns, as JSON. Exits with 1 where it raises something, which goes to standard error.",
+                "returns, as JSON. Exits with 1 where it raises something, which goes to standard error, and with 123\n"
+                "where there is none of this name: then it is told which there are.",
         .example = "  hivemind call add 1 2\n"
                    "  hivemind call -j add 1 2\n"
                    "  hivemind call greet -k name=Ada",

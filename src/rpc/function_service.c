@@ -131,6 +131,7 @@ static void reply(struct function_call *c, const struct tw_task_info *info, cons
     response.task_id = info->id;
     if (well && text)
         response.result = text;
+    response.exit_code = info->exit_code;
     if (!well)
         response.error = info->error && *info->error ? info->error : info->message;
     if (c->call)

@@ -66,6 +66,12 @@ def _run_task(source_fd=3, result_fd=4):
         tb = error.__traceback__
         while tb and tb.tb_frame.f_globals is _run_task.__globals__:
             tb = tb.tb_next
+        # Nor those between here and a function that was called by name.
+        ours, at = getattr(sys.modules.get("hivemind"), "_frames", ()), tb
+        while at:
+            if at.tb_frame.f_code in ours:
+                tb = at.tb_next
+            at = at.tb_next
         error.__traceback__ = tb
         try:
             import traceback
@@ -107,6 +113,9 @@ def _run_task(source_fd=3, result_fd=4):
         if status is not None and not isinstance(status, int):
             try:
                 send_error(str(status))
+                if hasattr(e, "status"):  # of functions.py's: a code beside the text
+                    sys.stderr.write(f"{status}\n")
+                    status = e.status
             except BaseException:
                 pass
         e.__traceback__ = None

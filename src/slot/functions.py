@@ -36,6 +36,16 @@ def _install():
 
         return register(name) if callable(name) else register
 
+    def unknown(name):
+        from difflib import get_close_matches
+
+        folded = {k.casefold(): k for k in known}
+        near = [folded[k] for k in get_close_matches(name.casefold()[:256], folded, 1)]
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        error = SystemExit(f"there is no function {name!r} here{hint}, only: " + (", ".join(sorted(known)) or "none"))
+        error.status = 123
+        return error
+
     def call(data):
         import json
 
@@ -48,7 +58,7 @@ def _install():
             raise SystemExit(f'task_data is no {{"function": NAME, "args": [...], "kwargs": {{...}}}}: {type(e).__name__}: {e}') from None
         f = known.get(name)
         if f is None:
-            raise SystemExit(f"there is no function {name!r} here, only: " + (", ".join(sorted(known)) or "none"))
+            raise unknown(name)
         return f(*args, **kwargs)
 
     def load(source, path):
@@ -60,6 +70,7 @@ def _install():
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
 
     hivemind.function, hivemind._call, hivemind._load = function, call, load
+    hivemind._frames = (call.__code__, load.__code__)  # a traceback begins behind them
     sys.modules["hivemind"] = hivemind
 
 

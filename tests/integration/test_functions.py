@@ -47,6 +47,13 @@ def remember(what):
 def odd():
     return {1, 2}
 
+@function("nested")
+def nested():
+    try:
+        fail("inner")
+    except ValueError:
+        raise KeyError("outer")
+
 @function("echo")
 def echo(*args, **kwargs):
     return [*args, kwargs] if kwargs or len(args) != 1 else args[0]
@@ -88,11 +95,16 @@ def test_results(functions, pb):
 def test_what_they_raise(functions, pb):
     answer = call(functions, "fail", "of its own")
     assert not answer.status and answer.result == "" and "ValueError: of its own" in answer.error
-    assert 'raise ValueError(text)' in answer.error, answer.error  # the line itself
+    frames = [line for line in answer.error.splitlines() if line.startswith("  File ")]
+    assert len(frames) == 1 and frames[0].endswith(", in fail") and '    raise ValueError(text)\n' in answer.error, answer.error
+    assert functions.output(answer.task_id).decode() == answer.error
     for wanted in (call(functions, "add", "1"), call(functions, "greet", kwargs={"nobody": "x"}), call(functions, "odd")):
         assert not wanted.status and "TypeError" in wanted.error, wanted
+    assert "Traceback" not in call(functions, "add", "1").error  # there is no line of the file to show
+    nested = call(functions, "nested").error
+    assert nested.count("  File ") == 3 and "During handling" in nested and "_call" not in nested, nested
     unknown = call(functions, "nothing")
-    assert not unknown.status and "there is no function 'nothing' here" in unknown.error and "add, echo, fail, greet" in unknown.error
+    assert not unknown.status and "there is no function 'nothing' here" in unknown.error and "add, echo, fail, greet" in unknown.error and unknown.exit_code == 123
 
 
 def test_each_call_is_a_task(functions, pb):
@@ -176,6 +188,9 @@ def test_by_hand(functions, pb):
     assert functions.run_cli("call", "--timeout", "1s", "sleep", "1000").returncode == 124
     assert functions.run_cli("call", "add", "-k", "novalue").returncode == 2
     assert functions.run_cli("call").returncode == 2
+    unknown = functions.run_cli("call", "gret")
+    assert unknown.returncode == 123 and b"no function 'gret' here (did you mean 'greet'?), only: add, " in unknown.stderr
+    assert functions.run_cli("call", "--json", "Ad").returncode == 123
 
 
 @pytest.mark.parametrize("text", [
