@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/fields.h"
 #include "cli/output.h"
 
 /* So soon people hear that there is no node; a far one may need some round trips. */
@@ -123,6 +124,13 @@ static const char *connect_failure(const struct tw_error *error)
     return colon ? colon + 2 : error->message;
 }
 
+static void report_answer(struct cli *cli, const struct tw_error *error)
+{
+    CLEANUP_FREE char *text = error->code == TW_INVALID_ARGUMENT ? fields_to_options(error->message) : NULL;
+    const char *message = text ? text : error->message;
+    cli_error(cli, error->code, "%s", *message ? message : error_code_name(error->code));
+}
+
 int cli_report(struct cli *cli, const struct tw_error *error)
 {
     const char *why = connect_failure(error);
@@ -136,7 +144,7 @@ int cli_report(struct cli *cli, const struct tw_error *error)
         cli_error(cli, error->code,
             "the node at %s has not answered in time: it is overloaded, or the time-out is short", cli->server);
     else
-        cli_error(cli, error->code, "%s", *error->message ? error->message : error_code_name(error->code));
+        report_answer(cli, error);
     /* What the node finds wrong with a request came from the command line. */
     return error->code == TW_INVALID_ARGUMENT ? EXIT_USAGE
         : error->code == TW_NOT_FOUND         ? EXIT_NOT_FOUND

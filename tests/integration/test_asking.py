@@ -43,6 +43,19 @@ def test_too_much_is_refused(node, pb, field, value, words):
     assert all(word in details for word in words), details
 
 
+@pytest.mark.parametrize("options, words", [
+    (["--memory", "1M"], "--memory is 1M: it has to be at least 16M (MAX_MEMORY_GB)"),
+    (["--cpu", "0.009"], "--cpu is 0.009: it has to be at least 0.01 (MAX_CPU_CORES)"),
+    (["--tmp", "1G"], "--tmp is 1G: this node gives a task at most 256M (TASK_TMP_SIZE)"),
+    (["--network", "host"], '--network is "host": this node gives'),
+])
+def test_the_command_line_is_told_of_its_own_options(node, options, words):
+    for verb in (["run"], ["submit"], ["submit", "--array", "2"], ["submit", "--json"]):
+        done = node.run_cli(*verb, *options, "-", input="result = 1")
+        said = done.stderr.decode().replace('\\"', '"')
+        assert done.returncode == 2 and words in said, said
+
+
 def test_too_much_network_is_refused(node, pb):
     details = refusal(node, network=pb.NETWORK_HOST)
     assert "host" in details and "loopback" in details and "MAX_TASK_NETWORK" in details
