@@ -44,19 +44,20 @@ void cli_done(struct cli *cli)
     cli->loop_open = false;
 }
 
-static void print_error(const struct cli *cli, enum tw_code code, const char *text)
+static void print_error(struct cli *cli, enum tw_code code, const char *text)
 {
     if (cli->json) {
         output_json(
             stderr, json_pack("{s:{s:s, s:o}}", "error", "code", error_code_name(code), "message", json_text(text)));
         return;
     }
+    output_begin_line(cli, stderr);
     fputs("hivemind: ", stderr);
     output_text(stderr, text);
     fputc('\n', stderr);
 }
 
-void cli_error(const struct cli *cli, enum tw_code code, const char *fmt, ...)
+void cli_error(struct cli *cli, enum tw_code code, const char *fmt, ...)
 {
     CLEANUP_FREE char *text = NULL;
     va_list ap;
@@ -67,7 +68,7 @@ void cli_error(const struct cli *cli, enum tw_code code, const char *fmt, ...)
     print_error(cli, code, text ? text : "out of memory");
 }
 
-void cli_note(const struct cli *cli, const char *fmt, ...)
+void cli_note(struct cli *cli, const char *fmt, ...)
 {
     CLEANUP_FREE char *text = NULL;
     va_list ap;

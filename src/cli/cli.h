@@ -29,8 +29,9 @@ struct cli {
     uint64_t connect_timeout_us; /* 0: the client's default */
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
     bool json;
-    bool color;     /* on standard output */
-    bool fail_fast; /* what is not there now is not waited for */
+    bool color;       /* on standard output */
+    bool fail_fast;   /* what is not there now is not waited for */
+    bool mid_line[2]; /* what a task wrote to standard output and error did not end in a newline (output_left) */
     uv_loop_t loop;
     bool loop_open;
     int connect_code;          /* what to exit with after cli_connect failed */
@@ -63,9 +64,9 @@ int cli_report(struct cli *cli, const struct tw_error *error);
  */
 bool cli_try_again(struct cli *cli, const struct tw_error *error, bool was_there, uint64_t *away_since_us);
 /* A message to standard error, harmless to show, as text or with --json as {"error":{"code":...,"message":...}}. */
-void cli_error(const struct cli *cli, enum tw_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void cli_error(struct cli *cli, enum tw_code code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Something worth knowing, to standard error; nothing with --json. */
-void cli_note(const struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cli_note(struct cli *cli, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The node broke the contract (a reply without a task). Returns the exit code. */
 int cli_bad_reply(struct cli *cli, const char *method);
 

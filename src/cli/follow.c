@@ -59,6 +59,8 @@ static int print_chunk(struct follower *f, const Taskworker__StreamLogsResponse 
         keep_tail(f->seen, m->data.data, m->data.len);
     struct output_stream *s = is_err ? &f->err : &f->out;
     output_stream_write(s, m->data.data, m->data.len);
+    if (m->data.len)
+        output_left(f->cli, s->out, s->mid_line);
     return fflush(s->out) == 0 && !ferror(s->out) ? 0 : -1;
 }
 
@@ -179,6 +181,5 @@ int follow_logs(struct cli *cli, const struct follow_options *options, struct fo
     reader_unwatch(cli);
     if (output_stream_flush(&f.err) < 0 || output_stream_flush(&f.out) < 0)
         code = code ? code : output_finish(cli, EXIT_TROUBLE);
-    ret->mid_line = f.out.mid_line;
     return code;
 }

@@ -19,7 +19,6 @@ struct follow_options {
 /* What was seen. The end of standard error is for telling whether something was printed there already. */
 enum { FOLLOW_TAIL_MAX = 4096 };
 struct follow_seen {
-    bool mid_line; /* standard output does not end in a newline */
     char tail[FOLLOW_TAIL_MAX];
     size_t tail_len;
 };

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -18,6 +19,28 @@ int output_finish(struct cli *cli, int code)
         return code;
     cli_error(cli, TW_INTERNAL, "cannot write to standard output: %s", errno ? strerror(errno) : "output error");
     return EXIT_TROUBLE;
+}
+
+static bool is_one_place(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev &&
+        out.st_ino == err.st_ino;
+}
+
+void output_left(struct cli *cli, FILE *out, bool mid_line)
+{
+    if (is_one_place())
+        cli->mid_line[0] = cli->mid_line[1] = mid_line;
+    else
+        cli->mid_line[out == stderr] = mid_line;
+}
+
+void output_begin_line(struct cli *cli, FILE *out)
+{
+    if (cli->mid_line[out == stderr])
+        fputc('\n', out);
+    output_left(cli, out, false);
 }
 
 void output_text(FILE *out, const char *text)

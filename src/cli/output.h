@@ -17,6 +17,13 @@
 /* Flushes standard output; `code`, or EXIT_TROUBLE after a message if not all of it could be written. */
 int output_finish(struct cli *cli, int code);
 
+/*
+ * Tasks do not have to end what they print in a newline. output_left() keeps in mind whether they did; output_begin_line() starts
+ * a new line where one is open, which is the same one for both streams if they lead to the same terminal or file.
+ */
+void output_left(struct cli *cli, FILE *out, bool mid_line);
+void output_begin_line(struct cli *cli, FILE *out);
+
 /* Text on one line, control characters as spaces. */
 void output_text(FILE *out, const char *text);
 /* Text of several lines, each with this indent. */

@@ -297,7 +297,7 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
 }
 
 /* A script that asks for another shell may mean something else to this one, or nothing. */
-static void warn_of_shebang(const struct cli *cli, const char *name, const char *type, const struct submission *s)
+static void warn_of_shebang(struct cli *cli, const char *name, const char *type, const struct submission *s)
 {
     char program[64] = "";
     if (strcmp(type, "shell") != 0 || s->data_len < 3 || memcmp(s->data, "#!", 2) != 0 ||

@@ -157,7 +157,7 @@ static int list_tasks(struct cli *cli, struct query *q, bool *ret_more)
     return tasks_walk(cli, &request, q->limit, take_task, q, ret_more);
 }
 
-static void tell_none(const struct cli *cli, const struct query *q)
+static void tell_none(struct cli *cli, const struct query *q)
 {
     bool only_live = !q->all && !q->states.n && !q->dead;
     if (q->type)

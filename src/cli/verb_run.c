@@ -96,7 +96,7 @@ static void unwatch_signals(struct run *run)
 }
 
 /* The result of a python task is JSON; that of a shell task is its output, which was printed already. */
-static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *response, bool raw, bool mid_line)
+static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *response, bool raw)
 {
     const ProtobufCBinaryData *result = &response->result;
     bool python = strcmp(response->task->task_type, "shell") != 0;
@@ -108,8 +108,7 @@ static int print_result(struct cli *cli, const Taskworker__WaitTaskResponse *res
         return 0;
     struct output_stream s;
     output_stream_init(&s, stdout, raw);
-    if (mid_line)
-        putchar('\n');
+    output_begin_line(cli, stdout);
     output_stream_write(&s, result->data, result->len);
     (void)output_stream_flush(&s);
     if (s.mid_line)
@@ -137,8 +136,10 @@ static void explain(struct cli *cli, const Taskworker__Task *task, const struct 
         cli_note(cli, "task %s: some of its output was not kept", task->task_id);
     if (task->state == TASKWORKER__TASK__STATE__COMPLETED)
         return;
-    if (*task->error && !was_seen(seen, task->error))
+    if (*task->error && !was_seen(seen, task->error)) {
+        output_begin_line(cli, stderr);
         output_block(stderr, task->error, "");
+    }
     if (task->reason != TASKWORKER__TASK__REASON__EXIT_CODE)
         cli_note(
             cli, "task %s: %s", task->task_id, *task->message ? task->message : task_reason_name(task->reason, reason));
@@ -197,7 +198,7 @@ static int wait_and_print(struct run *run, bool raw, const struct follow_seen *s
     if (!run->ended->task || !task_has_ended(run->ended->task))
         return cli_bad_reply(cli, "WaitTask");
     const Taskworker__WaitTaskResponse *response = run->ended;
-    print_result(cli, response, raw, seen->mid_line);
+    print_result(cli, response, raw);
     int code = output_finish(cli, task_exit_code(response->task));
     explain(cli, response->task, seen);
     return run->interrupts && response->task->state == TASKWORKER__TASK__STATE__STOPPED ? EXIT_SIGNAL + run->signal

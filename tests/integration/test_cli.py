@@ -74,6 +74,35 @@ def test_run_exits_as_the_task(node):
     assert node.run_cli("run", "--", "no-such-command-here").returncode == 127
 
 
+def run_into(node, source, stdout, stderr):
+    done = subprocess.run([node.programs.cli, "--server", node.address, "run", "--", "sh", "-c", source], stdin=subprocess.DEVNULL,
+                          stdout=stdout, stderr=stderr, timeout=60)
+    assert done.returncode == 128 + 9
+    return done
+
+
+@pytest.mark.parametrize("source, out, err, both", [
+    ("printf abc; kill -9 $$", b"abc", b"hivemind: ", b"abc\nhivemind: "),
+    ("printf oops >&2; kill -9 $$", b"", b"oops\nhivemind: ", b"oops\nhivemind: "),
+    ("echo abc; kill -9 $$", b"abc\n", b"hivemind: ", b"abc\nhivemind: "),
+    ("kill -9 $$", b"", b"hivemind: ", b"hivemind: ")])
+def test_the_programs_own_words_begin_a_line(node, tmp_path, source, out, err, both):
+    apart = run_into(node, source, subprocess.PIPE, subprocess.PIPE)
+    assert apart.stdout == out and apart.stderr.startswith(err), apart
+    assert run_into(node, source, subprocess.PIPE, subprocess.STDOUT).stdout.startswith(both)
+    with open(tmp_path / "out", "wb") as file:
+        run_into(node, source, file, subprocess.STDOUT)
+    assert (tmp_path / "out").read_bytes().startswith(both)
+
+
+def test_a_result_begins_a_line(node):
+    source = "import sys, time\nprint('abc', end='', flush=True)\nresult = 42"
+    assert node.run_cli("run", "-", input=source).stdout == b"abc\n42\n"
+    cli = [node.programs.cli, "--server", node.address, "run", "-"]
+    both = subprocess.run(cli, input=source.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    assert both.stdout == b"abc\n42\n"
+
+
 def test_run_command_with_arguments_as_they_are(node):
     done = node.run_cli("run", "--", "printf", "<%s>", "a b", "$HOME", "'", '"', "*")
     assert done.returncode == 0
