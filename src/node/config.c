@@ -252,8 +252,11 @@ static void take_flag(struct loader *l, const char *arg, const char *next, bool 
             *ret_used_next = is_flag(name, len, "config") && !value;
         return;
     }
-    if (setting_get(id)->type == SETTING_BOOL) {
-        value = value ? value : "true";
+    if (!value && setting_get(id)->type == SETTING_BOOL) {
+        uint64_t ignored;
+        /* Nothing else could stand there: a node takes no arguments. */
+        *ret_used_next = next && setting_parse(id, next, &ignored) == 0;
+        value = *ret_used_next ? next : "true";
     } else if (!value) {
         value = next;
         *ret_used_next = true;

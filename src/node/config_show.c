@@ -47,7 +47,7 @@ static void print_setting_help(FILE *out, enum setting_id id)
     char flag[SETTING_FLAG_MAX], left[80];
     CLEANUP_FREE char *text = NULL;
     if (s->type == SETTING_BOOL)
-        snprintf(left, sizeof left, "  %s", setting_flag(id, flag));
+        snprintf(left, sizeof left, "  %s[=on|off]", setting_flag(id, flag));
     else
         snprintf(left, sizeof left, "  %s=%s", setting_flag(id, flag), s->metavar);
     const char *fallback = s->fallback ? s->fallback : s->computed;
@@ -100,8 +100,10 @@ int config_print_help(FILE *out)
     return fflush(out) == 0 && !ferror(out) ? 0 : -1;
 }
 
-/* What stands in the column of values where there is no text. */
-static const char *shown_value(const struct config *c, enum setting_id id)
+enum { SHOWN_MAX = 80 };
+
+/* Where there is no text: what a start would do, in brackets. */
+static const char *shown_value(const struct config *c, enum setting_id id, char out[SHOWN_MAX])
 {
     if (config_text(c, id))
         return config_text(c, id);
@@ -110,15 +112,9 @@ static const char *shown_value(const struct config *c, enum setting_id id)
         return "(a new temporary folder)";
     case SETTING_WORKER_USER:
         return "(whoever starts it)";
-    case SETTING_TASK_MEMORY:
-        return "(an equal share)";
-    case SETTING_PYTHON_PRELOAD:
-    case SETTING_SANDBOX_PATHS:
-        return "(none)";
-    case SETTING_SANDBOX_ROOT:
-        return "(this machine's own)";
     default:
-        return setting_get(id)->group == GROUP_LATER ? "(not set)" : "";
+        snprintf(out, SHOWN_MAX, "(%s)", setting_get(id)->group == GROUP_LATER ? "not set" : setting_get(id)->computed);
+        return out;
     }
 }
 
@@ -133,12 +129,13 @@ static size_t columns_of(const char *s)
 int config_print_table(FILE *out, const struct config *c)
 {
     size_t key_width = 0, value_width = 0;
+    char text[SHOWN_MAX];
     for (enum setting_id id = 0; id < SETTING_MAX; id++) {
         key_width = MAX(key_width, strlen(setting_get(id)->key));
-        value_width = MAX(value_width, MIN(columns_of(shown_value(c, id)), (size_t)48));
+        value_width = MAX(value_width, MIN(columns_of(shown_value(c, id, text)), (size_t)48));
     }
     for (enum setting_id id = 0; id < SETTING_MAX; id++) {
-        const char *value = shown_value(c, id);
+        const char *value = shown_value(c, id, text);
         size_t used = MIN(columns_of(value), value_width);
         CLEANUP_FREE char *where = text_printable(c->values[id].where, strlen(c->values[id].where), 4096, false);
         fprintf(out, "%-*s  %s%*s  %s%s\n", (int)key_width, setting_get(id)->key, value, (int)(value_width - used), "",

@@ -115,7 +115,7 @@ enum { NODE_SLOTS_MAX = 1024 };
         .metavar = "N", .help = "sandboxes that are made ahead of need")                                               \
     X(MAX_CPU_CORES, .type = SETTING_CPUS, .group = GROUP_LIMITS, .computed = "all", .min = 10, .max = 65536000,       \
         .metavar = "N", .help = "processors that all tasks together may take, such as 3.5; 0: all")                    \
-    X(MAX_MEMORY_GB, .type = SETTING_COUNT, .group = GROUP_LIMITS, .computed = "nine tenths", .min = 1,                \
+    X(MAX_MEMORY_GB, .type = SETTING_COUNT, .group = GROUP_LIMITS, .computed = "nine tenths of all", .min = 1,         \
         .max = 1048576, .metavar = "GB", .help = "memory that all tasks together may take, in GiB")                    \
     X(CPU_OVERCOMMIT, .type = SETTING_CPUS, .group = GROUP_LIMITS, .fallback = "1.5", .min = 1000, .max = 16000,       \
         .metavar = "FACTOR",                                                                                           \

@@ -431,6 +431,41 @@ static void help_wins_over_mistakes(void **state)
     assert_int_equal(w->config.action, CONFIG_HELP);
 }
 
+static void on_or_off_as_a_word_of_its_own(void **state)
+{
+    struct world *w = *state;
+    add_flag(w, "--python-warm");
+    add_flag(w, "off");
+    add_flag(w, "--dev");
+    add_flag(w, "--gpus");
+    add_flag(w, "no");
+    struct config *c = load(w);
+    assert_int_equal(w->result, 0);
+    assert_int_equal(config_number(c, SETTING_PYTHON_WARM), 0);
+    assert_int_equal(config_number(c, SETTING_GPUS), 0);
+    assert_int_equal(config_number(c, SETTING_DEV), 1);
+}
+
+static void no_value_is_shown_as_nothing(void **state)
+{
+    struct world *w = *state;
+    struct config *c = load(w);
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    assert_non_null(out);
+    assert_int_equal(config_print_table(out, c), 0);
+    fclose(out);
+    size_t lines = 0;
+    for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1, lines++) {
+        char key[64], value[64], where[64];
+        *end = '\0';
+        assert_int_equal(sscanf(line, "%63s %63s %63s", key, value, where), 3);
+    }
+    assert_int_equal(lines, SETTING_MAX);
+    free(text);
+}
+
 static void shown_as_json(void **state)
 {
     struct world *w = *state;
@@ -500,6 +535,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(hostile_values_are_shown_harmless, set_up, tear_down),
         cmocka_unit_test_setup_teardown(help_wins_over_mistakes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(shown_as_json, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(on_or_off_as_a_word_of_its_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_value_is_shown_as_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(help_and_table_name_every_setting, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
