@@ -120,12 +120,19 @@ enum tw_shutdown {
 TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how);
 TW_PUBLIC void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx);
 
+/* What becomes of a node that was asked to end. */
+struct tw_shutdown_answer {
+    enum tw_shutdown how; /* what it does, which may not be what was asked for */
+    bool forgets_queued;  /* its storage_path is a temporary one: what waits does not wait for another start */
+};
+
 /*
  * What to do when a client asks for the end of the node (Shutdown in proto/taskworker.proto): on the loop's thread. `how` 0: as
- * the program likes; timeout_us: of a drain, 0 likewise. NULL, as at first: such calls are refused.
+ * the program likes; timeout_us: of a drain, 0 likewise. The answer goes to the client. NULL, as at first: such calls are
+ * refused.
  */
-TW_PUBLIC void tw_worker_set_on_shutdown_request(
-    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx);
+TW_PUBLIC void tw_worker_set_on_shutdown_request(struct tw_worker *worker,
+    struct tw_shutdown_answer (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx);
 
 /*
  * Why the worker has stopped by itself (its launcher died, so that it can make no sandboxes), or NULL. What was queued is

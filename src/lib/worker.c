@@ -189,14 +189,16 @@ static void begin_shutdown(struct tw_worker *w, int how)
     engine_shutdown(w->engine, (enum tw_shutdown)how, on_engine_drained, w);
 }
 
-/* Without sandboxes there is nothing to do here. What is queued waits for the next start. */
+/*
+ * Without sandboxes there is nothing to do here. What is queued waits for the next start, and so does what goes on since an
+ * earlier one, which has nothing to do with the launcher of this one or with a mistake in its settings.
+ */
 static void on_broken(void *ctx, const struct tw_error *error)
 {
     struct tw_worker *w = ctx;
     log_error("the node stops: %s", error->message);
     w->failure = *error;
-    /* What goes on since an earlier start has nothing to do with a mistake in the settings of this one. */
-    begin_shutdown(w, error->code == TW_INVALID_ARGUMENT ? TW_SHUTDOWN_DETACH : TW_SHUTDOWN_DRAIN);
+    begin_shutdown(w, TW_SHUTDOWN_DETACH);
 }
 
 static void on_trouble(void *ctx, const struct tw_error *error)
@@ -227,14 +229,14 @@ void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how)
     uv_async_send(&worker->wake);
 }
 
-static void on_shutdown_call(void *ctx, int how, uint64_t timeout_us)
+static struct tw_shutdown_answer on_shutdown_call(void *ctx, enum tw_shutdown how, uint64_t timeout_us)
 {
     struct tw_worker *w = ctx;
-    w->on_shutdown_request(w->on_shutdown_request_ctx, (enum tw_shutdown)how, timeout_us);
+    return w->on_shutdown_request(w->on_shutdown_request_ctx, how, timeout_us);
 }
 
-void tw_worker_set_on_shutdown_request(
-    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
+void tw_worker_set_on_shutdown_request(struct tw_worker *worker,
+    struct tw_shutdown_answer (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
 {
     worker->on_shutdown_request = on_request;
     worker->on_shutdown_request_ctx = ctx;

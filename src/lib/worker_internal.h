@@ -55,7 +55,7 @@ struct tw_worker {
     struct tw_error failure; /* why it stopped by itself; code TW_OK: it did not */
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx;
-    void (*on_shutdown_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us);
+    struct tw_shutdown_answer (*on_shutdown_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us);
     void *on_shutdown_request_ctx;
 
     pthread_mutex_t lock; /* the two below */

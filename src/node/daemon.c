@@ -54,6 +54,7 @@ struct node {
     bool handles_open;
     bool serving;
     enum phase phase;
+    enum tw_shutdown shutdown; /* how it goes down; 0 before it does */
     bool stopped;
 };
 
@@ -253,6 +254,7 @@ static void stop_now(struct node *node, const char *why)
     if (node->phase == PHASE_STOPPING)
         return;
     node->phase = PHASE_STOPPING;
+    node->shutdown = TW_SHUTDOWN_STOP;
     log_info("stopping all tasks: %s", why);
     tell_manager(node, "STOPPING=1\nSTATUS=Stopping all tasks");
     uv_timer_start(&node->timer, on_stop_overdue, stop_deadline_ms(node), 0);
@@ -289,11 +291,6 @@ static void drain(struct node *node, const char *why, uint64_t us)
 static void detach(struct node *node, const char *why)
 {
     uint64_t us = MAX(config_number(node->config, SETTING_DRAIN_TIMEOUT), (uint64_t)DETACH_LEAST_US);
-    if (node->storage_temporary) {
-        log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
-        drain(node, why, 0);
-        return;
-    }
     node->phase = PHASE_DRAINING;
     log_info("detaching: %s; running tasks go on, and wait %.6g s for the next start of this node", why,
         (double)config_number(node->config, SETTING_DETACH_TIMEOUT) / (double)SEC);
@@ -307,6 +304,11 @@ static void shut_down(struct node *node, const char *why, enum tw_shutdown how, 
 {
     if (!how)
         how = (enum tw_shutdown)(config_number(node->config, SETTING_SHUTDOWN_MODE) + TW_SHUTDOWN_DRAIN);
+    if (how == TW_SHUTDOWN_DETACH && node->storage_temporary) {
+        log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
+        how = TW_SHUTDOWN_DRAIN;
+    }
+    node->shutdown = how;
     if (how == TW_SHUTDOWN_STOP)
         stop_now(node, why);
     else if (how == TW_SHUTDOWN_DETACH)
@@ -315,12 +317,17 @@ static void shut_down(struct node *node, const char *why, enum tw_shutdown how, 
         drain(node, why, drain_us);
 }
 
-static void on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us)
+static bool hurries(const struct node *node, enum tw_shutdown how)
+{
+    return node->phase == PHASE_RUNNING || (node->phase == PHASE_DRAINING && how > node->shutdown);
+}
+
+static struct tw_shutdown_answer on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us)
 {
     struct node *node = ctx;
-    bool hurries = node->phase == PHASE_DRAINING && how > TW_SHUTDOWN_DRAIN;
-    if (node->phase == PHASE_RUNNING || hurries)
+    if (hurries(node, how))
         shut_down(node, "a client has asked for it", how, drain_us);
+    return (struct tw_shutdown_answer){.how = node->shutdown, .forgets_queued = node->storage_temporary};
 }
 
 /* --- reload --- */
@@ -396,10 +403,10 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(node);
     else if (number == SIGHUP)
         log_info("SIGHUP is ignored while the node shuts down");
-    else if (number == SIGUSR2 && node->phase == PHASE_RUNNING)
-        detach(node, "SIGUSR2");
+    else if (number == SIGUSR2 && hurries(node, TW_SHUTDOWN_DETACH))
+        shut_down(node, "SIGUSR2", TW_SHUTDOWN_DETACH, 0);
     else if (number == SIGUSR2)
-        log_info("SIGUSR2 is ignored while the node shuts down");
+        log_info("SIGUSR2 is ignored: the node is stopping its tasks already, or leaving them");
     else if (node->phase == PHASE_RUNNING)
         shut_down(node, name, 0, 0);
     else

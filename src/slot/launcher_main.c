@@ -35,7 +35,7 @@
 #include "slot/launcher.h"
 #include "slot/launcher_keep.h"
 
-enum { END_DEADLINE_US = 5 * 1000 * 1000, TIDY_MS = 20 };
+enum { END_DEADLINE_US = 5 * 1000 * 1000, SILENCE_US = 5 * 1000 * 1000, TIDY_MS = 20 };
 
 /* A slot's index is taken from CREATE until its DESTROY is answered, also when the slot died before. */
 enum entry_state { ENTRY_FREE, ENTRY_ALIVE, ENTRY_DEAD, ENTRY_DESTROYING };
@@ -54,6 +54,9 @@ struct launcher_process {
     uint32_t slots;
     int control, signals, parent;
     struct keeper keeper;
+    bool visited; /* the daemon on the other side has not taken the tasks over, and may go again */
+    uint64_t
+        silent_until_us; /* monotonic; a visitor that has said nothing by then is sent away. 0: it has said something */
 };
 
 static int reply(struct launcher_process *l, const struct launcher_request *request, struct launcher_reply *r,
@@ -180,6 +183,7 @@ static int serve_adopt(
     struct launcher_request about = *request;
     struct launcher_reply r = {0};
     bool done = request->flags & LAUNCHER_ADOPTED;
+    l->silent_until_us = 0;
     for (uint32_t i = 0; i < l->slots; i++) {
         struct entry *e = &l->entries[i];
         if (done)
@@ -192,8 +196,10 @@ static int serve_adopt(
         if (failed < 0)
             return failed;
     }
-    if (done)
+    if (done) {
         keeper_done(&l->keeper);
+        l->visited = false;
+    }
     r.pid = 0;
     return reply(l, request, &r, NULL, 0);
 }
@@ -249,7 +255,21 @@ static int reap(struct launcher_process *l)
     return 0;
 }
 
-/* Until the daemon is gone. True: in a way after which another may come. */
+/* How long to wait for anything at all; -1: for ever. */
+static int patience_ms(struct launcher_process *l)
+{
+    int ms = launcher_groups_tidy(&l->groups) ? TIDY_MS : -1; /* a dead slot's tasks die a moment after it */
+    if (l->silent_until_us == 0)
+        return ms;
+    uint64_t now = clock_monotonic_us();
+    int left = now < l->silent_until_us ? (int)((l->silent_until_us - now) / 1000) + 1 : 0;
+    return ms < 0 ? left : MIN(ms, left);
+}
+
+/*
+ * Until the daemon is gone. True: in a way after which another may come. A visitor that speaks another language than ours takes
+ * nothing over, and so changes nothing; a daemon whose tasks these are and that does so is not to be trusted with them.
+ */
 static bool loop(struct launcher_process *l)
 {
     struct pollfd polls[] = {
@@ -258,17 +278,17 @@ static bool loop(struct launcher_process *l)
         {.fd = l->parent, .events = POLLIN},
     };
     for (;;) {
-        /* A dead slot's tasks die a moment after it. */
-        if (poll(polls, ARRAY_LEN(polls), launcher_groups_tidy(&l->groups) ? TIDY_MS : -1) < 0 && errno != EINTR)
+        if (poll(polls, ARRAY_LEN(polls), patience_ms(l)) < 0 && errno != EINTR)
             return false;
         if (polls[1].revents && reap(l) < 0)
             return true;
         /* What it said before it died holds: above all that it has taken the tasks over. */
         int r = polls[0].revents ? serve(l) : 0;
         if (r < 0)
-            return r !=
-                -EPROTO; /* who speaks another language than ours will not take the tasks, and must not run them twice */
+            return r != -EPROTO || l->visited;
         if (polls[2].revents && !polls[0].revents)
+            return true;
+        if (l->silent_until_us && clock_monotonic_us() >= l->silent_until_us)
             return true;
     }
 }
@@ -313,8 +333,11 @@ static bool await_next_daemon(struct launcher_process *l)
             return false;
         if (n > 0 && polls[1].revents)
             (void)reap(l); /* there is nobody to whom an answer could fail */
-        if (n > 0 && polls[0].revents && keeper_accept(&l->keeper, &l->control, &l->parent) == 0)
+        if (n > 0 && polls[0].revents && keeper_accept(&l->keeper, &l->control, &l->parent) == 0) {
+            l->visited = true;
+            l->silent_until_us = clock_monotonic_us() + SILENCE_US;
             return true;
+        }
     }
 }
 
