@@ -166,6 +166,8 @@ struct tw_task_spec {
     /* Whole GPUs that it has for itself while it runs, or a share of one's memory; not both. More than the node has: INVALID_ARGUMENT. */
     uint32_t gpus;
     uint64_t gpu_memory_bytes;
+    /* Somebody waits for its result who does not outlast the node: it is not left running, and does not wait for another start. */
+    bool for_caller;
 };
 
 enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
@@ -282,6 +284,7 @@ struct tw_task_info {
     uint64_t queue_timeout_us; /* 0: it may wait for ever */
     uint64_t retry_delay_us;
     bool paused;             /* on request */
+    bool stopping;           /* its end was asked for, and takes a while */
     char *retry_of;          /* the id of the task that this one repeats, never NULL, may be "" */
     struct tw_label *labels; /* sorted by key */
     size_t n_labels;

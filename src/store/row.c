@@ -56,6 +56,8 @@ static int encode_options(const struct store_spec *spec, char **ret, struct tw_e
     if (r == 0)
         r = encode_number(object, "after_any", spec->after_any, error);
     if (r == 0)
+        r = encode_number(object, "for_caller", spec->for_caller, error);
+    if (r == 0)
         r = encode_number(object, "gpus", spec->gpus, error);
     if (r == 0)
         r = encode_number(object, "gpu_memory_bytes", spec->gpu_memory_bytes, error);
@@ -174,6 +176,8 @@ static int decode_options(const json_t *object, struct store_spec *spec)
             known = spec->fresh_interpreter = true;
         } else if (!strcmp(key, "after_any") && number == 1) {
             known = spec->after_any = true;
+        } else if (!strcmp(key, "for_caller") && number == 1) {
+            known = spec->for_caller = true;
         } else if (!strcmp(key, "grace_us")) {
             spec->grace_us = (uint64_t)number;
             known = true;
@@ -309,6 +313,7 @@ static void load_numbers(const struct db_query *q, struct tw_task_info *info)
     info->queue_timeout_us = db_u64(q, 26);
     info->retry_delay_us = db_u64(q, 27);
     info->paused = db_int(q, 28) != 0;
+    info->stopping = db_int(q, 30) != 0;
 }
 
 /* The rest of the usage, and the receipt, from a column on. */
@@ -350,7 +355,7 @@ static int load_info(const struct db_query *q, struct tw_task_info *info)
         r = -EINVAL;
     if (r == 0)
         r = load_receipt(q, STORE_RECEIPT_COLUMN, &info->usage, &info->receipt);
-    return r < 0 ? r : load_pairs(q, 30, decode_labels, info);
+    return r < 0 ? r : load_pairs(q, 31, decode_labels, info);
 }
 
 static int load_spec(const struct db_query *q, struct store_task *task)

@@ -30,7 +30,7 @@ void handover_left(void *ctx)
 
 static void leave(struct attempt *a)
 {
-    const struct task *task = a->task;
+    struct task *task = a->task;
     const struct queue_need *held = &task->entry.need;
     struct run_carried carried = {.begun_us = a->begun_us,
         .wall_from_us = a->wall_from_us,
@@ -38,6 +38,8 @@ static void leave(struct attempt *a)
         .held_cpu_millis = held->cpu_millis,
         .held_memory_bytes = held->memory_bytes};
     struct tw_error error;
+    if (task->record.spec.for_caller)
+        task_end_early(task, TW_REASON_SHUTDOWN); /* who waits for it goes with the node */
     if (a->ending || task->end_asked != TW_REASON_NONE || a->cannot_begin)
         return; /* over in a moment */
     if (task->record.info.state == TW_TASK_RUNNING && a->run) {
@@ -138,6 +140,8 @@ void handover_take_over(struct engine *engine)
         struct run *run = task->attempt ? task->attempt->run : NULL;
         if (run && run->rt->ops->pause) /* it may have been told to the store alone */
             run->rt->ops->pause(run, task->record.info.paused);
+        if (run && task->record.info.stopping)
+            task_end_early(task, TW_REASON_STOPPED_BY_USER);
     }
 }
 

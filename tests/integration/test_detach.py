@@ -368,6 +368,56 @@ def test_who_cannot_be_asked_is_not_passed_over(make_node, pb):
     assert node.get(task_id).state == pb.Task.QUEUED
 
 
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOR_EVER
+
+
+def test_a_stop_outlives_the_node(make_node, pb):
+    """What was asked for holds: no other attempt, and not what it would be without."""
+    node = make_node(max_concurrent_tasks=4).start()
+    task_id = running(node, pb, STUBBORN, grace_ms=600_000, retries=3)
+    node.stub.StopTask.future(pb.StopTaskRequest(task_id=task_id), timeout=60)
+    deadline = time.monotonic() + 60
+    while node.get(task_id).message != "is being stopped":
+        assert time.monotonic() < deadline
+    node.submit("result = 1")  # acknowledged behind it: both are on disk
+    node.kill()
+    node.start()
+    task, _ = node.wait(task_id)
+    assert (task.state, task.reason, task.attempt) == (pb.Task.STOPPED, pb.Task.STOPPED_BY_USER, 1), task.message
+
+
+@pytest.mark.parametrize("how", ["kill", "detach"])
+def test_calls_end_with_their_callers(make_node, pb, folder, programs_for_all, how):
+    """A function call is nobody's any more when the node has gone: it neither goes on nor waits for another start."""
+    path = folder / "functions-of-callers.py"
+    path.write_text("import time\nfrom hivemind import function\n@function\ndef nap():\n print('up', flush=True)\n time.sleep(600)\n")
+    node = make_node(functions=path, max_concurrent_tasks=1).start()
+    stub = node.stubs.grpc.RPCServiceStub(node.channel)
+    calls = [stub.CallFunction.future(pb.CallFunctionRequest(function_name="nap"), timeout=100) for _ in range(3)]
+    deadline = time.monotonic() + 60
+    tasks = []
+    while len(tasks) < 3 or not any(t.state == pb.Task.RUNNING for t in tasks):
+        assert time.monotonic() < deadline
+        tasks = node.stub.ListTasks(pb.ListTasksRequest(), timeout=30).tasks
+    (first,) = [t.task_id for t in tasks if t.state == pb.Task.RUNNING]
+    node.wait_for_output(first, b"up")
+    if how == "kill":
+        node.kill()
+    else:
+        node.signal(signal.SIGUSR2)
+        assert node.wait_for_end() == 0
+        node.close()
+    for one in calls:
+        problem = one.exception()
+        assert problem.code() == grpc.StatusCode.UNAVAILABLE if problem else not one.result().status
+    node.start()
+    tasks = [node.wait(t.task_id)[0] for t in node.stub.ListTasks(pb.ListTasksRequest(), timeout=30).tasks]
+    assert sorted(t.attempt for t in tasks) == [0, 0, 1]
+    for task in tasks:
+        lost = how == "kill" and task.task_id == first
+        assert (task.state, task.reason) == ((pb.Task.FAILED, pb.Task.LOST) if lost else (pb.Task.STOPPED, pb.Task.SHUTDOWN)), task.message
+
+
 # --- how it is asked for ---
 
 
