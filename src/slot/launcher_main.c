@@ -44,6 +44,7 @@ struct entry {
     enum entry_state state;
     struct slot_process process;
     struct channel_fds *kept; /* NULL: nothing */
+    bool unasked;             /* DESTROYING since the daemon that had it has gone: nobody is answered */
 };
 
 struct launcher_process {
@@ -110,16 +111,23 @@ static void forget_kept(struct entry *e)
     free(STEAL(e->kept));
 }
 
-static int destroyed(struct launcher_process *l, struct entry *e)
+static void free_entry(struct launcher_process *l, struct entry *e)
 {
-    struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
-    struct launcher_reply r = {0};
     e->state = ENTRY_FREE;
     forget_kept(e);
     /* Not before: the daemon may want to know from its files how a slot died. */
     launcher_group_remove(&l->groups, e->process.group.serial);
     e->process.group.serial = 0;
-    return reply(l, &request, &r, NULL, 0);
+    e->unasked = false;
+}
+
+static int destroyed(struct launcher_process *l, struct entry *e)
+{
+    struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
+    struct launcher_reply r = {0};
+    bool answer = !e->unasked;
+    free_entry(l, e);
+    return answer ? reply(l, &request, &r, NULL, 0) : 0;
 }
 
 static int serve_destroy(
@@ -302,6 +310,22 @@ static void kill_slots(struct launcher_process *l, bool all)
     }
 }
 
+/* Of the daemon that has gone only what is kept stays. */
+static void drop_slots(struct launcher_process *l)
+{
+    kill_slots(l, false);
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct entry *e = &l->entries[i];
+        if (e->kept || e->state == ENTRY_FREE)
+            continue;
+        e->unasked = true;
+        if (e->state == ENTRY_DEAD)
+            free_entry(l, e);
+        else
+            e->state = ENTRY_DESTROYING;
+    }
+}
+
 static bool keeps_any(const struct launcher_process *l)
 {
     for (uint32_t i = 0; i < l->slots; i++) {
@@ -318,7 +342,7 @@ static bool await_next_daemon(struct launcher_process *l)
         return false;
     fd_close(&l->control);
     fd_close(&l->parent);
-    kill_slots(l, false);
+    drop_slots(l);
     keeper_begin(&l->keeper);
     for (;;) {
         int left = keeper_timeout_ms(&l->keeper);

@@ -159,6 +159,25 @@ def test_memory_is_still_limited(make_node, pb):
     assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.OOM), task.message
 
 
+def test_only_what_runs_is_left(make_node, pb):
+    """Idle slots go with their daemon, and so do their control groups."""
+    node = make_node(max_concurrent_tasks=8).start()
+    for task_id in [running(node, pb) for _ in range(6)]:
+        node.stop_task(task_id)
+    task_id = running(node, pb)
+    old = set(node.launchers)
+    node.detach()
+    slots = [pid for launcher in old for pid in processes.children(launcher)]
+    deadline = time.monotonic() + 30
+    while len(slots) > 1:
+        assert time.monotonic() < deadline, slots
+        slots = [pid for launcher in old for pid in processes.children(launcher)]
+    while len({path.rstrip("/").rpartition("/")[2] for path in processes.cgroups(old)}) > 2:  # the launcher's, and the slot's in it
+        assert time.monotonic() < deadline, processes.cgroups(old)
+    node.start()
+    node.stop_task(task_id)
+
+
 # --- what goes wrong ---
 
 
