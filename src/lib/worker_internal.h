@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "exec/sandbox.h"
 #include "lib/functions.h"
+#include "lib/inputs.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
 #include "rpc/file_service.h"
@@ -47,6 +48,7 @@ struct tw_worker {
     uint16_t port;
     struct taskworker_service service;
     struct file_service files; /* without storage where there is none */
+    struct inputs inputs;
 
     uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
     atomic_int asked;  /* enum tw_shutdown, 0: none */

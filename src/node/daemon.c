@@ -174,12 +174,23 @@ static int read_functions(const struct config *c, char **ret)
     return -1;
 }
 
+/* NULL: no memory, which has been said. */
+static char *path_of_files(const struct node *node)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/storage", node->storage) >= 0)
+        return path;
+    log_error("cannot start: out of memory");
+    return NULL;
+}
+
 static int start_launcher(struct node *node)
 {
     struct tw_error error = {0};
     const struct config *c = node->config;
     CLEANUP_FREE char *functions = NULL;
-    if (read_functions(c, &functions) < 0)
+    CLEANUP_FREE char *files = path_of_files(node);
+    if (!files || read_functions(c, &functions) < 0)
         return -1;
     struct tw_launcher_options options = {
         .size = sizeof options,
@@ -192,6 +203,7 @@ static int start_launcher(struct node *node)
         .sandbox_paths = config_text(c, SETTING_SANDBOX_PATHS),
         .sandbox_root = config_text(c, SETTING_SANDBOX_ROOT),
         .functions = functions,
+        .storage_path = files,
     };
     if (tw_launcher_start(&options, &node->launcher, &error) < 0)
         return fail(&error, "cannot start the launcher of sandboxes");
@@ -431,12 +443,9 @@ static int open_files(struct node *node)
 {
     struct tw_error error = {0};
     struct tw_storage_options options;
-    CLEANUP_FREE char *path = NULL;
-    if (asprintf(&path, "%s/storage", node->storage) < 0) {
-        path = NULL;
-        log_error("cannot start: out of memory");
+    CLEANUP_FREE char *path = path_of_files(node);
+    if (!path)
         return -1;
-    }
     options_of_files(node->config, &options);
     options.path = path;
     if (tw_storage_open(&options, &node->files, &error) < 0)

@@ -401,11 +401,24 @@ static int set_signals(struct launcher_process *l)
     return l->signals < 0 ? -errno : 0;
 }
 
-/* argv: the slot program, how many slots, the first host id, the daemon's pid. */
+/*
+ * The folder is entered here, while there are the rights to. From it a slot can bind it: its folder goes along into its mount
+ * namespace, where a descriptor would not, and no way to it need be open to the slot's user.
+ */
+static int enter_inputs(struct launcher_process *l, const char *path)
+{
+    l->setup.inputs = *path;
+    if (!*path || chdir(path) == 0)
+        return 0;
+    fprintf(stderr, "hivemind-launcher: cannot enter %s: %s\n", path, strerror(errno));
+    return -errno;
+}
+
+/* argv: the slot program, how many slots, the first host id, the daemon's pid, the folder of inputs or "". */
 static int setup(struct launcher_process *l, int argc, char **argv)
 {
     uint64_t slots, uid_base, parent;
-    if (argc != 5 || argv[1][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
+    if (argc != 6 || argv[1][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
         parse_u64(argv[3], 0, UINT32_MAX - 2 * PROTOCOL_SLOTS_MAX, &uid_base) < 0 ||
         parse_u64(argv[4], 1, INT32_MAX, &parent) < 0) {
         fprintf(stderr, "hivemind-launcher: not to be started by hand: hivemind-worker does\n");
@@ -430,6 +443,8 @@ static int setup(struct launcher_process *l, int argc, char **argv)
     if (fd_set_cloexec(l->control, true) < 0 || fd_set_cloexec(PROTOCOL_PROFILE_FD, true) < 0 || chdir("/") < 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return -errno;
+    if (enter_inputs(l, argv[5]) < 0)
+        return -ENOENT;
     umask(077);
     launcher_find_privileges(&l->setup, l->slots, l->warning);
     l->setup.groups = &l->groups;

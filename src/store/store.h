@@ -48,6 +48,9 @@ struct store_spec {
     bool for_caller; /* not kept for another start of the node */
     uint32_t gpus;
     uint64_t gpu_memory_bytes;
+    struct tw_input *inputs; /* its own, with all strings, none of them NULL */
+    size_t n_inputs;
+    uint64_t inputs_set; /* where they are; 0: nowhere. Below 2^63 */
 };
 void store_spec_done(struct store_spec *spec);
 

@@ -343,6 +343,7 @@ static void prepare(struct attempt *a)
         .n_env = record->spec.n_env,
         .max_result = engine->options.max_result_size,
         .limits = a->limits,
+        .inputs = record->spec.inputs_set,
         .network = network,
         .fresh_interpreter = record->spec.fresh_interpreter,
     };

@@ -34,6 +34,8 @@ static void tell_task(const struct store_task *task, const struct tw_task_info *
         .grace_us = spec->grace_us,
         .gpus = spec->gpus,
         .gpu_memory_bytes = spec->gpu_memory_bytes,
+        .inputs = spec->inputs,
+        .n_inputs = spec->n_inputs,
     };
     struct tw_task_info info = *known;
     info.asked = &asked;
@@ -383,6 +385,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         return error_oom(error);
     engine->options = *options;
     map_init(&engine->tasks);
+    map_init(&engine->input_sets);
     engine->overcommit = 1000;
     queue_init(&engine->queue, options->max_running_per_owner);
     uint64_t gpu_memory[GPUS_MAX];
@@ -434,6 +437,7 @@ void engine_free(struct engine *engine)
         task_free(task);
     }
     map_done(&engine->tasks);
+    map_done(&engine->input_sets);
     queue_done(&engine->queue);
     schedule_done(engine);
     free(engine);

@@ -35,6 +35,7 @@ struct run_spec {
     enum tw_network network; /* resolved: never DEFAULT */
     bool fresh_interpreter;
     uint64_t gpu_minors; /* bits 1 << N of the devices /dev/nvidiaN that it is given */
+    uint64_t inputs;     /* the set of stored files that it sees (files/inputs.h); 0: none */
 };
 
 enum run_end {

@@ -5,7 +5,7 @@ killed while it leaves them or takes them up.
 What must hold: a task whose ExecuteTask was answered ends exactly once, with the right result; one without retries is
 executed at most once; what a client has been told of an end stays true; a batch is there as a whole or not at all; who comes
 after another starts when that has ended; who was stopped stays so, and nobody is stopped without being asked to; the events
-tell the same story; and nothing is left over.
+tell the same story; who asked for a stored file has it; and nothing is left over.
 
 A task proves its executions itself: each writes a line with a fresh random token first, and returns the token. The log
 is kept over crashes, so its lines are the executions, and attempt, log and result must agree.
@@ -32,6 +32,8 @@ SOURCE = """
 import os, sys, time
 token = os.urandom(8).hex()
 os.write(1, f"begin {token}\\n".encode())
+for name in os.listdir("/inputs"):
+    assert open("/inputs/" + name).read() == name
 time.sleep(float(sys.argv[2]))
 if "flaky" in sys.argv and os.urandom(1)[0] < 128:
     sys.exit(7)
@@ -91,6 +93,8 @@ class Client(threading.Thread):
         self.requests[task_id] = self.pb.ExecuteTaskRequest(
             task_id=task_id, task_type="python", task_data=SOURCE.encode(), args=[task_id, str(pause), *flaky],
             retries=retries, retry_delay_ms=1, env={"N": str(len(self.requests))})
+        if self.random.random() < 0.2:
+            self.requests[task_id].inputs.add(name="kept")
         self.open.append(task_id)
         return task_id
 
@@ -175,6 +179,7 @@ def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
     chance = random.Random(SEED)
     # Attempts that were lost count for the delay of a later failure too, and here there may be very many of them.
     node = make_node(max_concurrent_tasks=4, max_retry_delay="1s").start()
+    node.stubs.grpc.FileServiceStub(node.channel).Push(pb.PushRequest(filename="kept", file_data=b"kept"), timeout=30)
     clients = [Client(node, pb, f"c{i}", chance.random()) for i in range(CLIENTS)]
     try:
         for c in clients:
@@ -340,7 +345,7 @@ def count_tasks(node, pb):
 
 def check_storage(node):
     """The stopped node's folder: a sound database, and no file that was only on its way to somewhere."""
-    problems = []
+    problems = [f"inputs {path.name}" for path in (node.storage / "storage" / "inputs").iterdir()]
     for path in node.storage.rglob("*"):
         if not path.is_file():
             continue
