@@ -125,6 +125,15 @@ enum { TW_LABELS_MAX = 32, TW_AFTER_MAX = 256 };
 #define TW_LABEL_INDEX "hivemind.index"
 
 /*
+ * A stored file (storage.h) of the task's owner that the task sees, read-only, as it is when the task is accepted: whatever becomes
+ * of the file then, the task has it.
+ */
+struct tw_input {
+    const char *file_id, *name; /* one of them; the other NULL or "" */
+    const char *path;           /* below /inputs; NULL or "": the file's name */
+};
+
+/*
  * What a caller asks for. Set `size` to sizeof(struct tw_task_spec) and every field you do not know to zero. The library
  * copies what it needs: everything may be freed when the call returns.
  */
@@ -166,7 +175,13 @@ struct tw_task_spec {
     /* Whole GPUs that it has for itself while it runs, or a share of one's memory; not both. More than the node has: INVALID_ARGUMENT. */
     uint32_t gpus;
     uint64_t gpu_memory_bytes;
+    const struct tw_input *inputs; /* stored files that it finds in /inputs */
+    size_t n_inputs;
+    /* Somebody waits for its result who does not outlast the node: it is not left running, and does not wait for another start. */
+    bool for_caller;
 };
+
+enum { TW_INPUTS_MAX = 256, TW_INPUT_NAME_MAX = 1024 };
 
 enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
 
@@ -254,6 +269,8 @@ struct tw_asked {
     uint64_t grace_us;
     uint32_t gpus;
     uint64_t gpu_memory_bytes;
+    const struct tw_input *inputs; /* with both the id and the name that the file had */
+    size_t n_inputs;
 };
 
 struct tw_task_info {
@@ -282,6 +299,7 @@ struct tw_task_info {
     uint64_t queue_timeout_us; /* 0: it may wait for ever */
     uint64_t retry_delay_us;
     bool paused;             /* on request */
+    bool stopping;           /* its end was asked for, and takes a while */
     char *retry_of;          /* the id of the task that this one repeats, never NULL, may be "" */
     struct tw_label *labels; /* sorted by key */
     size_t n_labels;

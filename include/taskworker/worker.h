@@ -38,6 +38,11 @@ struct tw_launcher_options {
     const char *sandbox_root; /* a folder that takes the place of the host's system for tasks; NULL: the host's own */
     /* Python source of functions that clients call by name (tasks of the type "function"), at most 1 MiB; NULL: none. */
     const char *functions;
+    /*
+     * The folder of the storage whose files tasks may name as inputs (tw_worker_set_storage()): it has to be known this early,
+     * is made if it is not there, and then belongs to whom the folder above it belongs to. Absolute; NULL: tasks have no inputs.
+     */
+    const char *storage_path;
 };
 TW_PUBLIC int tw_launcher_start(
     const struct tw_launcher_options *options, struct tw_launcher **ret, struct tw_error *error);
@@ -95,7 +100,8 @@ struct tw_worker_options {
 TW_PUBLIC int tw_worker_new(const struct tw_worker_options *options, struct tw_worker **ret, struct tw_error *error);
 
 /*
- * The files that clients may keep here (FileService in proto/taskworker.proto). Once, before tw_worker_listen(); the storage is
+ * The files that clients may keep here (FileService in proto/taskworker.proto), and that tasks may name as inputs if the launcher was
+ * told of the same folder (storage_path). Once, before the loop runs and before tw_worker_listen(); the storage is
  * borrowed, and closed after tw_worker_free() at the earliest. A worker without has no FileService.
  */
 TW_PUBLIC void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage);
@@ -120,12 +126,19 @@ enum tw_shutdown {
 TW_PUBLIC void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how);
 TW_PUBLIC void tw_worker_set_on_stopped(struct tw_worker *worker, void (*on_stopped)(void *ctx), void *ctx);
 
+/* What becomes of a node that was asked to end. */
+struct tw_shutdown_answer {
+    enum tw_shutdown how; /* what it does, which may not be what was asked for */
+    bool forgets_queued;  /* its storage_path is a temporary one: what waits does not wait for another start */
+};
+
 /*
  * What to do when a client asks for the end of the node (Shutdown in proto/taskworker.proto): on the loop's thread. `how` 0: as
- * the program likes; timeout_us: of a drain, 0 likewise. NULL, as at first: such calls are refused.
+ * the program likes; timeout_us: of a drain, 0 likewise. The answer goes to the client. NULL, as at first: such calls are
+ * refused.
  */
-TW_PUBLIC void tw_worker_set_on_shutdown_request(
-    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx);
+TW_PUBLIC void tw_worker_set_on_shutdown_request(struct tw_worker *worker,
+    struct tw_shutdown_answer (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx);
 
 /*
  * Why the worker has stopped by itself (its launcher died, so that it can make no sandboxes), or NULL. What was queued is

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/options.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "base/suggest.h"
 #include "cli/output.h"
 
-enum { COMMON_OPTIONS = 4, OPTIONS_MAX = 32 };
+enum { COMMON_OPTIONS = 4, OPTIONS_MAX = 64 };
 #define DAY UINT64_C(86400000000)
 #define DURATION_MAX (3650 * DAY) /* of parse_duration */
 
@@ -267,6 +268,7 @@ bool options_parse(
     struct reader r = {.cli = cli, .verb = syntax->verb, .argc = argc, .argv = argv};
     struct common common;
     *ret = (struct arguments){0};
+    assert(syntax->n_options <= OPTIONS_MAX - COMMON_OPTIONS);
     for (size_t i = 0; i < syntax->n_options && r.n < OPTIONS_MAX - COMMON_OPTIONS; i++)
         r.options[r.n++] = &syntax->options[i];
     common_init(&common, &r);

@@ -209,6 +209,20 @@ static void add_limits(struct list_printer *l, const Taskworker__Limits *limits)
     add_bytes(l, limits->output_bytes, "output");
 }
 
+static void print_inputs(const Taskworker__Task *t)
+{
+    for (size_t i = 0; i < t->n_inputs; i++) {
+        const Taskworker__TaskInput *input = t->inputs[i];
+        printf("%-*s ", LABEL_WIDTH, i ? "" : "inputs");
+        output_text(stdout, input->name);
+        if (strcmp(input->name, input->path) != 0) {
+            fputs(" as ", stdout);
+            output_text(stdout, input->path);
+        }
+        printf(" (%s)\n", input->file_id);
+    }
+}
+
 void asked_print(const Taskworker__Task *t)
 {
     static const char *const networks[] = {[TASKWORKER__NETWORK__NETWORK_NONE] = "no network",
@@ -219,6 +233,8 @@ void asked_print(const Taskworker__Task *t)
     char text[80], span[32];
     bool names_network = t->network > 0 && (size_t)t->network < ARRAY_LEN(networks);
     size_t size = t->limits ? protobuf_c_message_get_packed_size(&t->limits->base) : 0;
+    if (t->n_inputs)
+        print_inputs(t);
     if (!size && !names_network && !t->gpus && !t->gpu_memory_bytes && !t->grace_ms)
         return;
     list_begin(&l, "asked for");

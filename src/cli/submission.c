@@ -266,6 +266,37 @@ static int fill_gpus(struct cli *cli, struct submission *s)
     return 0;
 }
 
+/* "NAME", "NAME=PATH", and with "@" and an id for the name. The words are cut in place. */
+static int fill_inputs(struct cli *cli, struct submission *s)
+{
+    size_t n = s->inputs.n;
+    if (n == 0)
+        return 0;
+    s->input_entries = calloc(n, sizeof *s->input_entries);
+    s->input_list = calloc(n, sizeof *s->input_list);
+    if (!s->input_entries || !s->input_list)
+        return out_of_memory(cli);
+    for (size_t i = 0; i < n; i++) {
+        Taskworker__TaskInput *input = s->input_list[i] = &s->input_entries[i];
+        char *word = (char *)s->inputs.items[i], *path = strchr(word, '=');
+        taskworker__task_input__init(input);
+        if (path) {
+            *path++ = '\0';
+            input->path = path;
+        }
+        bool by_id = *word == '@' && strspn(word + 1, "0123456789abcdef") == 32 && !word[33];
+        *(by_id ? &input->file_id : &input->name) = by_id ? word + 1 : word;
+        if (!*word || (path && !*path)) {
+            cli_error(
+                cli, TW_INVALID_ARGUMENT, "--input needs a file's name, or @ID, and behind a '=' where it is to be");
+            return EXIT_USAGE;
+        }
+    }
+    s->request.inputs = s->input_list;
+    s->request.n_inputs = n;
+    return 0;
+}
+
 /* The fields that do not depend on where the source comes from. */
 static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
 {
@@ -293,6 +324,7 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     s->request.fresh_interpreter = s->fresh;
     code = fill_life(cli, s);
     code = code ? code : fill_gpus(cli, s);
+    code = code ? code : fill_inputs(cli, s);
     return code ? code : fill_schedule(cli, s);
 }
 
@@ -393,5 +425,8 @@ void submission_done(struct submission *s)
     words_done(&s->after);
     free(s->label_entries);
     free(s->label_list);
+    free(s->input_entries);
+    free(s->inputs.items);
+    free(s->input_list);
     labels_done(&s->labels);
 }

@@ -26,6 +26,8 @@ struct submission {
     Taskworker__ExecuteTaskRequest__LabelsEntry *label_entries, **label_list;
     struct tw_limits limits; /* 0: the node's own */
     const char *network, *gpu;
+    struct words inputs;
+    Taskworker__TaskInput *input_entries, **input_list;
     bool fresh;
     struct words env;
     bool or_command; /* the verb takes a command as well: words for who forgot "--" */
@@ -123,6 +125,11 @@ struct submission {
             .target = &(s)->gpu,                                                                                     \
             .metavar = "N|SIZE",                                                                                     \
             .help = "so many GPUs for itself; or, with a unit (8G), a share of one's memory [none]"},                \
+        {.name = "input",                                                                                            \
+            .kind = OPTION_LIST,                                                                                     \
+            .target = &(s)->inputs,                                                                                  \
+            .metavar = "FILE[=PATH]",                                                                                \
+            .help = "a stored file (its name, or @ID) to be found in /inputs; may be repeated"},                     \
         SUBMISSION_LIMIT(s, "cpu-time", DURATION, cpu_time_us, 1000, UINT64_C(365) * 86400000000, "TIME",            \
             "processor time of all its processes"),                                                                  \
         SUBMISSION_LIMIT(s, "processes", COUNT, processes, 1, 4194304, "N", "processes and threads at once"),        \

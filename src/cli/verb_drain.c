@@ -59,13 +59,20 @@ static void print_left(const struct drain *d, const Taskworker__ShutdownResponse
             d->running == 1 ? "it" : "them");
 }
 
+static const char *mode_name(Taskworker__ShutdownRequest__Mode mode)
+{
+    return mode == TASKWORKER__SHUTDOWN_REQUEST__MODE__STOP  ? "stop"
+        : mode == TASKWORKER__SHUTDOWN_REQUEST__MODE__DETACH ? "detach"
+                                                             : "drain";
+}
+
 static void print_end(struct cli *cli, const struct drain *d, const Taskworker__ShutdownResponse *r, bool ended)
 {
     uint32_t running = ended && !d->detach ? 0 : d->running;
     if (cli->json) {
         output_json(stdout,
-            json_pack("{s:b, s:I, s:I}", "ended", ended, "running_tasks", (json_int_t)running, "queued_tasks",
-                (json_int_t)d->queued));
+            json_pack("{s:b, s:s, s:I, s:I, s:b}", "ended", ended, "mode", mode_name(r->mode), "running_tasks",
+                (json_int_t)running, "queued_tasks", (json_int_t)d->queued, "forgets_queued", (int)r->forgets_queued));
         return;
     }
     if (isatty(STDERR_FILENO) && ended)
@@ -75,7 +82,10 @@ static void print_end(struct cli *cli, const struct drain *d, const Taskworker__
         print_left(d, r);
     else if (running)
         printf("; %u %s still", running, running == 1 ? "task runs" : "tasks run");
-    if (d->queued)
+    if (d->queued && r->forgets_queued)
+        printf(
+            "; %u %s", d->queued, d->queued == 1 ? "task that waited is forgotten" : "tasks that waited are forgotten");
+    else if (d->queued)
         printf("; %u %s for its next start", d->queued, d->queued == 1 ? "task waits" : "tasks wait");
     putchar('\n');
 }
@@ -97,6 +107,11 @@ static int drain(struct cli *cli, struct drain *d)
         return code;
     d->running = response->running_tasks;
     d->queued = response->queued_tasks;
+    if (d->detach && response->mode == TASKWORKER__SHUTDOWN_REQUEST__MODE__DRAIN && !cli->json)
+        fputs(
+            "running tasks cannot go on without this node, whose state is in a temporary folder: they may end first\n",
+            stderr);
+    d->detach = response->mode == TASKWORKER__SHUTDOWN_REQUEST__MODE__DETACH;
     bool ended = !d->no_wait && watch_end(cli, d);
     print_end(cli, d, response, ended);
     return ended || d->no_wait ? 0 : EXIT_TROUBLE;

@@ -61,11 +61,24 @@ static void print_attempts(const Taskworker__ListAttemptsResponse *r)
     }
 }
 
+static json_t *json_inputs(const Taskworker__Task *t)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < t->n_inputs; i++) {
+        const Taskworker__TaskInput *input = t->inputs[i];
+        json_array_append_new(list,
+            json_pack("{s:o, s:o, s:o}", "file_id", json_text(input->file_id), "name", json_text(input->name), "path",
+                json_text(input->path)));
+    }
+    return list;
+}
+
 static int print_json(const Taskworker__Task *t, const Taskworker__ListAttemptsResponse *former)
 {
     json_t *object = json_task(t), *attempts = json_array();
-    json_t *asked = json_pack("{s:o, s:I, s:I, s:I}", "limits", json_limits(t->limits), "grace_ms",
-        (json_int_t)t->grace_ms, "gpus", (json_int_t)t->gpus, "gpu_memory_bytes", (json_int_t)t->gpu_memory_bytes);
+    json_t *asked =
+        json_pack("{s:o, s:I, s:I, s:I, s:o}", "limits", json_limits(t->limits), "grace_ms", (json_int_t)t->grace_ms,
+            "gpus", (json_int_t)t->gpus, "gpu_memory_bytes", (json_int_t)t->gpu_memory_bytes, "inputs", json_inputs(t));
     if (object && json_object_set_new(object, "asked", asked) < 0) {
         json_decref(object);
         object = NULL;

@@ -7,7 +7,8 @@
  * At the start, in sandbox_find_left(), everything that is held for us is received, and nothing is done with it: should the
  * start fail after all, the launcher still has it. The engine claims the runs of the tasks that it knows; take_over() is the
  * point of no return. The one thing that must never happen is that a task runs here while the engine takes it for lost, and
- * runs it again: so a launcher that does not speak as we do is made to end, and one that does not answer stops the start.
+ * runs it again: so a launcher that does not answer, or not in our language, and one whose answer we have no room for, stops
+ * the start, and goes on waiting.
  */
 #include "exec/adopt.h"
 
@@ -28,13 +29,7 @@
 #include "base/log.h"
 #include "exec/run_limits.h"
 
-enum {
-    ANSWER_DEADLINE_MS = 5000,
-    END_DEADLINE_MS = 15000,
-    GONE_DEADLINE_MS = 2000,
-    GONE_LOOK_MS = 10,
-    STATE_BYTES_MAX = 1 << 30
-};
+enum { ANSWER_DEADLINE_MS = 5000, GONE_DEADLINE_MS = 2000, GONE_LOOK_MS = 10, STATE_BYTES_MAX = 1 << 30 };
 
 struct launcher *former_launcher(struct former *former)
 {
@@ -77,32 +72,34 @@ static bool wait_readable(int fd, uint64_t deadline_us)
     }
 }
 
-static bool read_state(struct handed *handed)
+static int read_state(struct handed *handed)
 {
     struct stat st;
     int fd = handed->fds.fd[HANDOVER_FD_STATE];
     buf_init(&handed->raw, STATE_BYTES_MAX);
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > STATE_BYTES_MAX)
-        return false;
+        return -EPROTO;
     uint8_t *to = buf_reserve(&handed->raw, (size_t)st.st_size);
-    if (!to || pread(fd, to, (size_t)st.st_size, 0) != st.st_size)
-        return false;
+    if (!to)
+        return -ENOMEM;
+    if (pread(fd, to, (size_t)st.st_size, 0) != st.st_size)
+        return -EPROTO;
     handed->raw.len = (size_t)st.st_size;
-    return handover_decode(handed->raw.data, handed->raw.len, handed->fds.n, &handed->h);
+    return handover_decode(handed->raw.data, handed->raw.len, handed->fds.n, &handed->h) ? 0 : -EPROTO;
 }
 
 /* The index is ours to leave free from now on. */
-static bool reserve_index(struct sandbox *s, uint32_t index)
+static int reserve_index(struct sandbox *s, uint32_t index)
 {
     uint32_t have = MAX(s->n_slots, index + 1);
     struct pool_slot *slots = have == s->n_slots ? s->slots : realloc(s->slots, have * sizeof *slots);
     if (!slots)
-        return false;
+        return -ENOMEM;
     s->slots = slots;
     for (; s->n_slots < have; s->n_slots++)
         slots[s->n_slots] = (struct pool_slot){.sandbox = s, .index = s->n_slots, .fd = -1};
     s->used = MAX(s->used, have);
-    return !slots[index].former;
+    return slots[index].former ? -EPROTO : 0;
 }
 
 static int take_handed(struct former *former, const struct launcher_reply *reply, struct channel_fds *fds)
@@ -118,9 +115,12 @@ static int take_handed(struct former *former, const struct launcher_reply *reply
     for (size_t i = 0; i < fds->n; i++)
         fds->fd[i] = -1;
     list_push(&s->handing.handed, &handed->link);
-    if (!read_state(handed) || !reserve_index(s, reply->index)) {
+    int r = read_state(handed);
+    if (r == 0)
+        r = reserve_index(s, reply->index);
+    if (r < 0) {
         handed_free(handed);
-        return -EPROTO;
+        return r;
     }
     s->slots[reply->index].former = former;
     return 0;
@@ -146,29 +146,20 @@ static int receive_handed(struct former *former)
     return r;
 }
 
-/* What it cannot understand makes it end, with all its slots; that is waited for. */
-static int make_end(const struct former *former)
-{
-    uint64_t deadline = clock_monotonic_us() + END_DEADLINE_MS * UINT64_C(1000);
-    char raw[sizeof(struct launcher_reply) + 1];
-    (void)channel_send(former->launcher.socket, "end", 3, NULL, 0);
-    for (;;) {
-        CLEANUP_FDS struct channel_fds fds;
-        ssize_t n = channel_recv(former->launcher.socket, raw, sizeof raw, &fds);
-        if (n == 0 || (n < 0 && n != -EAGAIN && n != -EMSGSIZE))
-            return 0;
-        if (n == -EAGAIN && !wait_readable(former->launcher.socket, deadline))
-            return -ETIMEDOUT;
-    }
-}
-
 /* --- the sockets --- */
+
+static struct ucred credentials_of(int fd)
+{
+    struct ucred peer = {.pid = 0, .uid = (uid_t)-1};
+    socklen_t len = sizeof peer;
+    (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    return peer;
+}
 
 static bool is_trusted(int fd)
 {
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+    uid_t uid = credentials_of(fd).uid;
+    return uid == 0 || uid == geteuid();
 }
 
 static int open_socket(int folder, const char *name)
@@ -183,7 +174,7 @@ static int open_socket(int folder, const char *name)
     return r < 0 ? r : fd_steal(&fd);
 }
 
-/* A connection also ends when who listens there does not want us. */
+/* A connection ends when who listens there ends, or does not want us. */
 static bool is_gone(int folder, const char *name)
 {
     uint64_t deadline = clock_monotonic_us() + GONE_DEADLINE_MS * UINT64_C(1000);
@@ -195,6 +186,25 @@ static bool is_gone(int folder, const char *name)
             return false;
         (void)poll(NULL, 0, GONE_LOOK_MS);
     }
+}
+
+/* They go on, and wait for a start that can. */
+static int cannot_take(struct tw_error *error, int r, pid_t pid)
+{
+    if (r == -EPROTO)
+        return error_set(error, TW_UNAVAILABLE,
+            "tasks of this node run on under hivemind-launcher (process %d), which does not speak with this version, "
+            "or not "
+            "with this user: start the version that has left them as the user that it ran as, or wait until their time "
+            "(DETACH_TIMEOUT) is over, or end them (kill -9 %d)",
+            (int)pid, (int)pid);
+    if (r == -ETIMEDOUT)
+        return error_set(error, TW_UNAVAILABLE,
+            "tasks of this node run on under hivemind-launcher (process %d), which does not answer: start again, or "
+            "end them "
+            "(kill -9 %d)",
+            (int)pid, (int)pid);
+    return error_set_errno(error, r, "tasks that were left running cannot be taken over now; they go on, start again");
 }
 
 static int find_at(struct sandbox *s, int folder, const char *name, struct tw_error *error)
@@ -222,18 +232,14 @@ static int find_at(struct sandbox *s, int folder, const char *name, struct tw_er
     int r = receive_handed(former);
     if (r == 0)
         return 0;
-    if (r != -ETIMEDOUT && make_end(former) == 0 && is_gone(folder, name)) {
-        log_error("tasks were left running which cannot be taken over, so they were ended: %s", strerror(-r));
+    pid_t pid = credentials_of(fd).pid;
+    former_free(former);
+    bool hung_up = r == -EPIPE || r == -ECONNRESET;
+    if (hung_up && is_gone(folder, name)) { /* with its tasks: it was just about to */
         (void)unlinkat(folder, name, 0);
-        former_free(former);
         return 0;
     }
-    former_free(former);
-    return error_set(error, TW_UNAVAILABLE,
-        "a hivemind-launcher that holds running tasks of this node does not answer, or not to this user (%s/%s): end "
-        "it, and start "
-        "again",
-        s->handing.folder, name);
+    return cannot_take(error, hung_up ? -EPROTO : r, pid);
 }
 
 int sandbox_find_left(struct runtime *rt, const char *path, struct tw_error *error)
@@ -300,8 +306,8 @@ static void restore_reader(struct result_reader *r, const struct handover *h)
         r->flaw = RESULT_NO_MEMORY;
 }
 
-struct run *sandbox_take_up(
-    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock)
+struct run *sandbox_take_up(struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx,
+    struct run_carried *ret_carried)
 {
     struct sandbox *s = CONTAINER_OF(rt, struct sandbox, rt);
     list_for_each_safe (it, &s->handing.handed) {
@@ -316,10 +322,13 @@ struct run *sandbox_take_up(
         restore_reader(&run->reader, h);
         handed->run = run;
         run->handed = handed;
-        *ret_clock = (struct run_clock){.gpu_minors = h->shape_gpus,
-            .begun_us = h->begun_us,
+        *ret_carried = (struct run_carried){.begun_us = h->begun_us,
             .wall_from_us = h->wall_from_us,
-            .wall_left_us = h->wall_left_us};
+            .wall_left_us = h->wall_left_us,
+            .held_cpu_millis = h->held_cpu_millis,
+            .held_memory_bytes = h->held_memory_bytes,
+            .gpu_minors = h->shape_gpus,
+            .limits = h->limits};
         return &run->base;
     }
     return NULL;
@@ -395,6 +404,7 @@ static void former_died(struct former *former)
         pool_slot_break(&s->slots[i], "its hivemind-launcher, of a former daemon, is gone");
         slot_gone(&s->slots[i]);
     }
+    sandbox_on_detached(s, &former->launcher, 0);
     free_if_idle(former);
 }
 
@@ -414,7 +424,7 @@ static int on_former_reply(struct former *former, const struct launcher_reply *r
         sandbox_on_kept(s, reply);
         return 0;
     case LAUNCHER_DETACH:
-        sandbox_on_detached(s, reply);
+        sandbox_on_detached(s, &former->launcher, reply->error);
         return 0;
     case LAUNCHER_ADOPT:
         return reply->pid ? -EPROTO : 0;
@@ -455,10 +465,22 @@ void former_destroy(struct pool_slot *slot)
         former_died(former);
 }
 
+/* A launcher that is not told would go on waiting, with tasks that we take for lost. */
+static int tell_adopted(struct former *former)
+{
+    uint64_t deadline = clock_monotonic_us() + ANSWER_DEADLINE_MS * UINT64_C(1000);
+    for (;;) {
+        int r = launcher_request(&former->launcher, LAUNCHER_ADOPT, 0, LAUNCHER_ADOPTED);
+        if ((r != -EAGAIN && r != -ENOMEM && r != -ENOBUFS) || clock_monotonic_us() >= deadline)
+            return r;
+        (void)poll(NULL, 0, GONE_LOOK_MS);
+    }
+}
+
 static void take_over_from(struct former *former, int folder)
 {
     struct sandbox *s = former->sandbox;
-    int r = launcher_request(&former->launcher, LAUNCHER_ADOPT, 0, LAUNCHER_ADOPTED);
+    int r = tell_adopted(former);
     if (r == 0)
         r = sandbox_poll_new(s, former->launcher.socket, on_former, former, &former->poll);
     if (r < 0)

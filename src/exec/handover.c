@@ -7,7 +7,8 @@
 #include "exec/pool.h"
 
 #define HANDOVER_MAGIC 0x686d686fu
-enum { HANDOVER_VERSION = 1, TASK_ID_MAX = 1024 };
+#define HELD_MAX (UINT64_C(1) << 52) /* so that sums of them do not overflow */
+enum { HANDOVER_VERSION = 2, TASK_ID_MAX = 1024 };
 
 static void encode_bytes(struct buf *out, const struct handover_bytes *b)
 {
@@ -77,6 +78,8 @@ bool handover_decode(const void *data, size_t len, size_t n_fds, struct handover
     GROUP_STATE(X)
 #undef X
     if (c.bad)
+        return false;
+    if ((ret->held_cpu_millis | ret->held_memory_bytes) > HELD_MAX)
         return false;
     if (ret->serial == 0 || !shape_ok(ret) || !fds_ok(ret, n_fds) || ret->max_tail > RUN_TAIL_MAX ||
         ret->limit >= TW_REASON_MAX || ret->flaw >= RESULT_FLAW_MAX || ret->paused > 1 || ret->tail_cut > 1 ||

@@ -18,7 +18,7 @@
 
 /*
  * kind: enum plan_kind. shape_*: struct slot_shape. limit: enum tw_reason, into which it ran so far. frame_left to flaw: struct
- * result_reader. begun_us to wall_left_us: struct run_clock. pipes: bits, which of the run's pipes are still open. group_*: as in
+ * result_reader. begun_us to held_memory_bytes: struct run_carried. pipes: bits, which of the run's pipes are still open. group_*: as in
  * struct launcher_reply.
  */
 #define HANDOVER_NUMBERS(X) \
@@ -45,6 +45,8 @@
     X(begun_us)             \
     X(wall_from_us)         \
     X(wall_left_us)         \
+    X(held_cpu_millis)      \
+    X(held_memory_bytes)    \
     X(pipes)                \
     X(group_version)        \
     X(group_files)

@@ -29,14 +29,15 @@ enum { HELLO_DEADLINE_MS = 5000, END_DEADLINE_MS = 10000 };
 /* Everything that the child needs, made before the fork: between it and the exec no memory may be allocated. */
 struct launch {
     char program[PATH_MAX], slot[PATH_MAX];
-    char slots[16], uid_base[16], parent[16];
+    char slots[16], uid_base[16], parent[16], inputs[PATH_MAX];
     bool warm;
     int profile; /* sealed, as slot/profile.h has it */
 };
 
 static _Noreturn void child_exec(const struct launch *launch, int socket, int problem)
 {
-    const char *const argv[] = {launch->program, launch->slot, launch->slots, launch->uid_base, launch->parent, NULL};
+    const char *const argv[] = {
+        launch->program, launch->slot, launch->slots, launch->uid_base, launch->parent, launch->inputs, NULL};
     enum { PROBLEM_FD = PROTOCOL_PROFILE_FD + 1 };
     char *envp[] = {NULL};
     sigset_t none;
@@ -177,6 +178,7 @@ static int prepare(const struct launcher_options *o, struct launch *launch, stru
     snprintf(launch->slots, sizeof launch->slots, "%u", o->max_slots);
     snprintf(launch->uid_base, sizeof launch->uid_base, "%u", o->uid_base);
     snprintf(launch->parent, sizeof launch->parent, "%d", (int)getpid());
+    snprintf(launch->inputs, sizeof launch->inputs, "%s", o->inputs ? o->inputs : "");
     return make_profile(o, launch, error);
 }
 

@@ -71,8 +71,10 @@ static int detach_launcher(struct sandbox *s, struct launcher *launcher, uint32_
     int r = bind_socket(s, &fd);
     if (r == 0)
         r = launcher_send(launcher, LAUNCHER_DETACH, &request, &fd, 1);
-    if (r == 0)
+    if (r == 0) {
+        launcher->detaching = true;
         s->handing.detaching++;
+    }
     return r;
 }
 
@@ -86,14 +88,15 @@ static void detach_answered(struct sandbox *s)
     done(h->done_ctx, h->detached ? NULL : &h->error);
 }
 
-void sandbox_on_detached(struct sandbox *s, const struct launcher_reply *reply)
+void sandbox_on_detached(struct sandbox *s, struct launcher *launcher, uint32_t error)
 {
     struct handing *h = &s->handing;
-    if (h->detaching == 0)
+    if (!launcher->detaching)
         return;
+    launcher->detaching = false;
     h->detaching--;
-    if (reply->error)
-        error_set_errno(&h->error, reply->error, "hivemind-launcher cannot wait for another daemon");
+    if (error)
+        error_set_errno(&h->error, (int)error, "hivemind-launcher cannot wait for another daemon");
     detach_answered(s);
 }
 
@@ -105,7 +108,7 @@ void sandbox_detach(
     int r = h->folder ? 0 : -ENOENT;
     h->done = done;
     h->done_ctx = ctx;
-    if (r == 0)
+    if (r == 0 && !s->launcher_dead) /* what it had has ended with it; what former ones have has not */
         r = detach_launcher(s, s->launcher, seconds);
     list_for_each_safe (it, &h->formers) {
         if (r == 0)
@@ -157,9 +160,11 @@ static int gather(const struct sandbox_run *run, int fds[CHANNEL_FDS_MAX])
         .limit = run->limit,
         .max_tail = run->max_tail,
         .tail_cut = run->tail_cut,
-        .begun_us = run->clock.begun_us,
-        .wall_from_us = run->clock.wall_from_us,
-        .wall_left_us = run->clock.wall_left_us,
+        .begun_us = run->carried.begun_us,
+        .wall_from_us = run->carried.wall_from_us,
+        .wall_left_us = run->carried.wall_left_us,
+        .held_cpu_millis = run->carried.held_cpu_millis,
+        .held_memory_bytes = run->carried.held_memory_bytes,
         .limits = run->limits,
         .group = *group_state(slot->group),
         .task_id = {(const uint8_t *)run->task_id, strlen(run->task_id)},
@@ -201,38 +206,44 @@ static int keep(struct sandbox_run *run)
 static void cannot_leave(struct sandbox_run *run, int error)
 {
     log_error("task %s cannot be left running: %s", run->task_id, strerror(error));
-    run->leaving = false;
-    list_remove(&run->in_queue);
-    run_read_on(run);
     pool_slot_break(run->slot, "it could not be left to another daemon");
 }
 
-static void keep_next(struct sandbox *s)
+void sandbox_leave_off(struct sandbox_run *run)
 {
-    while (!list_empty(&s->handing.leaving)) {
-        struct sandbox_run *run = LIST_FIRST(&s->handing.leaving, struct sandbox_run, in_queue);
+    struct handing *h = &run->sandbox->handing;
+    if (h->keeping == run)
+        h->keeping = NULL;
+    run->leaving = false;
+    list_remove(&run->in_queue);
+    run_read_on(run);
+}
+
+void sandbox_keep_next(struct sandbox *s)
+{
+    struct handing *h = &s->handing;
+    while (!h->keeping && !list_empty(&h->leaving)) {
+        struct sandbox_run *run = LIST_FIRST(&h->leaving, struct sandbox_run, in_queue);
         int r = keep(run);
         if (r == 0)
-            return;
-        cannot_leave(run, -r);
+            h->keeping = run;
+        else
+            cannot_leave(run, -r);
     }
 }
 
-void sandbox_leave(struct run *base, const struct run_clock *clock)
+void sandbox_leave(struct run *base, const struct run_carried *carried)
 {
     struct sandbox_run *run = CONTAINER_OF(base, struct sandbox_run, base);
     struct sandbox *s = run->sandbox;
-    bool first = list_empty(&s->handing.leaving);
     if (run->state != RUN_IS_RUNNING || run->killed || !run->slot || run->leaving)
         return;
     run->leaving = true;
-    run->clock = *clock;
+    run->carried = *carried;
     run_read_no_more(run);
     run_limits_rest(run);
     sandbox_poll_free(&run->slot->poll);
     list_push(&s->handing.leaving, &run->in_queue);
-    if (first)
-        keep_next(s);
     sandbox_pump(s);
 }
 
@@ -240,7 +251,7 @@ void sandbox_on_kept(struct sandbox *s, const struct launcher_reply *reply)
 {
     struct pool_slot *slot = &s->slots[reply->index];
     struct sandbox_run *run = slot->run;
-    if (!run || !run->leaving)
+    if (!run || run != s->handing.keeping)
         return;
     if (reply->error) {
         cannot_leave(run, reply->error);
@@ -250,7 +261,7 @@ void sandbox_on_kept(struct sandbox *s, const struct launcher_reply *reply)
         run->slot = NULL;
         pool_slot_disconnect(slot);
         list_remove(&run->in_queue);
+        s->handing.keeping = NULL;
         run_has_left(run);
     }
-    keep_next(s);
 }

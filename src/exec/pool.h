@@ -92,8 +92,8 @@ struct sandbox_run {
     char *owner;
     uint64_t serial;
     struct pool_slot *slot;
-    struct handed *handed;  /* taken up, and not yet taken over: what has come of it */
-    struct run_clock clock; /* as it is told to the next daemon */
+    struct handed *handed;      /* taken up, and not yet taken over: what has come of it */
+    struct run_carried carried; /* as it is told to the next daemon */
     char *task_id;
     struct run_pipe *pipes[RUN_PIPES]; /* NULL: closed, or about to be */
     uv_poll_t *pidfd_poll;             /* of the task's pid 1, while it is awaited after the loss of the slot */
@@ -120,11 +120,12 @@ struct sandbox_run {
 
 struct handing {
     char *folder; /* where the sockets are at which launchers wait for the next daemon; NULL: none is left anything */
-    struct list formers; /* struct former */
-    struct list handed;  /* struct handed */
-    struct list leaving; /* runs, by in_queue; the launcher has been asked to keep the first */
-    unsigned detaching;  /* launchers that have not said whether they will wait */
-    bool detached;       /* they do */
+    struct list formers;         /* struct former */
+    struct list handed;          /* struct handed */
+    struct list leaving;         /* runs, by in_queue */
+    struct sandbox_run *keeping; /* one of them, which its launcher has been asked to keep; NULL: none */
+    unsigned detaching;          /* launchers that have not said whether they will wait */
+    bool detached;               /* they do */
     struct tw_error error;
     void (*done)(void *ctx, const struct tw_error *error);
     void *done_ctx;
@@ -179,14 +180,18 @@ void sandbox_poll_free(uv_poll_t **poll);
 /* leave.c; the first two are operations of the runtime */
 void sandbox_detach(
     struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx);
-void sandbox_leave(struct run *run, const struct run_clock *clock);
-/* What a launcher says to KEEP and to DETACH. */
+void sandbox_leave(struct run *run, const struct run_carried *carried);
+/* Asks for the next one to be kept, unless one is being kept. */
+void sandbox_keep_next(struct sandbox *s);
+/* It cannot leave any more, since its slot has gone: it ends here. */
+void sandbox_leave_off(struct sandbox_run *run);
+/* What a launcher says to KEEP and to DETACH; to the latter also, without an error, when it has gone. */
 void sandbox_on_kept(struct sandbox *s, const struct launcher_reply *reply);
-void sandbox_on_detached(struct sandbox *s, const struct launcher_reply *reply);
+void sandbox_on_detached(struct sandbox *s, struct launcher *launcher, uint32_t error);
 
 /* adopt.c; the first three likewise */
-struct run *sandbox_take_up(
-    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock);
+struct run *sandbox_take_up(struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx,
+    struct run_carried *ret_carried);
 void sandbox_take_over(struct runtime *rt);
 void sandbox_forsake(struct run *run);
 struct launcher *former_launcher(struct former *former);

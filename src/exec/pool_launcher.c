@@ -29,7 +29,6 @@ static void launcher_lost(struct sandbox *s, const char *what)
     launcher_hang_up(s->launcher);
     error_set(
         &s->problem, TW_UNAVAILABLE, "hivemind-launcher %s: no sandbox can be made until the node is restarted", what);
-    sandbox_tell_broken(s);
     for (uint32_t i = 0; i < s->used; i++) {
         if (s->slots[i].former)
             continue;
@@ -37,6 +36,8 @@ static void launcher_lost(struct sandbox *s, const char *what)
         s->slots[i].state = SLOT_IS_EMPTY;
     }
     s->asked = 0;
+    sandbox_on_detached(s, s->launcher, 0);
+    sandbox_tell_broken(s);
 }
 
 void pool_launcher_died(struct sandbox *s)
@@ -78,7 +79,7 @@ static int on_launcher_reply(struct sandbox *s, const struct launcher_reply *rep
         return 0;
     }
     if (reply->header.type == LAUNCHER_DETACH) {
-        sandbox_on_detached(s, reply);
+        sandbox_on_detached(s, s->launcher, reply->error);
         return 0;
     }
     if ((!create && reply->header.type != LAUNCHER_DESTROY) || slot->former ||

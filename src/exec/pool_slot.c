@@ -74,6 +74,8 @@ void pool_slot_break(struct pool_slot *slot, const char *why)
         if (run->limit != TW_REASON_OOM) /* then it went with its task, as it should */
             log_warning("slot %u went away under its task: %s", slot->index, why);
         run->slot = NULL;
+        if (run->leaving)
+            sandbox_leave_off(run);
         run_lost(run, why);
     }
 }

@@ -66,6 +66,7 @@ static struct slot_shape shape_of(const struct sandbox_run *run, const struct ru
         .workspace_bytes = limit_or_none(spec->limits.workspace_bytes, no_limit),
         .network = spec->network == TW_NETWORK_DEFAULT ? TW_NETWORK_NONE : spec->network,
         .gpu_minors = spec->gpu_minors,
+        .inputs = spec->inputs,
         .runtime = run->kind == PLAN_SHELL ? TW_RUNTIME_SHELL
             : is_warm(run, spec)           ? TW_RUNTIME_PYTHON_WARM
                                            : TW_RUNTIME_PYTHON_FRESH,

@@ -128,8 +128,10 @@ static void tend_slots(struct sandbox *s)
     unsigned needed, there = count_slots(s, &needed);
     demand_note(&s->demand, needed);
     unsigned wanted = s->closing ? 0 : demand_slots(&s->demand, s->target);
-    for (uint32_t i = s->used; i-- > 0 && !s->launcher_dead;) {
+    for (uint32_t i = s->used; i-- > 0;) {
         struct pool_slot *slot = &s->slots[i];
+        if (s->launcher_dead && !slot->former)
+            continue;
         if (slot->state == SLOT_IS_IDLE && there > wanted) {
             pool_slot_break(slot, "it is not needed any more");
             there--;
@@ -278,6 +280,7 @@ void sandbox_pump(struct sandbox *s)
     while (s->pump_again) {
         s->pump_again = false;
         tend_slots(s);
+        sandbox_keep_next(s);
         assign(s);
         tend_after_failure(s);
         fail_waiting(s);
@@ -404,11 +407,14 @@ static void close_step(struct sandbox *s)
     if (!list_empty(&s->all) || s->hung_up)
         return;
     s->hung_up = true;
+    bool leave = s->handing.detached && !s->launcher_dead;
     pool_launcher_died(s);
     sandbox_forget_formers(s);
-    if (s->handing.detached) /* it goes on without us */
+    for (uint32_t i = 0; i < s->n_slots; i++)
+        pool_slot_disconnect(&s->slots[i]);
+    if (leave) /* it goes on without us */
         launcher_leave(s->launcher);
-    if (s->handing.detached || sandbox_poll_new(s, s->launcher->pidfd, on_launcher_end, s, &s->launcher_poll) < 0)
+    if (leave || sandbox_poll_new(s, s->launcher->pidfd, on_launcher_end, s, &s->launcher_poll) < 0)
         launcher_ended(s); /* waits here and now where it cannot wait in the loop, for want of memory */
 }
 

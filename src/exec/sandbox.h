@@ -20,6 +20,7 @@ struct launcher_options {
     const char *python_preload; /* modules for the warm one, separated by commas; NULL: none */
     const char *sandbox_paths;  /* host paths that tasks see beside the usual, separated by colons; NULL: none */
     const char *functions;      /* Python source of functions that tasks of that type call by name; NULL: none */
+    const char *inputs;         /* the folder with tasks' inputs (files/inputs.h), absolute; NULL: there are none */
     const char *sandbox_root;   /* stands for the host's system, and makes interpreters cold; NULL: the host's own */
 };
 

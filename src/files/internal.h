@@ -152,6 +152,7 @@ int name_check_owner(const char *owner, struct tw_error *error);
 int name_check(const char *name, struct tw_error *error);
 bool name_is_hex(const char *s, size_t len);                    /* of exactly that length, in lower case */
 int name_sha_from_hex(const char *hex, uint8_t ret[SHA_BYTES]); /* 0 or -EINVAL */
+int name_u64_from_hex(const char *hex, uint64_t *ret);          /* of 16 digits; likewise */
 /* The cursor of a list, behind a file of this owner and name. NULL: no memory. */
 char *name_cursor(const char *owner, const char *name);
 /* Free both; INVALID_ARGUMENT for what name_cursor() never wrote. */

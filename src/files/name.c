@@ -69,6 +69,17 @@ bool name_is_hex(const char *s, size_t len)
     return strlen(s) == len && strspn(s, "0123456789abcdef") == len;
 }
 
+int name_u64_from_hex(const char *hex, uint64_t *ret)
+{
+    uint8_t bytes[8];
+    *ret = 0;
+    if (strnlen(hex, 17) != 16 || from_hex(hex, sizeof bytes, bytes) < 0)
+        return -EINVAL;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        *ret = *ret << 8 | bytes[i];
+    return 0;
+}
+
 int name_sha_from_hex(const char *hex, uint8_t ret[SHA_BYTES])
 {
     return strnlen(hex, TW_SHA256_LEN + 1) == TW_SHA256_LEN ? from_hex(hex, SHA_BYTES, ret) : -EINVAL;

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "files/inputs.h"
 
 /* Who had the files before may be about to end: a node lets go of its tasks a moment before it does of these. */
 enum { LOCK_PATIENCE_MS = 2000 };
@@ -22,7 +23,7 @@ static bool is_own_name(const char *name)
 {
     /* lost+found: a file system of its own. Those of the database: of a start that was cut short. */
     static const char *const own[] = {".", "..", ROOT_DB, ROOT_DB "-journal", ROOT_DB "-wal", ROOT_DB "-shm", ROOT_LOCK,
-        ROOT_BLOBS, ROOT_TMP, "lost+found"};
+        ROOT_BLOBS, ROOT_TMP, INPUTS_FOLDER, "lost+found"};
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
         if (!strcmp(name, own[i]))
             return true;
@@ -138,12 +139,12 @@ static int take_lock(struct root *root, struct tw_error *error)
     return r < 0 ? error_set_errno(error, r, "cannot lock %s/" ROOT_LOCK, root->path) : 0;
 }
 
-static int open_subfolder(const struct root *root, const char *name, int *ret_fd, struct tw_error *error)
+static int open_subfolder(const struct root *root, const char *name, mode_t mode, int *ret_fd, struct tw_error *error)
 {
-    if (mkdirat(root->dir_fd, name, 0700) < 0 && errno != EEXIST)
+    if (mkdirat(root->dir_fd, name, mode) < 0 && errno != EEXIST)
         return root_fail(root, errno, "make", name, error);
     *ret_fd = openat(root->dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (*ret_fd < 0 || fchmod(*ret_fd, 0700) < 0)
+    if (*ret_fd < 0 || fchmod(*ret_fd, mode) < 0)
         return root_fail(root, errno, "open", name, error);
     return 0;
 }
@@ -189,15 +190,16 @@ static int prepare(struct root *root, struct tw_error *error)
     if (take_lock(root, error) < 0 || check_contents(root, error) < 0)
         return -1;
     /* The database first: from then on nobody takes the folder for one that has lost it. */
-    if (make_db_file(root, error) < 0 || open_subfolder(root, ROOT_BLOBS, &root->blobs_fd, error) < 0 ||
-        open_subfolder(root, ROOT_TMP, &root->tmp_fd, error) < 0)
+    if (make_db_file(root, error) < 0 || open_subfolder(root, ROOT_BLOBS, 0700, &root->blobs_fd, error) < 0 ||
+        open_subfolder(root, ROOT_TMP, 0700, &root->tmp_fd, error) < 0 ||
+        open_subfolder(root, INPUTS_FOLDER, 0711, &root->inputs_fd, error) < 0)
         return -1;
     return make_blob_folders(root, error) < 0 ? -1 : sync_new_folder(root, error);
 }
 
 int root_open(struct root *root, const char *path, struct tw_error *error)
 {
-    *root = (struct root){.dir_fd = -1, .blobs_fd = -1, .tmp_fd = -1, .lock_fd = -1};
+    *root = (struct root){.dir_fd = -1, .blobs_fd = -1, .tmp_fd = -1, .inputs_fd = -1, .lock_fd = -1};
     size_t len = path ? strlen(path) : 0;
     while (len > 1 && path[len - 1] == '/')
         len--; /* "folder/" would follow a symbolic link */
@@ -222,6 +224,7 @@ void root_close(struct root *root)
 {
     fd_close(&root->blobs_fd);
     fd_close(&root->tmp_fd);
+    fd_close(&root->inputs_fd);
     fd_close(&root->lock_fd);
     fd_close(&root->dir_fd);
     free(root->path);

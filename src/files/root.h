@@ -14,9 +14,9 @@
 #define ROOT_TMP "tmp"     /* uploads, and what is being removed */
 
 struct root {
-    char *path;                            /* without slashes at its end */
-    char *db_path;                         /* path/files.db */
-    int dir_fd, blobs_fd, tmp_fd, lock_fd; /* -1: not open */
+    char *path;                                       /* without slashes at its end */
+    char *db_path;                                    /* path/files.db */
+    int dir_fd, blobs_fd, tmp_fd, inputs_fd, lock_fd; /* -1: not open */
 };
 
 /*

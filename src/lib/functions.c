@@ -293,11 +293,11 @@ static void op_detach(
     below->ops->detach(below, seconds, done, ctx);
 }
 
-static struct run *op_take_up(
-    struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx, struct run_clock *ret_clock)
+static struct run *op_take_up(struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx,
+    struct run_carried *ret_carried)
 {
     struct runtime *below = functions_of(rt)->below;
-    return below->ops->take_up(below, task_id, events, ctx, ret_clock);
+    return below->ops->take_up(below, task_id, events, ctx, ret_carried);
 }
 
 static void op_take_over(struct runtime *rt)

@@ -28,11 +28,15 @@ static void resources_find_gpus(struct resources *r)
         log_warning("the GPUs of this machine cannot be used: their driver does not answer (%s)", strerror(-failed));
     else if (!r->found.loaded || r->found.error)
         log_warning("the GPUs of this machine cannot be used: hivemind doctor tells more");
+    if (r->found.count > r->found.n_gpus)
+        log_warning("this machine has %u GPUs, of which the node can use %u", r->found.count, r->found.n_gpus);
     for (unsigned i = 0; failed == 0 && i < r->found.n_gpus && r->n_gpus < GPUS_MAX; i++) {
         const struct machine_gpu *g = &r->found.gpus[i];
         unsigned minor = g->minor == MACHINE_MINOR_UNKNOWN ? g->index : g->minor;
-        if (minor >= 64)
+        if (minor >= 64) {
+            log_warning("GPU %u cannot be used: the node serves /dev/nvidia0 to /dev/nvidia63", minor);
             continue;
+        }
         r->gpus[r->n_gpus++] = (struct engine_gpu){
             .name = g->name, .uuid = g->uuid, .minor = minor, .memory_bytes = g->memory_bytes, .score = g->score};
         log_info("GPU %u: %s, %llu MiB", minor, g->name, (unsigned long long)(g->memory_bytes >> 20));

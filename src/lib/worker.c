@@ -10,6 +10,7 @@
  */
 #include "lib/worker_internal.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,10 +76,15 @@ int tw_launcher_start(const struct tw_launcher_options *given, struct tw_launche
     if (options_take(&copy, sizeof copy, given ? given : &none, "tw_launcher_options", error) < 0)
         return -1;
     (void)fd_occupy_standard();
+    char inputs[PATH_MAX];
+    int r = options->storage_path ? inputs_prepare(options->storage_path, inputs, sizeof inputs) : 0;
+    if (r < 0)
+        return error_set_errno(error, r, "cannot make the folder of tasks' inputs in %s", options->storage_path);
     struct tw_launcher *l = calloc(1, sizeof *l);
     if (!l)
         return error_oom(error);
     struct launcher_options o = {
+        .inputs = options->storage_path ? inputs : NULL,
         .libexec_dir = options->libexec_dir ? options->libexec_dir : HIVEMIND_LIBEXECDIR,
         .max_slots = options->max_slots ? options->max_slots : DEFAULT_MAX_SLOTS,
         .uid_base = options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
@@ -151,13 +157,19 @@ static void free_server(struct tw_worker *w)
     rpc_reflection_free(STEAL(w->reflection));
 }
 
-static void on_files_idle(void *ctx)
+static void on_inputs_idle(void *ctx)
 {
     struct tw_worker *w = ctx;
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
         on_runtime_closed(w);
+}
+
+static void on_files_idle(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    inputs_stop(&w->inputs, on_inputs_idle, w);
 }
 
 static void on_rpc_drained(void *ctx)
@@ -189,14 +201,16 @@ static void begin_shutdown(struct tw_worker *w, int how)
     engine_shutdown(w->engine, (enum tw_shutdown)how, on_engine_drained, w);
 }
 
-/* Without sandboxes there is nothing to do here. What is queued waits for the next start. */
+/*
+ * Without sandboxes there is nothing to do here. What is queued waits for the next start, and so does what goes on since an
+ * earlier one, which has nothing to do with the launcher of this one or with a mistake in its settings.
+ */
 static void on_broken(void *ctx, const struct tw_error *error)
 {
     struct tw_worker *w = ctx;
     log_error("the node stops: %s", error->message);
     w->failure = *error;
-    /* What goes on since an earlier start has nothing to do with a mistake in the settings of this one. */
-    begin_shutdown(w, error->code == TW_INVALID_ARGUMENT ? TW_SHUTDOWN_DETACH : TW_SHUTDOWN_DRAIN);
+    begin_shutdown(w, TW_SHUTDOWN_DETACH);
 }
 
 static void on_trouble(void *ctx, const struct tw_error *error)
@@ -227,14 +241,14 @@ void tw_worker_shutdown(struct tw_worker *worker, enum tw_shutdown how)
     uv_async_send(&worker->wake);
 }
 
-static void on_shutdown_call(void *ctx, int how, uint64_t timeout_us)
+static struct tw_shutdown_answer on_shutdown_call(void *ctx, enum tw_shutdown how, uint64_t timeout_us)
 {
     struct tw_worker *w = ctx;
-    w->on_shutdown_request(w->on_shutdown_request_ctx, (enum tw_shutdown)how, timeout_us);
+    return w->on_shutdown_request(w->on_shutdown_request_ctx, how, timeout_us);
 }
 
-void tw_worker_set_on_shutdown_request(
-    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
+void tw_worker_set_on_shutdown_request(struct tw_worker *worker,
+    struct tw_shutdown_answer (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
 {
     worker->on_shutdown_request = on_request;
     worker->on_shutdown_request_ctx = ctx;
@@ -494,6 +508,8 @@ const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
 void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
 {
     worker->files.storage = storage;
+    if (storage)
+        inputs_begin(&worker->inputs, worker->loop, storage, worker->engine);
 }
 
 /* --- the RPC service --- */

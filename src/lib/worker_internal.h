@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "exec/sandbox.h"
 #include "lib/functions.h"
+#include "lib/inputs.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
 #include "rpc/file_service.h"
@@ -47,6 +48,7 @@ struct tw_worker {
     uint16_t port;
     struct taskworker_service service;
     struct file_service files; /* without storage where there is none */
+    struct inputs inputs;
 
     uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
     atomic_int asked;  /* enum tw_shutdown, 0: none */
@@ -55,7 +57,7 @@ struct tw_worker {
     struct tw_error failure; /* why it stopped by itself; code TW_OK: it did not */
     void (*on_stopped)(void *ctx);
     void *on_stopped_ctx;
-    void (*on_shutdown_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us);
+    struct tw_shutdown_answer (*on_shutdown_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us);
     void *on_shutdown_request_ctx;
 
     pthread_mutex_t lock; /* the two below */

@@ -54,6 +54,7 @@ struct node {
     bool handles_open;
     bool serving;
     enum phase phase;
+    enum tw_shutdown shutdown; /* how it goes down; 0 before it does */
     bool stopped;
 };
 
@@ -173,12 +174,23 @@ static int read_functions(const struct config *c, char **ret)
     return -1;
 }
 
+/* NULL: no memory, which has been said. */
+static char *path_of_files(const struct node *node)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/storage", node->storage) >= 0)
+        return path;
+    log_error("cannot start: out of memory");
+    return NULL;
+}
+
 static int start_launcher(struct node *node)
 {
     struct tw_error error = {0};
     const struct config *c = node->config;
     CLEANUP_FREE char *functions = NULL;
-    if (read_functions(c, &functions) < 0)
+    CLEANUP_FREE char *files = path_of_files(node);
+    if (!files || read_functions(c, &functions) < 0)
         return -1;
     struct tw_launcher_options options = {
         .size = sizeof options,
@@ -191,6 +203,7 @@ static int start_launcher(struct node *node)
         .sandbox_paths = config_text(c, SETTING_SANDBOX_PATHS),
         .sandbox_root = config_text(c, SETTING_SANDBOX_ROOT),
         .functions = functions,
+        .storage_path = files,
     };
     if (tw_launcher_start(&options, &node->launcher, &error) < 0)
         return fail(&error, "cannot start the launcher of sandboxes");
@@ -253,6 +266,7 @@ static void stop_now(struct node *node, const char *why)
     if (node->phase == PHASE_STOPPING)
         return;
     node->phase = PHASE_STOPPING;
+    node->shutdown = TW_SHUTDOWN_STOP;
     log_info("stopping all tasks: %s", why);
     tell_manager(node, "STOPPING=1\nSTATUS=Stopping all tasks");
     uv_timer_start(&node->timer, on_stop_overdue, stop_deadline_ms(node), 0);
@@ -289,11 +303,6 @@ static void drain(struct node *node, const char *why, uint64_t us)
 static void detach(struct node *node, const char *why)
 {
     uint64_t us = MAX(config_number(node->config, SETTING_DRAIN_TIMEOUT), (uint64_t)DETACH_LEAST_US);
-    if (node->storage_temporary) {
-        log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
-        drain(node, why, 0);
-        return;
-    }
     node->phase = PHASE_DRAINING;
     log_info("detaching: %s; running tasks go on, and wait %.6g s for the next start of this node", why,
         (double)config_number(node->config, SETTING_DETACH_TIMEOUT) / (double)SEC);
@@ -307,6 +316,11 @@ static void shut_down(struct node *node, const char *why, enum tw_shutdown how, 
 {
     if (!how)
         how = (enum tw_shutdown)(config_number(node->config, SETTING_SHUTDOWN_MODE) + TW_SHUTDOWN_DRAIN);
+    if (how == TW_SHUTDOWN_DETACH && node->storage_temporary) {
+        log_warning("running tasks cannot be left to the next start: the storage folder is temporary");
+        how = TW_SHUTDOWN_DRAIN;
+    }
+    node->shutdown = how;
     if (how == TW_SHUTDOWN_STOP)
         stop_now(node, why);
     else if (how == TW_SHUTDOWN_DETACH)
@@ -315,12 +329,17 @@ static void shut_down(struct node *node, const char *why, enum tw_shutdown how, 
         drain(node, why, drain_us);
 }
 
-static void on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us)
+static bool hurries(const struct node *node, enum tw_shutdown how)
+{
+    return node->phase == PHASE_RUNNING || (node->phase == PHASE_DRAINING && how > node->shutdown);
+}
+
+static struct tw_shutdown_answer on_shutdown_request(void *ctx, enum tw_shutdown how, uint64_t drain_us)
 {
     struct node *node = ctx;
-    bool hurries = node->phase == PHASE_DRAINING && how > TW_SHUTDOWN_DRAIN;
-    if (node->phase == PHASE_RUNNING || hurries)
+    if (hurries(node, how))
         shut_down(node, "a client has asked for it", how, drain_us);
+    return (struct tw_shutdown_answer){.how = node->shutdown, .forgets_queued = node->storage_temporary};
 }
 
 /* --- reload --- */
@@ -396,10 +415,10 @@ static void on_signal(uv_signal_t *handle, int number)
         reload(node);
     else if (number == SIGHUP)
         log_info("SIGHUP is ignored while the node shuts down");
-    else if (number == SIGUSR2 && node->phase == PHASE_RUNNING)
-        detach(node, "SIGUSR2");
+    else if (number == SIGUSR2 && hurries(node, TW_SHUTDOWN_DETACH))
+        shut_down(node, "SIGUSR2", TW_SHUTDOWN_DETACH, 0);
     else if (number == SIGUSR2)
-        log_info("SIGUSR2 is ignored while the node shuts down");
+        log_info("SIGUSR2 is ignored: the node is stopping its tasks already, or leaving them");
     else if (node->phase == PHASE_RUNNING)
         shut_down(node, name, 0, 0);
     else
@@ -424,12 +443,9 @@ static int open_files(struct node *node)
 {
     struct tw_error error = {0};
     struct tw_storage_options options;
-    CLEANUP_FREE char *path = NULL;
-    if (asprintf(&path, "%s/storage", node->storage) < 0) {
-        path = NULL;
-        log_error("cannot start: out of memory");
+    CLEANUP_FREE char *path = path_of_files(node);
+    if (!path)
         return -1;
-    }
     options_of_files(node->config, &options);
     options.path = path;
     if (tw_storage_open(&options, &node->files, &error) < 0)

@@ -206,6 +206,7 @@ static void call_function(struct rpc_call *call, const uint8_t *msg, size_t len,
         .owner = request->user_id,
         .data = data,
         .data_len = strlen(data),
+        .for_caller = true,
     };
     engine_admit(c->service->engine, &spec, STEAL(data), on_admitted, c);
 }

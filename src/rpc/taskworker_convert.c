@@ -86,14 +86,35 @@ struct label_part {
 struct after_part {
     Taskworker__Task__After entry, *pointer;
 };
+struct input_part {
+    Taskworker__TaskInput entry, *pointer;
+};
+
+static void inputs_to_message(const struct tw_asked *asked, struct input_part *parts, Taskworker__Task *ret)
+{
+    Taskworker__TaskInput **pointers = (Taskworker__TaskInput **)parts;
+    Taskworker__TaskInput *entries = (Taskworker__TaskInput *)(pointers + asked->n_inputs);
+    for (size_t i = 0; i < asked->n_inputs; i++) {
+        taskworker__task_input__init(&entries[i]);
+        entries[i].file_id = (char *)asked->inputs[i].file_id;
+        entries[i].name = (char *)asked->inputs[i].name;
+        entries[i].path = (char *)asked->inputs[i].path;
+        pointers[i] = &entries[i];
+    }
+    ret->inputs = pointers;
+    ret->n_inputs = asked->n_inputs;
+}
 
 /* The pointers that protobuf-c wants stand behind the entries that they point to. */
 static void lists_to_message(const struct tw_task_info *info, struct task_message *ret)
 {
-    size_t n = info->n_labels, m = info->n_after;
+    size_t n = info->n_labels, m = info->n_after, k = info->asked ? info->asked->n_inputs : 0;
+    size_t first = n * sizeof(struct label_part) + m * sizeof(struct after_part);
     ret->lists = NULL;
-    if (n + m == 0 || !(ret->lists = calloc(1, n * sizeof(struct label_part) + m * sizeof(struct after_part))))
+    if (n + m + k == 0 || !(ret->lists = calloc(1, first + k * sizeof(struct input_part))))
         return;
+    if (k)
+        inputs_to_message(info->asked, (struct input_part *)(void *)((char *)ret->lists + first), &ret->task);
     Taskworker__Task__LabelsEntry **label_pointers = ret->lists;
     Taskworker__Task__After **after_pointers = (Taskworker__Task__After **)(label_pointers + n);
     Taskworker__Task__LabelsEntry *labels = (Taskworker__Task__LabelsEntry *)(after_pointers + m);
@@ -184,6 +205,7 @@ Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_rec
     t->usage = &ret->usage;
     t->retry_delay_ms = (int64_t)(info->retry_delay_us / 1000);
     t->paused = info->paused;
+    t->stopping = info->stopping;
     t->retry_of = info->retry_of ? info->retry_of : (char *)"";
     lists_to_message(info, ret);
     if (info->asked)
@@ -229,6 +251,7 @@ int timeout_from_ms(int64_t ms, uint64_t *ret_us, struct tw_error *error)
 /* What a spec points to beside the request: one block, so that there is one thing to free. */
 struct arrays {
     struct tw_label labels[TW_LABELS_MAX];
+    struct tw_input inputs[TW_INPUTS_MAX];
     struct tw_env env[];
 };
 
@@ -296,6 +319,11 @@ int spec_from_request(
     }
     for (size_t i = 0; i < request->n_env; i++)
         arrays->env[i] = (struct tw_env){.name = request->env[i]->key, .value = request->env[i]->value};
+    for (size_t i = 0; i < MIN(request->n_inputs, (size_t)TW_INPUTS_MAX); i++) /* more are refused by their number */
+        arrays->inputs[i] = (struct tw_input){
+            .file_id = request->inputs[i]->file_id, .name = request->inputs[i]->name, .path = request->inputs[i]->path};
+    ret->inputs = arrays->inputs;
+    ret->n_inputs = request->n_inputs;
     ret->env = arrays->env;
     ret->labels = arrays->labels;
     *ret_arrays = arrays;

@@ -237,11 +237,14 @@ void taskworker_shutdown(struct rpc_call *call, const uint8_t *msg, size_t len, 
         pending_fail(p, &error);
     } else {
         Taskworker__ShutdownResponse response = TASKWORKER__SHUTDOWN_RESPONSE__INIT;
+        struct tw_shutdown_answer answer =
+            s->on_shutdown(s->on_shutdown_ctx, (enum tw_shutdown)request->mode, (uint64_t)request->timeout_ms * 1000);
         response.running_tasks = status.running;
         response.queued_tasks = status.queued;
         response.detach_timeout_ms = (int64_t)status.detach_seconds * 1000;
+        response.mode = (Taskworker__ShutdownRequest__Mode)answer.how;
+        response.forgets_queued = answer.forgets_queued;
         rpc_call_reply(p->call, &response.base);
-        s->on_shutdown(s->on_shutdown_ctx, (int)request->mode, (uint64_t)request->timeout_ms * 1000);
     }
     pending_unref(p);
 }

@@ -3,6 +3,8 @@
 #ifndef RPC_TASKWORKER_SERVICE_H
 #define RPC_TASKWORKER_SERVICE_H
 
+#include <taskworker/worker.h>
+
 #include "base/list.h"
 #include "rpc/server.h"
 #include "store/store.h"
@@ -17,8 +19,8 @@ struct taskworker_service {
     const uint64_t *cpu_score; /* changes once; 0: not known yet */
     const char *const *warnings;
     size_t n_warnings;
-    /* A client asks for the end of the node: enum tw_shutdown, 0 for as the program likes; NULL: clients may not. */
-    void (*on_shutdown)(void *ctx, int how, uint64_t timeout_us);
+    /* A client asks for the end of the node: `how` 0 for as the program likes; NULL: clients may not. */
+    struct tw_shutdown_answer (*on_shutdown)(void *ctx, enum tw_shutdown how, uint64_t timeout_us);
     void *on_shutdown_ctx;
     struct rpc_method execute[3]; /* taskworker_service_register's: ExecuteTask's limit is the node's own */
     struct list watchers;         /* taskworker_events.c's */

@@ -71,6 +71,8 @@ ssize_t channel_recv(int sock, void *message, size_t cap, struct channel_fds *fd
         for (size_t i = 0; i < count && fds->n < CHANNEL_FDS_MAX; i++)
             memcpy(&fds->fd[fds->n++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
     }
+    if ((msg.msg_flags & MSG_CTRUNC) && fds->n < CHANNEL_FDS_MAX)
+        return -EMFILE; /* there was room for more, but not in our table of descriptors */
     if (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
         return -EMSGSIZE;
     return n;

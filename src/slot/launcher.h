@@ -13,6 +13,7 @@
 struct launcher_setup {
     int slot_exe;    /* O_PATH: the slot needs no way to the folder it lies in */
     bool privileged; /* may write id maps of two ids */
+    bool inputs;     /* the current folder is the one in which tasks' inputs are; slots have it as theirs, too */
     uint32_t uid_base;
     struct launcher_groups *groups;
 };

@@ -35,7 +35,7 @@
 #include "slot/launcher.h"
 #include "slot/launcher_keep.h"
 
-enum { END_DEADLINE_US = 5 * 1000 * 1000, TIDY_MS = 20 };
+enum { END_DEADLINE_US = 5 * 1000 * 1000, SILENCE_US = 5 * 1000 * 1000, TIDY_MS = 20 };
 
 /* A slot's index is taken from CREATE until its DESTROY is answered, also when the slot died before. */
 enum entry_state { ENTRY_FREE, ENTRY_ALIVE, ENTRY_DEAD, ENTRY_DESTROYING };
@@ -44,6 +44,7 @@ struct entry {
     enum entry_state state;
     struct slot_process process;
     struct channel_fds *kept; /* NULL: nothing */
+    bool unasked;             /* DESTROYING since the daemon that had it has gone: nobody is answered */
 };
 
 struct launcher_process {
@@ -54,6 +55,9 @@ struct launcher_process {
     uint32_t slots;
     int control, signals, parent;
     struct keeper keeper;
+    bool visited; /* the daemon on the other side has not taken the tasks over, and may go again */
+    uint64_t
+        silent_until_us; /* monotonic; a visitor that has said nothing by then is sent away. 0: it has said something */
 };
 
 static int reply(struct launcher_process *l, const struct launcher_request *request, struct launcher_reply *r,
@@ -107,16 +111,23 @@ static void forget_kept(struct entry *e)
     free(STEAL(e->kept));
 }
 
-static int destroyed(struct launcher_process *l, struct entry *e)
+static void free_entry(struct launcher_process *l, struct entry *e)
 {
-    struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
-    struct launcher_reply r = {0};
     e->state = ENTRY_FREE;
     forget_kept(e);
     /* Not before: the daemon may want to know from its files how a slot died. */
     launcher_group_remove(&l->groups, e->process.group.serial);
     e->process.group.serial = 0;
-    return reply(l, &request, &r, NULL, 0);
+    e->unasked = false;
+}
+
+static int destroyed(struct launcher_process *l, struct entry *e)
+{
+    struct launcher_request request = {.header = {.type = LAUNCHER_DESTROY}, .index = (uint32_t)(e - l->entries)};
+    struct launcher_reply r = {0};
+    bool answer = !e->unasked;
+    free_entry(l, e);
+    return answer ? reply(l, &request, &r, NULL, 0) : 0;
 }
 
 static int serve_destroy(
@@ -180,6 +191,7 @@ static int serve_adopt(
     struct launcher_request about = *request;
     struct launcher_reply r = {0};
     bool done = request->flags & LAUNCHER_ADOPTED;
+    l->silent_until_us = 0;
     for (uint32_t i = 0; i < l->slots; i++) {
         struct entry *e = &l->entries[i];
         if (done)
@@ -192,8 +204,10 @@ static int serve_adopt(
         if (failed < 0)
             return failed;
     }
-    if (done)
+    if (done) {
         keeper_done(&l->keeper);
+        l->visited = false;
+    }
     r.pid = 0;
     return reply(l, request, &r, NULL, 0);
 }
@@ -249,7 +263,21 @@ static int reap(struct launcher_process *l)
     return 0;
 }
 
-/* Until the daemon is gone. True: in a way after which another may come. */
+/* How long to wait for anything at all; -1: for ever. */
+static int patience_ms(struct launcher_process *l)
+{
+    int ms = launcher_groups_tidy(&l->groups) ? TIDY_MS : -1; /* a dead slot's tasks die a moment after it */
+    if (l->silent_until_us == 0)
+        return ms;
+    uint64_t now = clock_monotonic_us();
+    int left = now < l->silent_until_us ? (int)((l->silent_until_us - now) / 1000) + 1 : 0;
+    return ms < 0 ? left : MIN(ms, left);
+}
+
+/*
+ * Until the daemon is gone. True: in a way after which another may come. A visitor that speaks another language than ours takes
+ * nothing over, and so changes nothing; a daemon whose tasks these are and that does so is not to be trusted with them.
+ */
 static bool loop(struct launcher_process *l)
 {
     struct pollfd polls[] = {
@@ -258,17 +286,17 @@ static bool loop(struct launcher_process *l)
         {.fd = l->parent, .events = POLLIN},
     };
     for (;;) {
-        /* A dead slot's tasks die a moment after it. */
-        if (poll(polls, ARRAY_LEN(polls), launcher_groups_tidy(&l->groups) ? TIDY_MS : -1) < 0 && errno != EINTR)
+        if (poll(polls, ARRAY_LEN(polls), patience_ms(l)) < 0 && errno != EINTR)
             return false;
         if (polls[1].revents && reap(l) < 0)
             return true;
         /* What it said before it died holds: above all that it has taken the tasks over. */
         int r = polls[0].revents ? serve(l) : 0;
         if (r < 0)
-            return r !=
-                -EPROTO; /* who speaks another language than ours will not take the tasks, and must not run them twice */
+            return r != -EPROTO || l->visited;
         if (polls[2].revents && !polls[0].revents)
+            return true;
+        if (l->silent_until_us && clock_monotonic_us() >= l->silent_until_us)
             return true;
     }
 }
@@ -279,6 +307,22 @@ static void kill_slots(struct launcher_process *l, bool all)
         struct entry *e = &l->entries[i];
         if ((all || !e->kept) && (e->state == ENTRY_ALIVE || e->state == ENTRY_DESTROYING))
             (void)syscall(SYS_pidfd_send_signal, e->process.pidfd, SIGKILL, NULL, 0);
+    }
+}
+
+/* Of the daemon that has gone only what is kept stays. */
+static void drop_slots(struct launcher_process *l)
+{
+    kill_slots(l, false);
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct entry *e = &l->entries[i];
+        if (e->kept || e->state == ENTRY_FREE)
+            continue;
+        e->unasked = true;
+        if (e->state == ENTRY_DEAD)
+            free_entry(l, e);
+        else
+            e->state = ENTRY_DESTROYING;
     }
 }
 
@@ -298,7 +342,7 @@ static bool await_next_daemon(struct launcher_process *l)
         return false;
     fd_close(&l->control);
     fd_close(&l->parent);
-    kill_slots(l, false);
+    drop_slots(l);
     keeper_begin(&l->keeper);
     for (;;) {
         int left = keeper_timeout_ms(&l->keeper);
@@ -313,8 +357,11 @@ static bool await_next_daemon(struct launcher_process *l)
             return false;
         if (n > 0 && polls[1].revents)
             (void)reap(l); /* there is nobody to whom an answer could fail */
-        if (n > 0 && polls[0].revents && keeper_accept(&l->keeper, &l->control, &l->parent) == 0)
+        if (n > 0 && polls[0].revents && keeper_accept(&l->keeper, &l->control, &l->parent) == 0) {
+            l->visited = true;
+            l->silent_until_us = clock_monotonic_us() + SILENCE_US;
             return true;
+        }
     }
 }
 
@@ -354,11 +401,24 @@ static int set_signals(struct launcher_process *l)
     return l->signals < 0 ? -errno : 0;
 }
 
-/* argv: the slot program, how many slots, the first host id, the daemon's pid. */
+/*
+ * The folder is entered here, while there are the rights to. From it a slot can bind it: its folder goes along into its mount
+ * namespace, where a descriptor would not, and no way to it need be open to the slot's user.
+ */
+static int enter_inputs(struct launcher_process *l, const char *path)
+{
+    l->setup.inputs = *path;
+    if (!*path || chdir(path) == 0)
+        return 0;
+    fprintf(stderr, "hivemind-launcher: cannot enter %s: %s\n", path, strerror(errno));
+    return -errno;
+}
+
+/* argv: the slot program, how many slots, the first host id, the daemon's pid, the folder of inputs or "". */
 static int setup(struct launcher_process *l, int argc, char **argv)
 {
     uint64_t slots, uid_base, parent;
-    if (argc != 5 || argv[1][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
+    if (argc != 6 || argv[1][0] != '/' || parse_u64(argv[2], 1, PROTOCOL_SLOTS_MAX, &slots) < 0 ||
         parse_u64(argv[3], 0, UINT32_MAX - 2 * PROTOCOL_SLOTS_MAX, &uid_base) < 0 ||
         parse_u64(argv[4], 1, INT32_MAX, &parent) < 0) {
         fprintf(stderr, "hivemind-launcher: not to be started by hand: hivemind-worker does\n");
@@ -383,6 +443,8 @@ static int setup(struct launcher_process *l, int argc, char **argv)
     if (fd_set_cloexec(l->control, true) < 0 || fd_set_cloexec(PROTOCOL_PROFILE_FD, true) < 0 || chdir("/") < 0 ||
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return -errno;
+    if (enter_inputs(l, argv[5]) < 0)
+        return -ENOENT;
     umask(077);
     launcher_find_privileges(&l->setup, l->slots, l->warning);
     l->setup.groups = &l->groups;

@@ -72,8 +72,8 @@ static _Noreturn void child_run(const struct launcher_setup *setup, bool host_ne
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    const char *const argv[] = {
-        "hivemind-slot", setup->privileged ? "two-ids" : "one-id", host_network ? "host-network" : "own-network", NULL};
+    const char *const argv[] = {"hivemind-slot", setup->privileged ? "two-ids" : "one-id",
+        host_network ? "host-network" : "own-network", setup->inputs ? "inputs" : "no-inputs", NULL};
     /* What libraries look up late, each task would look up anew, in its own copy of the tables. */
     char bind_now[] = "LD_BIND_NOW=1", *envp[] = {bind_now, NULL};
     execveat(PROTOCOL_PROFILE_FD + 1, "", (char *const *)argv, envp, AT_EMPTY_PATH);

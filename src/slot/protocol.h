@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 4, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 5, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
 
 /* The fds that a helper program is started on: its connection, and the slots' profile (profile.h). */
 enum { PROTOCOL_FD = 3, PROTOCOL_PROFILE_FD };
@@ -137,6 +137,7 @@ struct slot_shape {
     uint32_t network;         /* enum tw_network, not DEFAULT */
     uint32_t runtime;         /* enum tw_runtime, not NONE */
     uint64_t gpu_minors;      /* bits 1 << N: the devices /dev/nvidiaN that it can reach */
+    uint64_t inputs;          /* the number of the folder that it sees as /inputs; 0: an empty one */
 };
 
 struct slot_request {

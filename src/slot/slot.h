@@ -7,6 +7,7 @@
  *   slot_init.c    its pid 1
  *   slot_task.c    its other process, which becomes the task
  *   slot_root.c    the root folder that all seats have in common, slot_extra.c: what the operator adds to it;
+ *                  slot_inputs.c: the files that a task has asked for;
  *                  slot_folders.c: what each has for itself
  *   slot_filter.c, slot_landlock.c, slot_watch.c   what the task may ask of the kernel, and what it asked beyond
  */
@@ -43,6 +44,7 @@ struct slot {
     int pid_namespace;           /* the slot's own */
     bool one_id;                 /* no second id in this user namespace: each task gets a user namespace of its own */
     bool host_network;           /* no network namespace of its own */
+    bool inputs;                 /* it was started in the folder of tasks' inputs */
     struct slot_profile profile; /* points into what is mapped for good */
     struct sock_fprog filter;    /* refused calls come to the slot */
     struct sock_fprog silent;    /* for where that cannot be: they fail without a word */
@@ -73,6 +75,15 @@ int slot_gpus_lock(const struct slot *slot, struct slot_error *error);
 int slot_gpus_give(const struct slot *slot, uint64_t minors, struct slot_error *error);
 /* Takes the next path of what these minors mean to a task; *at begins at 0. False: there are no more. */
 bool slot_gpus_next(const struct slot *slot, uint64_t minors, size_t *at, char ret[SLOT_GPU_PATH_MAX]);
+
+/* --- slot_inputs.c --- */
+/* Before the new root is built on anything: a way to the folder that this was started in, or -1. */
+int slot_inputs_open(const struct slot *slot, struct slot_error *error);
+/* As for the paths above. */
+int slot_inputs_bring_in(const struct slot *slot, int folder, struct slot_error *error);
+int slot_inputs_lock(const struct slot *slot, struct slot_error *error);
+/* In the mount namespace of a seat, before its /tmp is mounted: shows the task this set. */
+int slot_inputs_give(const struct slot *slot, uint64_t set, struct slot_error *error);
 
 /* --- slot_folders.c --- */
 /*

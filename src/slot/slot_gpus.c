@@ -19,7 +19,7 @@
 #define STORE "dev/.gpus"
 
 /* What every user of a GPU needs, beside its own device. */
-static const char *const shared[] = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools"};
+static const char *const shared[] = {"nvidiactl", "nvidia-uvm"};
 
 /* The n-th name: nvidia0 to nvidia63, then the shared ones. False: there are no more. */
 static bool name_of(size_t n, char ret[SLOT_GPU_PATH_MAX])

@@ -173,6 +173,7 @@ static int start_run(struct place *p, const struct slot_request *request, const 
 {
     struct slot_error error = {0};
     p->last = request->shape;
+    p->last.inputs = 0; /* those are this task's alone */
     errno = EINVAL;
     if ((request->shape.network == TW_NETWORK_HOST) != p->slot.host_network) {
         slot_error_set(&error, STAGE_NETWORK, "this slot is for another one");
@@ -465,14 +466,16 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
 {
     (void)prctl(PR_SET_NAME, "hivemind-slot");
     errno = EINVAL;
-    if (argc != 3 || (strcmp(argv[1], "one-id") != 0 && strcmp(argv[1], "two-ids") != 0) ||
-        (strcmp(argv[2], "own-network") != 0 && strcmp(argv[2], "host-network") != 0))
+    if (argc != 4 || (strcmp(argv[1], "one-id") != 0 && strcmp(argv[1], "two-ids") != 0) ||
+        (strcmp(argv[2], "own-network") != 0 && strcmp(argv[2], "host-network") != 0) ||
+        (strcmp(argv[3], "inputs") != 0 && strcmp(argv[3], "no-inputs") != 0))
         return slot_error_set(error, STAGE_SETUP, "arguments");
     *slot = (struct slot){
         .control = PROTOCOL_FD,
         .pid_namespace = -1,
         .one_id = !strcmp(argv[1], "one-id"),
         .host_network = !strcmp(argv[2], "host-network"),
+        .inputs = !strcmp(argv[3], "inputs"),
     };
     if (read_profile(&slot->profile, error) < 0)
         return -1;

@@ -24,7 +24,7 @@ struct own_file {
 };
 
 static const char *const folders[] = {
-    "dev", "dev/shm", "etc", "proc", "tmp", "usr", "var", "var/tmp", "workspace", "run", "root", "home"};
+    "dev", "dev/shm", "etc", "proc", "tmp", "usr", "var", "var/tmp", "workspace", "inputs", "run", "root", "home"};
 
 static const struct own_file files[] = {
     {"etc/passwd",
@@ -161,14 +161,17 @@ static int lock_all(const struct slot *slot, struct slot_error *error)
         if (slot_mount_lock(path, false, MS_NOEXEC) < 0)
             return fail(error, path);
     }
-    return slot_extra_lock(slot, error) < 0 ? -1 : slot_gpus_lock(slot, error);
+    return slot_extra_lock(slot, error) < 0 || slot_inputs_lock(slot, error) < 0 ? -1 : slot_gpus_lock(slot, error);
 }
 
 int slot_root_build(struct slot *slot, struct slot_error *error)
 {
     char system[40] = "";
     CLEANUP_FD int root = -1;
+    CLEANUP_FD int inputs = slot_inputs_open(slot, error);
     umask(022);
+    if (slot->inputs && inputs < 0)
+        return -1;
     if (*slot->profile.root) { /* now: what it is built on may hide it */
         root = open(slot->profile.root, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (root < 0)
@@ -179,8 +182,9 @@ int slot_root_build(struct slot *slot, struct slot_error *error)
     if (mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return fail(error, "making the mounts private");
     if (enter_new_root(error) < 0 || fill(slot, system, error) < 0 || bind_devices(error) < 0 ||
-        slot_gpus_bring_in(slot, error) < 0)
+        slot_gpus_bring_in(slot, error) < 0 || slot_inputs_bring_in(slot, inputs, error) < 0)
         return -1;
+    fd_close(&inputs); /* a way out of here */
     /* Puts the old root on top of the new one, and away. */
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return fail(error, "pivot_root");

@@ -106,6 +106,7 @@ int write_prepare(struct store *store, struct write *w, struct tw_error *error)
     case WRITE_ATTEMPT:
     case WRITE_REQUEUE:
     case WRITE_PAUSE:
+    case WRITE_STOPPING:
     case WRITE_NUMBER:
     case WRITE_PRUNE:
         break;
@@ -123,18 +124,12 @@ bool write_has_files(const struct write *w)
 
 /* --- in the transaction --- */
 
-static enum outcome of(int r)
+enum outcome write_outcome(int r)
 {
     return r < 0 ? OUTCOME_FAILED : OUTCOME_OK;
 }
 
-static const char *or_empty(const char *s)
-{
-    return s ? s : "";
-}
-
-/* Attempt 0: the one that the task is at. */
-static enum outcome note_event(struct store *store, uint64_t seq, enum tw_event_kind kind, uint32_t attempt,
+enum outcome write_event(struct store *store, uint64_t seq, enum tw_event_kind kind, uint32_t attempt,
     enum tw_reason reason, struct tw_error *error)
 {
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_EVENT);
@@ -170,7 +165,7 @@ static enum outcome apply_existing(struct store *store, struct write *w, struct 
         return OUTCOME_FAILED;
     w->existing = calloc(1, sizeof *w->existing);
     if (!w->existing)
-        return of(error_oom(error));
+        return write_outcome(error_oom(error));
     if (row_load(&q, true, w->existing, error) < 0)
         return OUTCOME_FAILED;
     if (memcmp(w->existing->digest, w->task->digest, STORE_DIGEST_LEN) == 0)
@@ -195,7 +190,7 @@ static enum outcome apply_input(struct store *store, struct write *w, struct tw_
     db_bind_u64(&q, 4, spec->data_len);
     bind_payload(&q, 5, w, spec->data, spec->data_len);
     db_bind_text(&q, 7, w->texts.options);
-    return of(db_run(&q, error));
+    return write_outcome(db_run(&q, error));
 }
 
 /* The task that another is to come after: its number, and how it stands. */
@@ -299,7 +294,7 @@ static enum outcome insert_whole(struct store *store, struct write *w, struct tw
     if (outcome == OUTCOME_OK)
         outcome = apply_deps(store, w, error);
     if (outcome == OUTCOME_OK)
-        outcome = note_event(store, w->seq, TW_EVENT_ACCEPTED, 0, TW_REASON_NONE, error);
+        outcome = write_event(store, w->seq, TW_EVENT_ACCEPTED, 0, TW_REASON_NONE, error);
     return outcome;
 }
 
@@ -341,7 +336,7 @@ static enum outcome insert_parts(struct store *store, struct write *parts, size_
     uint64_t event = store->event;
     struct store_count added = store->added;
     struct tw_error other;
-    enum outcome outcome = of(db_do(&store->writer, STORE_SQL_SAVEPOINT, error));
+    enum outcome outcome = write_outcome(db_do(&store->writer, STORE_SQL_SAVEPOINT, error));
     for (size_t i = 0; i < n && outcome == OUTCOME_OK; i++) {
         write_forget_existing(&parts[i]); /* of a try before */
         outcome = insert_whole(store, &parts[i], error);
@@ -385,105 +380,11 @@ static enum outcome refuse_update(struct store *store, struct write *w, struct t
     return OUTCOME_REFUSED;
 }
 
-static enum outcome run_update(struct store *store, struct write *w, struct db_query *q, struct tw_error *error)
+enum outcome write_update(struct store *store, struct write *w, struct db_query *q, struct tw_error *error)
 {
     if (db_run(q, error) < 0)
         return OUTCOME_FAILED;
     return sqlite3_changes(store->writer.handle) == 0 ? refuse_update(store, w, error) : OUTCOME_OK;
-}
-
-static enum outcome apply_attempt(struct store *store, struct write *w, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_ATTEMPT);
-    db_bind_u64(&q, 1, w->seq);
-    db_bind_int(&q, 2, w->attempt);
-    db_bind_u64(&q, 3, w->started_us);
-    enum outcome outcome = run_update(store, w, &q, error);
-    return outcome == OUTCOME_OK ? note_event(store, w->seq, TW_EVENT_STARTED, w->attempt, TW_REASON_NONE, error)
-                                 : outcome;
-}
-
-static void bind_receipt(struct db_query *q, int at, const struct tw_usage *usage, const struct tw_receipt *r)
-{
-    db_bind_int(q, at++, r->runtime);
-    db_bind_int(q, at++, r->network);
-    db_bind_u64(q, at++, r->layers);
-    db_bind_u64(q, at++, r->missing);
-    db_bind_u64(q, at++, r->denied);
-    db_bind_text(q, at++, r->denied_calls);
-    db_bind_int(q, at++, r->gpus);
-#define X(name) db_bind_u64(q, at++, usage->name);
-    STORE_RECEIPT_USAGE(X)
-#undef X
-#define X(name) db_bind_u64(q, at++, r->limits.name);
-    TW_LIMITS(X)
-#undef X
-}
-
-static enum outcome apply_former(struct store *store, const struct write *w, struct tw_error *error)
-{
-    const struct tw_attempt_info *a = &w->former;
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FORMER);
-    db_bind_u64(&q, 1, w->seq);
-    db_bind_int(&q, 2, a->attempt);
-    db_bind_int(&q, 3, a->reason);
-    db_bind_text(&q, 4, or_empty(a->message));
-    db_bind_text(&q, 5, or_empty(a->error));
-    db_bind_int(&q, 6, a->exit_code);
-    db_bind_int(&q, 7, a->signal);
-    db_bind_u64(&q, 8, a->started_us);
-    db_bind_u64(&q, 9, a->finished_us);
-    db_bind_u64(&q, 10, a->usage.wall_us);
-    db_bind_u64(&q, 11, a->usage.user_us);
-    db_bind_u64(&q, 12, a->usage.system_us);
-    db_bind_u64(&q, 13, a->usage.max_rss_bytes);
-    bind_receipt(&q, 14, &a->usage, &a->receipt);
-    return of(db_run(&q, error));
-}
-
-static enum outcome update_requeued(struct store *store, struct write *w, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_REQUEUE);
-    db_bind_u64(&q, 1, w->seq);
-    db_bind_int(&q, 2, w->attempt);
-    db_bind_u64(&q, 3, w->not_before_us);
-    db_bind_text(&q, 4, or_empty(w->message));
-    return run_update(store, w, &q, error);
-}
-
-static enum outcome apply_requeue(struct store *store, struct write *w, struct tw_error *error)
-{
-    enum outcome outcome = update_requeued(store, w, error);
-    if (outcome == OUTCOME_OK && w->former.attempt)
-        outcome = apply_former(store, w, error);
-    if (outcome == OUTCOME_OK)
-        outcome = note_event(store, w->seq, TW_EVENT_REQUEUED, w->attempt, w->former.reason, error);
-    return outcome;
-}
-
-/* Whether an open task stands like this already: then there is nothing to do, and nothing happens. */
-static bool is_paused_so(struct store *store, const struct write *w, enum outcome *ret, struct tw_error *error)
-{
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_IS_PAUSED);
-    db_bind_u64(&q, 1, w->seq);
-    db_bind_int(&q, 2, w->paused);
-    int r = db_step(&q, error);
-    *ret = of(r);
-    return r != 0;
-}
-
-static enum outcome apply_pause(struct store *store, struct write *w, struct tw_error *error)
-{
-    enum outcome outcome;
-    if (is_paused_so(store, w, &outcome, error))
-        return outcome;
-    CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_PAUSE);
-    db_bind_u64(&q, 1, w->seq);
-    db_bind_int(&q, 2, w->paused);
-    outcome = run_update(store, w, &q, error);
-    return outcome == OUTCOME_OK
-        ? note_event(store, w->seq, w->paused ? TW_EVENT_PAUSED : TW_EVENT_RESUMED, w->attempt, TW_REASON_NONE, error)
-        : outcome;
 }
 
 static enum outcome apply_number(struct store *store, const struct write *w, struct tw_error *error)
@@ -491,7 +392,7 @@ static enum outcome apply_number(struct store *store, const struct write *w, str
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_SET_NUMBER);
     db_bind_text(&q, 1, w->name);
     db_bind_u64(&q, 2, w->number);
-    return of(db_run(&q, error));
+    return write_outcome(db_run(&q, error));
 }
 
 static enum outcome apply_end(struct store *store, struct write *w, struct tw_error *error)
@@ -515,7 +416,7 @@ static enum outcome apply_end(struct store *store, struct write *w, struct tw_er
     db_bind_u64(&q, 15, info->usage.user_us);
     db_bind_u64(&q, 16, info->usage.system_us);
     db_bind_u64(&q, 17, info->usage.max_rss_bytes);
-    return run_update(store, w, &q, error);
+    return write_update(store, w, &q, error);
 }
 
 /* A task that never began has none: everything in it is zero. */
@@ -537,8 +438,8 @@ static enum outcome apply_receipt(struct store *store, struct write *w, struct t
 {
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_RECEIPT);
     db_bind_u64(&q, 1, w->seq);
-    bind_receipt(&q, 2, &w->info->usage, &w->info->receipt);
-    return of(db_run(&q, error));
+    write_bind_receipt(&q, 2, &w->info->usage, &w->info->receipt);
+    return write_outcome(db_run(&q, error));
 }
 
 static enum tw_event_kind event_of(enum tw_task_state state)
@@ -558,19 +459,19 @@ static enum outcome apply_finish(struct store *store, struct write *w, struct tw
         db_bind_u64(&q, 1, w->seq);
         db_bind_u64(&q, 2, w->result_len);
         bind_payload(&q, 3, w, w->result, w->result_len);
-        outcome = of(db_run(&q, error));
+        outcome = write_outcome(db_run(&q, error));
     }
     if (outcome == OUTCOME_OK && w->log.end > 0) {
         CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_FINISH_LOG);
         db_bind_u64(&q, 1, w->seq);
         db_bind_u64(&q, 2, w->log.end);
         db_bind_blob(&q, 3, w->log_data, w->log_data ? (size_t)w->log.end : 0);
-        outcome = of(db_run(&q, error));
+        outcome = write_outcome(db_run(&q, error));
     }
     if (outcome == OUTCOME_OK)
         store->added.bytes += (int64_t)(w->result_len + w->log.end);
     if (outcome == OUTCOME_OK)
-        outcome = note_event(store, w->seq, event_of(w->info->state), w->info->attempt, w->info->reason, error);
+        outcome = write_event(store, w->seq, event_of(w->info->state), w->info->attempt, w->info->reason, error);
     return outcome;
 }
 
@@ -588,6 +489,8 @@ enum outcome write_apply(struct store *store, struct write *w, struct tw_error *
         return apply_requeue(store, w, error);
     case WRITE_PAUSE:
         return apply_pause(store, w, error);
+    case WRITE_STOPPING:
+        return apply_stopping(store, w, error);
     case WRITE_NUMBER:
         return apply_number(store, w, error);
     case WRITE_FINISH:

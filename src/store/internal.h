@@ -34,13 +34,13 @@
     "t.attempt, t.retries, t.timeout_us, t.created_us, t.started_us, t.finished_us, "                                \
     "t.result_size, t.log_size, t.log_truncated, t.wall_us, t.user_us, t.system_us, "                                \
     "t.max_rss_bytes, t.digest, t.priority, t.not_before_us, t.queue_timeout_us, "                                   \
-    "t.retry_delay_us, t.paused, t.retry_of, "                                                                       \
+    "t.retry_delay_us, t.paused, t.retry_of, t.stopping, "                                                           \
     "(SELECT json_group_array(json_array(key, value)) FROM labels WHERE labels.seq = t.seq), "                       \
     "r.runtime, r.network, r.layers, r.missing, r.denied, r.denied_calls, r.gpus" STORE_RECEIPT_USAGE(STORE_R_USAGE) \
         TW_LIMITS(STORE_R_LIMIT)
 #define STORE_ONE(name) +1
 enum {
-    STORE_RECEIPT_COLUMN = 31, /* where the receipt begins, */
+    STORE_RECEIPT_COLUMN = 32, /* where the receipt begins, */
     STORE_RECEIPT_USAGE_COLUMN = STORE_RECEIPT_COLUMN + 7,
     STORE_RECEIPT_LIMITS_COLUMN = STORE_RECEIPT_USAGE_COLUMN STORE_RECEIPT_USAGE(STORE_ONE),
     STORE_INFO_COLUMNS_COUNT = STORE_RECEIPT_LIMITS_COLUMN TW_LIMITS(STORE_ONE)
@@ -119,10 +119,12 @@ enum {
     X(FORMERS,                                                                                                        \
         "SELECT attempt, reason, message, error, exit_code, signal, started_us, finished_us, wall_us, user_us, "      \
         "system_us, max_rss_bytes" STORE_RECEIPT_COLUMNS " FROM attempts WHERE seq = ?1 ORDER BY attempt")            \
+    X(STOPPING, "UPDATE tasks SET stopping = 1 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                       \
     X(PAUSE, "UPDATE tasks SET paused = ?2 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                           \
     X(IS_PAUSED, "SELECT 1 FROM tasks WHERE seq = ?1 AND paused = ?2 AND state IN " STORE_OPEN_STATES)                \
     X(FINISH,                                                                                                         \
-        "UPDATE tasks SET state = ?2, paused = 0, reason = ?3, message = ?4, error = ?5, exit_code = ?6, "            \
+        "UPDATE tasks SET state = ?2, paused = 0, stopping = 0, reason = ?3, message = ?4, error = ?5, exit_code = "  \
+        "?6, "                                                                                                        \
         "signal = ?7, attempt = ?8, started_us = ?9, finished_us = ?10, result_size = ?11, "                          \
         "log_size = ?12, log_truncated = ?13, wall_us = ?14, user_us = ?15, system_us = ?16, "                        \
         "max_rss_bytes = ?17 WHERE seq = ?1 AND state IN " STORE_OPEN_STATES)                                         \

@@ -37,6 +37,22 @@ static int encode_number(json_t *object, const char *key, uint64_t value, struct
     return json_object_set_new(object, key, json_integer((json_int_t)value)) < 0 ? error_oom(error) : 0;
 }
 
+static int encode_inputs(json_t *object, const struct store_spec *spec, struct tw_error *error)
+{
+    json_t *list = spec->n_inputs ? json_array() : NULL;
+    int r = spec->n_inputs && !list ? error_oom(error) : 0;
+    for (size_t i = 0; r == 0 && i < spec->n_inputs; i++) {
+        const struct tw_input *input = &spec->inputs[i];
+        json_t *one = json_pack("[s, s, s]", input->file_id, input->name, input->path);
+        if (!one || json_array_append_new(list, one) < 0)
+            r = error_oom(error);
+    }
+    if (r == 0 && list)
+        return json_object_set_new(object, "inputs", list) < 0 ? error_oom(error) : 0;
+    json_decref(list);
+    return r;
+}
+
 /* Only what was asked for: most tasks ask for nothing and have no options at all. */
 static int encode_options(const struct store_spec *spec, char **ret, struct tw_error *error)
 {
@@ -56,9 +72,15 @@ static int encode_options(const struct store_spec *spec, char **ret, struct tw_e
     if (r == 0)
         r = encode_number(object, "after_any", spec->after_any, error);
     if (r == 0)
+        r = encode_number(object, "for_caller", spec->for_caller, error);
+    if (r == 0)
         r = encode_number(object, "gpus", spec->gpus, error);
     if (r == 0)
         r = encode_number(object, "gpu_memory_bytes", spec->gpu_memory_bytes, error);
+    if (r == 0)
+        r = encode_number(object, "inputs_set", spec->inputs_set, error);
+    if (r == 0)
+        r = encode_inputs(object, spec, error);
     if (r == 0 && json_object_size(object) > 0 && !(*ret = json_dumps(object, JSON_COMPACT)))
         r = error_oom(error);
     json_decref(object);
@@ -149,7 +171,22 @@ static int decode_env(const json_t *array, struct store_spec *spec)
     return r;
 }
 
-/* Every key is known, every value a number above 0. */
+static int decode_inputs(const json_t *list, struct store_spec *spec)
+{
+    size_t n = json_array_size(list);
+    spec->inputs = calloc(n ? n : 1, sizeof *spec->inputs);
+    int r = spec->inputs ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct tw_input *input = &spec->inputs[spec->n_inputs++]; /* counted first: half of it is freed too */
+        char *texts[3] = {NULL, NULL, NULL};
+        for (size_t k = 0; r == 0 && k < ARRAY_LEN(texts); k++)
+            r = decode_string(json_array_get(json_array_get(list, i), k), &texts[k]);
+        *input = (struct tw_input){texts[0], texts[1], texts[2]};
+    }
+    return r;
+}
+
+/* Every key is known, every value a number above 0; but for the inputs. */
 static int decode_options(const json_t *object, struct store_spec *spec)
 {
     const char *key;
@@ -157,6 +194,12 @@ static int decode_options(const json_t *object, struct store_spec *spec)
     json_object_foreach((json_t *)object, key, value)
     {
         json_int_t number = json_integer_value(value);
+        if (!strcmp(key, "inputs")) {
+            int r = decode_inputs(value, spec);
+            if (r < 0)
+                return r;
+            continue;
+        }
         if (!json_is_integer(value) || number <= 0)
             return -EINVAL;
         bool known = false;
@@ -174,11 +217,16 @@ static int decode_options(const json_t *object, struct store_spec *spec)
             known = spec->fresh_interpreter = true;
         } else if (!strcmp(key, "after_any") && number == 1) {
             known = spec->after_any = true;
+        } else if (!strcmp(key, "for_caller") && number == 1) {
+            known = spec->for_caller = true;
         } else if (!strcmp(key, "grace_us")) {
             spec->grace_us = (uint64_t)number;
             known = true;
         } else if (!strcmp(key, "gpus") && number <= UINT32_MAX) {
             spec->gpus = (uint32_t)number;
+            known = true;
+        } else if (!strcmp(key, "inputs_set")) {
+            spec->inputs_set = (uint64_t)number;
             known = true;
         } else if (!strcmp(key, "gpu_memory_bytes")) {
             spec->gpu_memory_bytes = (uint64_t)number;
@@ -309,6 +357,7 @@ static void load_numbers(const struct db_query *q, struct tw_task_info *info)
     info->queue_timeout_us = db_u64(q, 26);
     info->retry_delay_us = db_u64(q, 27);
     info->paused = db_int(q, 28) != 0;
+    info->stopping = db_int(q, 30) != 0;
 }
 
 /* The rest of the usage, and the receipt, from a column on. */
@@ -350,7 +399,7 @@ static int load_info(const struct db_query *q, struct tw_task_info *info)
         r = -EINVAL;
     if (r == 0)
         r = load_receipt(q, STORE_RECEIPT_COLUMN, &info->usage, &info->receipt);
-    return r < 0 ? r : load_pairs(q, 30, decode_labels, info);
+    return r < 0 ? r : load_pairs(q, 31, decode_labels, info);
 }
 
 static int load_spec(const struct db_query *q, struct store_task *task)

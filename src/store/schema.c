@@ -25,7 +25,7 @@
 
 enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
-    VERSION = 5,
+    VERSION = 6,
     BUSY_MS = 10000,
     WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
@@ -151,8 +151,10 @@ static const char schema_v4[] =
 static const char schema_v5[] = "ALTER TABLE receipts ADD COLUMN gpus INTEGER NOT NULL DEFAULT 0;"
                                 "ALTER TABLE attempts ADD COLUMN gpus INTEGER NOT NULL DEFAULT 0;";
 
+static const char schema_v6[] = "ALTER TABLE tasks ADD COLUMN stopping INTEGER NOT NULL DEFAULT 0;";
+
 /* steps[n] makes layout n + 1 of layout n. */
-static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3, schema_v4, schema_v5};
+static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3, schema_v4, schema_v5, schema_v6};
 
 static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
 {

@@ -45,8 +45,12 @@ struct store_spec {
     bool fresh_interpreter;
     uint64_t grace_us; /* 0: the node's default */
     bool after_any;
+    bool for_caller; /* not kept for another start of the node */
     uint32_t gpus;
     uint64_t gpu_memory_bytes;
+    struct tw_input *inputs; /* its own, with all strings, none of them NULL */
+    size_t n_inputs;
+    uint64_t inputs_set; /* where they are; 0: nowhere. Below 2^63 */
 };
 void store_spec_done(struct store_spec *spec);
 
@@ -141,6 +145,8 @@ void store_set_number(struct store *store, const char *name, uint64_t value, sto
 
 /* Whether it is held on request. */
 void store_pause(struct store *store, uint64_t seq, bool paused, store_done_cb cb, void *ctx);
+/* Its end was asked for, and takes a while. FAILED_PRECONDITION: it has ended. */
+void store_stopping(struct store *store, uint64_t seq, store_done_cb cb, void *ctx);
 
 /*
  * The end of a task: `info` with final state, reason and everything else, and its result. Both are borrowed until the

@@ -166,8 +166,14 @@ void store_spec_done(struct store_spec *spec)
         free(spec->env[i].name);
         free(spec->env[i].value);
     }
+    for (size_t i = 0; i < spec->n_inputs; i++) {
+        free((char *)spec->inputs[i].file_id);
+        free((char *)spec->inputs[i].name);
+        free((char *)spec->inputs[i].path);
+    }
     free(spec->args);
     free(spec->env);
+    free(spec->inputs);
     free(spec->data);
     *spec = (struct store_spec){0};
 }

@@ -503,6 +503,17 @@ void store_pause(struct store *store, uint64_t seq, bool paused, store_done_cb c
     enqueue(store, w);
 }
 
+void store_stopping(struct store *store, uint64_t seq, store_done_cb cb, void *ctx)
+{
+    struct write *w = write_new(WRITE_STOPPING, seq, ctx);
+    if (!w) {
+        cb(ctx, &no_memory);
+        return;
+    }
+    w->done_cb = cb;
+    enqueue(store, w);
+}
+
 void store_prune(struct store *store, const struct store_retention *keep, store_pruned_cb cb, void *ctx)
 {
     struct write *w = write_new(WRITE_PRUNE, 0, ctx);

@@ -11,6 +11,7 @@ enum write_kind {
     WRITE_ATTEMPT,
     WRITE_REQUEUE,
     WRITE_PAUSE,
+    WRITE_STOPPING,
     WRITE_NUMBER,
     WRITE_FINISH,
     WRITE_PRUNE,
@@ -90,6 +91,25 @@ bool write_has_files(const struct write *w);
 int write_prepare(struct store *store, struct write *w, struct tw_error *error);
 /* Within the transaction. The error is filled unless it is OUTCOME_OK. */
 enum outcome write_apply(struct store *store, struct write *w, struct tw_error *error);
+
+/* apply_life.c, for apply.c: as write_apply() for one kind each. */
+enum outcome apply_attempt(struct store *store, struct write *w, struct tw_error *error);
+enum outcome apply_requeue(struct store *store, struct write *w, struct tw_error *error);
+enum outcome apply_pause(struct store *store, struct write *w, struct tw_error *error);
+enum outcome apply_stopping(struct store *store, struct write *w, struct tw_error *error);
+
+/* What they share. A negative result of SQLite ends the transaction. */
+enum outcome write_outcome(int r);
+/* An UPDATE of one open task; refused where it has ended. */
+enum outcome write_update(struct store *store, struct write *w, struct db_query *q, struct tw_error *error);
+/* Attempt 0: the one that the task is at. */
+enum outcome write_event(struct store *store, uint64_t seq, enum tw_event_kind kind, uint32_t attempt,
+    enum tw_reason reason, struct tw_error *error);
+void write_bind_receipt(struct db_query *q, int at, const struct tw_usage *usage, const struct tw_receipt *r);
+static inline const char *or_empty(const char *s)
+{
+    return s ? s : "";
+}
 
 /* The same for WRITE_PRUNE, and its files once it is committed. */
 enum outcome apply_prune(struct store *store, struct write *w, struct tw_error *error);

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "task/task.h"
+#include "task/inputs.h"
 
 struct admission {
     struct engine *engine;
@@ -42,6 +42,8 @@ static void admission_answer(struct admission *a, const struct store_task *exist
 {
     struct engine *engine = a->engine;
     admit_leave(engine, a->owner, &a->size);
+    if (error || existing)
+        inputs_give_up(engine, &a->record.spec);
     if (error) {
         a->cb(a->ctx, NULL, false, error);
     } else if (existing) {
@@ -134,6 +136,15 @@ static void on_looked_up(void *ctx, const struct store_task *known, const struct
     }
 }
 
+static void on_gathered(void *ctx, const struct tw_error *error)
+{
+    struct admission *a = ctx;
+    if (error)
+        admission_answer(a, NULL, error);
+    else
+        store_admit(a->engine->options.store, &a->record, on_admitted, a);
+}
+
 void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *take_data, bool from_outside,
     engine_admit_cb cb, void *ctx)
 {
@@ -159,7 +170,9 @@ void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *ta
     /* What there is no room for may still be a task that was handed in before. */
     bool room = admit_check_room(engine, a->record.info.owner, &a->size, &a->refusal) == 0;
     a->owner = admit_enter(engine, a->record.info.owner, &a->size);
-    if (room)
+    if (room && a->record.spec.n_inputs)
+        inputs_gather(engine, &a->record.spec, a->record.info.owner, on_gathered, a);
+    else if (room)
         store_admit(engine->options.store, &a->record, on_admitted, a);
     else if (spec->id && *spec->id && !engine->drained)
         store_get(engine->options.store, a->record.info.id, on_looked_up, a);

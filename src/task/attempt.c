@@ -343,6 +343,7 @@ static void prepare(struct attempt *a)
         .n_env = record->spec.n_env,
         .max_result = engine->options.max_result_size,
         .limits = a->limits,
+        .inputs = record->spec.inputs_set,
         .network = network,
         .fresh_interpreter = record->spec.fresh_interpreter,
     };
@@ -460,12 +461,36 @@ static void start_grace(struct attempt *a, uint64_t grace_us)
     uv_timer_start(&a->timer, on_grace_over, (grace_us + 999) / 1000, 0);
 }
 
+static void on_stopping_stored(void *ctx UNUSED, const struct tw_error *error)
+{
+    if (error && error->code != TW_FAILED_PRECONDITION) /* that it has ended meanwhile is all the better */
+        log_warning(
+            "should the node be killed now, it will not know that a task was being stopped: %s", error->message);
+}
+
+/* What somebody has asked for holds, also when the node does not live to see it. */
+static void note_stopping(struct task *task)
+{
+    if (task->end_asked != TW_REASON_STOPPED_BY_USER || task->record.info.stopping)
+        return;
+    task->record.info.stopping = true;
+    store_stopping(task->engine->options.store, task->record.seq, on_stopping_stored, NULL);
+}
+
+static const char *stopping_text(enum tw_reason reason)
+{
+    return reason == TW_REASON_TIMEOUT_WALL ? "its time is over: it is being ended"
+        : reason == TW_REASON_SHUTDOWN      ? "the node shuts down: it is being stopped"
+                                            : "is being stopped";
+}
+
 static void terminate(struct attempt *a, enum tw_reason reason)
 {
     uint64_t asked = a->task->record.spec.grace_us, nodes = a->task->engine->options.grace_us;
     /* A node that waited for longer at its own end would be killed, and the task be lost instead of stopped. */
     bool granted = asked && (reason != TW_REASON_SHUTDOWN || asked < nodes);
     a->terminated = true;
+    task_set_message(a->task, "%s", stopping_text(reason));
     start_grace(a, granted ? asked : nodes);
     a->run->rt->ops->terminate(a->run);
 }
@@ -489,6 +514,7 @@ void task_end_early(struct task *task, enum tw_reason reason)
     /* The node's end needs nothing of one that is about to wait again. */
     if (a && a->again && reason != TW_REASON_SHUTDOWN)
         task->end_asked = reason;
+    note_stopping(task);
     if (task->end_asked != TW_REASON_NONE || (a && a->ending))
         return;
     if (!a) {
@@ -498,6 +524,7 @@ void task_end_early(struct task *task, enum tw_reason reason)
         return;
     }
     task->end_asked = reason;
+    note_stopping(task);
     if (a->run && is_polite(reason) && task->record.info.state == TW_TASK_RUNNING && a->run->rt->ops->terminate)
         terminate(a, reason);
     else if (a->run)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tasks that are handed in by others than one request with one task: batches and arrays, and tasks that are tried once more.
+ * Batches and arrays: many tasks in one request.
  *
  * A batch is made record by record, a few in each round of the loop. Data that would not stay in memory once its task is queued is
  * never copied: the records borrow it from the specs until they are on disk.
@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "task/task.h"
+#include "task/inputs.h"
 
 enum { RECORDS_AT_ONCE = 250 };
 
@@ -29,6 +29,7 @@ struct batch {
     size_t bytes_ahead;        /* of data, as it was announced */
     struct queue_owner *owner; /* while it counts */
     struct spec_digest begun;  /* of an array */
+    size_t gathered;           /* of so many the inputs are there */
     bool only_known;           /* there is no room for it: it has to be there already, */
     struct tw_error refusal;   /* or else it hears this */
     uv_timer_t *next;          /* the next round */
@@ -200,14 +201,25 @@ static int batch_check(const struct engine_batch *asked, size_t n, struct tw_err
     return 0;
 }
 
+/* An array has one set. */
+static void give_up_inputs(struct batch *b, size_t n)
+{
+    if (n == 0 || !b->asked.array_count)
+        inputs_give_up(b->engine, &b->records[n].spec);
+}
+
 static void on_batch_admitted(void *ctx, const bool *existing, const struct tw_error *error)
 {
     struct batch *b = ctx;
     struct engine *engine = b->engine;
     batch_leave(b);
+    for (size_t i = 0; error && i < b->size.n; i++)
+        give_up_inputs(b, i);
     for (size_t i = 0; !error && i < b->size.n; i++) {
-        if (existing[i])
+        if (existing[i]) {
+            give_up_inputs(b, i);
             continue;
+        }
         forget_borrowed_data(b, i);
         (void)admit_live(engine, &b->records[i]);
     }
@@ -283,6 +295,45 @@ static int check_order(const struct batch *b, struct map *places, struct tw_erro
     return 0;
 }
 
+static void gather_next(struct batch *b);
+
+static void on_gathered(void *ctx, const struct tw_error *error)
+{
+    struct batch *b = ctx;
+    struct tw_error cause;
+    if (!error) {
+        b->gathered++;
+        gather_next(b);
+        return;
+    }
+    error_set(&cause, error->code, "task %zu of the batch: %s", b->gathered + 1, error->message);
+    for (size_t i = 0; i < b->gathered; i++)
+        give_up_inputs(b, i);
+    batch_fail(b, &cause);
+}
+
+/* Has the inputs of one after the other gathered, those of an array once; then the batch goes to the store. */
+static void gather_next(struct batch *b)
+{
+    bool array = b->asked.array_count > 0;
+    struct tw_error oom;
+    for (; b->gathered < b->n; b->gathered++) {
+        struct store_task *record = &b->records[b->gathered];
+        if (record->spec.n_inputs == 0)
+            continue;
+        if (!array || b->gathered == 0) {
+            inputs_gather(b->engine, &record->spec, record->info.owner, on_gathered, b);
+            return;
+        }
+        if (inputs_share(&b->records[0].spec, &record->spec) < 0) {
+            error_oom(&oom);
+            on_gathered(b, &oom);
+            return;
+        }
+    }
+    store_admit_batch(b->engine->options.store, b->records, b->n, on_batch_admitted, b);
+}
+
 /* All records are there. */
 static void batch_made(struct batch *b)
 {
@@ -297,7 +348,7 @@ static void batch_made(struct batch *b)
     else if (b->only_known)
         store_check_batch(store, b->records, b->n, on_batch_admitted, b);
     else
-        store_admit_batch(store, b->records, b->n, on_batch_admitted, b);
+        gather_next(b);
 }
 
 static void go_on_making(struct batch *b);
@@ -422,158 +473,4 @@ void engine_admit_batch(struct engine *engine, const struct engine_batch *asked,
     } else {
         batch_answer(b, &error);
     }
-}
-
-/* --- once more --- */
-
-struct again {
-    struct engine *engine;
-    char *id, *new_id;
-    char **after;
-    size_t n_after;
-    void *data;
-    size_t len;
-    engine_admit_cb cb;
-    void *ctx;
-};
-
-static void again_free(struct again *a)
-{
-    free(a->id);
-    free(a->new_id);
-    for (size_t i = 0; i < a->n_after; i++)
-        free(a->after[i]);
-    free(a->after);
-    free(a->data);
-    free(a);
-}
-
-static void again_fail(struct again *a, const struct tw_error *error)
-{
-    a->cb(a->ctx, NULL, false, error);
-    again_free(a);
-}
-
-/*
- * What it was, but for what has passed: its start time, and those that it came after, unless it never came to its turn or is given
- * others.
- */
-static void on_old_spec(void *ctx, const struct store_task *stored, const struct tw_error *error)
-{
-    struct again *a = ctx;
-    if (error) {
-        again_fail(a, error);
-        return;
-    }
-    const struct tw_task_info *info = &stored->info;
-    const struct store_spec *old = &stored->spec;
-    CLEANUP_FREE struct tw_env *env = calloc(old->n_env + 1, sizeof *env);
-    CLEANUP_FREE const char **after = calloc(info->n_after + 1, sizeof *after);
-    struct tw_error oom;
-    if (!env || !after) {
-        error_oom(&oom);
-        again_fail(a, &oom);
-        return;
-    }
-    for (size_t i = 0; i < old->n_env; i++)
-        env[i] = (struct tw_env){.name = old->env[i].name, .value = old->env[i].value};
-    for (size_t i = 0; i < info->n_after; i++)
-        after[i] = info->after[i].id;
-    bool waited = info->attempt == 0 && !a->n_after;
-    struct tw_task_spec spec = {
-        .size = sizeof spec,
-        .id = a->new_id,
-        .type = info->type,
-        .owner = info->owner,
-        .data = a->data,
-        .data_len = a->len,
-        .args = (const char *const *)old->args,
-        .n_args = old->n_args,
-        .env = env,
-        .n_env = old->n_env,
-        .timeout_us = info->timeout_us,
-        .retries = info->retries,
-        .limits = old->limits,
-        .network = old->network,
-        .fresh_interpreter = old->fresh_interpreter,
-        .priority = info->priority,
-        .queue_timeout_us = info->queue_timeout_us,
-        .retry_delay_us = info->retry_delay_us,
-        .grace_us = old->grace_us,
-        .labels = info->labels,
-        .n_labels = info->n_labels,
-        .retry_of = info->id,
-        .after = a->n_after ? (const char *const *)a->after : after,
-        .n_after = waited ? info->n_after : a->n_after,
-        .after_any = old->after_any,
-    };
-    admit_task(a->engine, &spec, STEAL(a->data), false, a->cb, a->ctx);
-    again_free(a);
-}
-
-static void on_old_input(void *ctx, const void *data, size_t len, const struct tw_error *error)
-{
-    struct again *a = ctx;
-    struct tw_error oom;
-    a->data = error ? NULL : text_dup(data, len);
-    a->len = len;
-    if (a->data) {
-        store_get(a->engine->options.store, a->id, on_old_spec, a);
-        return;
-    }
-    if (!error)
-        error_oom(&oom);
-    again_fail(a, error ? error : &oom);
-}
-
-static void on_old_task(void *ctx, const struct tw_task_info *info, uint64_t seq, const struct tw_error *error)
-{
-    struct again *a = ctx;
-    struct tw_error refusal;
-    if (!error && info->state != TW_TASK_FAILED && info->state != TW_TASK_STOPPED) {
-        error_set(&refusal, TW_FAILED_PRECONDITION, "task %s is %s: only what failed or was stopped can be tried again",
-            info->id, tw_task_state_to_string(info->state));
-        error = &refusal;
-    } else if (!error && info->reason == TW_REASON_DEPENDENCY && !a->n_after) {
-        error_set(&refusal, TW_FAILED_PRECONDITION,
-            "%s: say what task %s is to come after now (after), or try that one again", info->message, info->id);
-        error = &refusal;
-    }
-    if (error)
-        again_fail(a, error);
-    else
-        store_load_input(a->engine->options.store, seq, on_old_input, a);
-}
-
-static struct again *again_new(const char *id, const char *new_id, const char *const *after, size_t n_after)
-{
-    struct again *a = calloc(1, sizeof *a);
-    bool named = new_id && *new_id;
-    if (!a)
-        return NULL;
-    a->id = strdup(id);
-    a->new_id = named ? strdup(new_id) : NULL;
-    a->after = calloc(n_after + 1, sizeof *a->after);
-    bool ok = a->id && a->after && (!named || a->new_id);
-    for (; ok && a->n_after < n_after; a->n_after += ok)
-        ok = (a->after[a->n_after] = strdup(after[a->n_after]));
-    if (ok)
-        return a;
-    again_free(a);
-    return NULL;
-}
-
-void engine_retry(struct engine *engine, const struct engine_again *asked, engine_admit_cb cb, void *ctx)
-{
-    struct again *a = again_new(asked->id, asked->new_id, asked->after, asked->n_after);
-    if (!a) {
-        struct tw_error error;
-        error_oom(&error);
-        cb(ctx, NULL, false, &error);
-        return;
-    }
-    a->engine = engine;
-    a->cb = cb;
-    a->ctx = ctx;
-    engine_get(engine, asked->id, on_old_task, a);
 }

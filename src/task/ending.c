@@ -83,7 +83,7 @@ static void show_end(struct attempt *a)
     info->receipt = a->final.receipt;
     info->finished_us = a->final.finished_us;
     info->result_size = a->final.result_size;
-    info->paused = false; /* as on disk */
+    info->paused = info->stopping = false; /* as on disk */
     if (a->final_message) {
         free(info->message);
         info->message = STEAL(a->final_message);

@@ -34,6 +34,8 @@ static void tell_task(const struct store_task *task, const struct tw_task_info *
         .grace_us = spec->grace_us,
         .gpus = spec->gpus,
         .gpu_memory_bytes = spec->gpu_memory_bytes,
+        .inputs = spec->inputs,
+        .n_inputs = spec->n_inputs,
     };
     struct tw_task_info info = *known;
     info.asked = &asked;
@@ -310,7 +312,7 @@ void engine_shutdown(struct engine *engine, enum tw_shutdown how, void (*done)(v
 
 struct recovery {
     struct engine *engine;
-    unsigned queued, kept, again, lost;
+    unsigned queued, kept, ended, again, lost;
     bool oom;
     struct tw_error error; /* of a write; code TW_OK: none */
 };
@@ -335,6 +337,20 @@ static void recover_again(struct recovery *r, struct task *task)
     task_requeue(task, ended.message, false);
 }
 
+/* One that is not to wait, or to be tried, again: somebody has asked for its end, or waited for it, and went with the node. */
+static bool recover_end(struct recovery *r, struct task *task)
+{
+    const struct tw_task_info *info = &task->record.info;
+    bool waited = info->state == TW_TASK_QUEUED && task->record.spec.for_caller;
+    if (!info->stopping && !waited)
+        return false;
+    r->ended++;
+    if (!task_finish_unstarted(task, TW_TASK_STOPPED, info->stopping ? TW_REASON_STOPPED_BY_USER : TW_REASON_SHUTDOWN,
+            waited ? "its caller went with the node" : NULL))
+        r->oom = true;
+    return true;
+}
+
 /* A task that the last run of the node left behind. */
 static void recover_task(void *ctx, struct store_task *record)
 {
@@ -346,12 +362,14 @@ static void recover_task(void *ctx, struct store_task *record)
         return;
     }
     struct tw_task_info *info = &task->record.info;
-    if (info->state == TW_TASK_QUEUED) {
+    if (handover_take_up(task)) {
+        r->kept++;
+    } else if (recover_end(r, task)) {
+        /* counted there */
+    } else if (info->state == TW_TASK_QUEUED) {
         r->queued++;
         task_begin_waiting(task);
-    } else if (handover_take_up(task)) {
-        r->kept++;
-    } else if (info->attempt <= info->retries) {
+    } else if (info->attempt <= info->retries && !task->record.spec.for_caller) {
         recover_again(r, task);
     } else {
         r->lost++;
@@ -367,6 +385,7 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         return error_oom(error);
     engine->options = *options;
     map_init(&engine->tasks);
+    map_init(&engine->input_sets);
     engine->overcommit = 1000;
     queue_init(&engine->queue, options->max_running_per_owner);
     uint64_t gpu_memory[GPUS_MAX];
@@ -388,9 +407,9 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
         engine_free(engine);
         return -1;
     }
-    if (r.queued + r.kept + r.again + r.lost)
-        log_info("taken up from the last run: %u queued tasks, %u that run, %u to run again, %u lost", r.queued, r.kept,
-            r.again, r.lost);
+    if (r.queued + r.kept + r.ended + r.again + r.lost)
+        log_info("taken up from the last run: %u queued tasks, %u that run, %u to run again, %u lost, %u to be ended",
+            r.queued, r.kept, r.again, r.lost, r.ended);
     *ret = engine;
     return 0;
 }
@@ -418,6 +437,7 @@ void engine_free(struct engine *engine)
         task_free(task);
     }
     map_done(&engine->tasks);
+    map_done(&engine->input_sets);
     queue_done(&engine->queue);
     schedule_done(engine);
     free(engine);

@@ -33,6 +33,20 @@ struct engine_gpu {
     unsigned score;
 };
 
+/*
+ * Who keeps the files that tasks name as inputs; without `gather` nobody does. All on the loop's thread.
+ * gather: has these files of the owner put together for a task, fills in what is not said of them (id, name, path: the strings
+ * are replaced by others from malloc) and *ret_set, which is never 0. All is borrowed until `done`, which comes from the loop.
+ * release: no task has a use for the set any more.
+ */
+typedef void (*engine_gathered_cb)(void *ctx, const struct tw_error *error);
+struct engine_inputs {
+    void (*gather)(void *ctx, const char *owner, struct tw_input *inputs, size_t n, uint64_t *ret_set,
+        engine_gathered_cb done, void *done_ctx);
+    void (*release)(void *ctx, uint64_t set);
+    void *ctx;
+};
+
 struct engine_options {
     uv_loop_t *loop;
     struct store *store;     /* borrowed; outlives the engine */
@@ -56,6 +70,7 @@ struct engine_options {
     const struct engine_gpu *gpus;     /* borrowed; n_gpus of them, GPUS_MAX at most */
     size_t n_gpus;
     uint32_t detach_seconds; /* within which the next engine takes running tasks up */
+    struct engine_inputs inputs;
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
@@ -72,6 +87,10 @@ enum {
 /* Takes up what the store holds: queued tasks are queued again, running ones go on if they were left running, and else are
  * run again or end as LOST. */
 int engine_new(const struct engine_options *options, struct engine **ret, struct tw_error *error);
+/* Before it is started, or never. */
+void engine_set_inputs(struct engine *engine, const struct engine_inputs *inputs);
+/* Whether a live task has this set. */
+bool engine_has_inputs(const struct engine *engine, uint64_t set);
 /* Begins to run what was taken up. */
 void engine_start(struct engine *engine);
 /* Only after engine_shutdown's callback, or before the loop ever ran. NULL is allowed. */

@@ -30,17 +30,23 @@ void handover_left(void *ctx)
 
 static void leave(struct attempt *a)
 {
-    const struct task *task = a->task;
-    struct run_clock clock = {
-        .begun_us = a->begun_us, .wall_from_us = a->wall_from_us, .wall_left_us = a->wall_left_us};
+    struct task *task = a->task;
+    const struct queue_need *held = &task->entry.need;
+    struct run_carried carried = {.begun_us = a->begun_us,
+        .wall_from_us = a->wall_from_us,
+        .wall_left_us = a->wall_left_us,
+        .held_cpu_millis = held->cpu_millis,
+        .held_memory_bytes = held->memory_bytes};
     struct tw_error error;
+    if (task->record.spec.for_caller)
+        task_end_early(task, TW_REASON_SHUTDOWN); /* who waits for it goes with the node */
     if (a->ending || task->end_asked != TW_REASON_NONE || a->cannot_begin)
         return; /* over in a moment */
     if (task->record.info.state == TW_TASK_RUNNING && a->run) {
         if (!a->run->rt->ops->leave)
             return; /* it cannot go on without us: its end is awaited */
         uv_timer_stop(&a->timer);
-        a->run->rt->ops->leave(a->run, &clock);
+        a->run->rt->ops->leave(a->run, &carried);
     } else {
         error_set(&error, TW_UNAVAILABLE, "the node was restarted before it began");
         attempt_turn_back(a, &error);
@@ -82,27 +88,28 @@ bool handover_take_up(struct task *task)
     struct engine *engine = task->engine;
     struct runtime *rt = engine->options.runtime;
     struct store_task *record = &task->record;
-    struct run_clock clock;
-    enum tw_network network;
+    struct run_carried carried;
     struct attempt *a = rt->ops->take_up && record->info.state == TW_TASK_RUNNING ? attempt_new(task) : NULL;
     if (!a)
         return false;
-    a->run = rt->ops->take_up(rt, record->info.id, &attempt_events, a, &clock);
+    a->run = rt->ops->take_up(rt, record->info.id, &attempt_events, a, &carried);
     if (!a->run) {
         attempt_release(a);
         return false;
     }
     a->written = a->durable = a->ready = a->holds_slot = true;
-    a->begun_us = clock.begun_us;
-    a->wall_from_us = clock.wall_from_us;
-    a->wall_left_us = clock.wall_left_us;
-    spec_resolve(engine, &record->spec, &a->limits, &network);
+    a->begun_us = carried.begun_us;
+    a->wall_from_us = carried.wall_from_us;
+    a->wall_left_us = carried.wall_left_us;
+    a->limits = carried.limits;
     a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
     if (a->log)
         record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
     engine->running++;
-    task->entry.need = schedule_need(task);
-    queue_hold(&engine->queue, &task->entry, gpu_env_devices(engine, clock.gpu_minors));
+    task->entry.need = (struct queue_need){.cpu_millis = carried.held_cpu_millis,
+        .memory_bytes = carried.held_memory_bytes,
+        .gpus = schedule_need(task).gpus};
+    queue_hold(&engine->queue, &task->entry, gpu_env_devices(engine, carried.gpu_minors));
     task_set_message(task, record->info.paused ? "paused on request" : "running");
     return true;
 }
@@ -133,6 +140,8 @@ void handover_take_over(struct engine *engine)
         struct run *run = task->attempt ? task->attempt->run : NULL;
         if (run && run->rt->ops->pause) /* it may have been told to the store alone */
             run->rt->ops->pause(run, task->record.info.paused);
+        if (run && task->record.info.stopping)
+            task_end_early(task, TW_REASON_STOPPED_BY_USER);
     }
 }
 

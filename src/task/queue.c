@@ -17,7 +17,7 @@
 enum { ORDER_BITS = 56 };
 #define FIRST_ORDER (UINT64_C(1) << (ORDER_BITS - 1)) /* in the middle: those at the front count down from it */
 
-enum { LANES = 8, OWNERS_LOOKED_AT = 64 };
+enum { LANES = 8, OWNERS_LOOKED_AT = 256 };
 
 struct lane {
     struct queue_need need; /* of all in it, but for the last lane */
@@ -50,10 +50,23 @@ static bool fits(uint64_t need, uint64_t used, uint64_t total)
     return total == 0 || need == 0 || (used <= total && need <= total - used);
 }
 
+/* What of it is not free, and what of it is wanted at all: enum queue_kind. */
+static unsigned lacks(const struct queue *q, const struct queue_need *need)
+{
+    return (fits(need->cpu_millis, q->used.cpu_millis, q->total.cpu_millis) ? 0 : QUEUE_CPU) |
+        (fits(need->memory_bytes, q->used.memory_bytes, q->total.memory_bytes) ? 0 : QUEUE_MEMORY) |
+        (gpus_fit(&q->gpus, &need->gpus) ? 0 : QUEUE_GPU);
+}
+
+static unsigned wants(const struct queue_need *need)
+{
+    return (need->cpu_millis ? QUEUE_CPU : 0) | (need->memory_bytes ? QUEUE_MEMORY : 0) |
+        (gpus_none(&need->gpus) ? 0 : QUEUE_GPU);
+}
+
 bool queue_has_free(const struct queue *q, const struct queue_need *need)
 {
-    return fits(need->cpu_millis, q->used.cpu_millis, q->total.cpu_millis) &&
-        fits(need->memory_bytes, q->used.memory_bytes, q->total.memory_bytes) && gpus_fit(&q->gpus, &need->gpus);
+    return lacks(q, need) == 0;
 }
 
 static void hold(struct queue *q, const struct queue_need *need)
@@ -102,14 +115,19 @@ static void leave_lane(struct queue_entry *e)
     heap_remove(&e->owner->lanes[e->lane].awake, &e->by_order);
 }
 
-/* The owner's first entry; with `q`, the first that fits into what is free there. */
-static struct queue_entry *first_fitting(const struct queue_owner *owner, const struct queue *q)
+static bool may_start(const struct queue *q, const struct queue_need *need, unsigned kept)
+{
+    return !(wants(need) & kept) && queue_has_free(q, need);
+}
+
+/* The owner's first entry; with `q`, the first that fits into what is free there and wants nothing of what is kept. */
+static struct queue_entry *first_fitting(const struct queue_owner *owner, const struct queue *q, unsigned kept)
 {
     const struct heap_node *best = NULL;
     for (size_t i = 0; i < LANES; i++) {
         const struct heap_node *first = heap_first(&owner->lanes[i].awake);
         if (first && (!best || first->key < best->key) &&
-            (!q || queue_has_free(q, &CONTAINER_OF(first, struct queue_entry, by_order)->need)))
+            (!q || may_start(q, &CONTAINER_OF(first, struct queue_entry, by_order)->need, kept)))
             best = first;
     }
     return best ? CONTAINER_OF(best, struct queue_entry, by_order) : NULL;
@@ -117,7 +135,7 @@ static struct queue_entry *first_fitting(const struct queue_owner *owner, const 
 
 static struct queue_entry *first_of(const struct queue_owner *owner)
 {
-    return first_fitting(owner, NULL);
+    return first_fitting(owner, NULL, 0);
 }
 
 /* --- the rings --- */
@@ -155,40 +173,79 @@ static void settle(struct queue *q, struct queue_owner *owner, enum turn turn)
     q->any_ready[ring / 64] |= UINT64_C(1) << ring % 64;
 }
 
-/* Nobody goes before an entry that has been passed over for long enough, unless it waits for GPUs that have gone. */
-static bool may_pass(const struct queue *q, struct queue_entry *first, uint64_t now)
+/*
+ * What is kept for an entry from others: nothing at first, and then what it lacks. Who wants none of that takes nothing away from
+ * it. Nothing is kept for one that waits for GPUs that have gone.
+ */
+static unsigned kept_for(const struct queue *q, const struct queue_entry *first, uint64_t now)
 {
-    if (!gpus_could_fit(&q->gpus, &first->need.gpus))
-        return true;
-    if (!first->passed_us)
-        first->passed_us = now;
-    return now - first->passed_us < QUEUE_BACKFILL_US;
+    bool long_ago = first->passed_us && now - MIN(now, first->passed_us) >= QUEUE_BACKFILL_US;
+    return long_ago && gpus_could_fit(&q->gpus, &first->need.gpus) ? lacks(q, &first->need) : 0;
 }
 
 /*
- * Whose turn it is: the first entry of the first owner in the highest ring; where that does not fit the next that does, as long as
- * those that are passed over let it. Only so many owners are looked at: what is free is not worth a search without end.
+ * Walks the owners in their turn, the highest ring first, and sums up what is kept for their first entries. Only so many are looked
+ * at: what is free is not worth a search without end. `look` says whether to go on.
  */
-static struct queue_entry *next_entry(const struct queue *q, uint64_t now)
+struct walk {
+    const struct queue *q;
+    uint64_t now;
+    unsigned kept;
+    bool (*look)(struct walk *w, const struct queue_owner *owner, struct queue_entry *first);
+    const struct queue_entry *asks; /* queue_kept_from() */
+    struct queue_entry *found;
+};
+
+static void walk_owners(struct walk *w)
 {
     unsigned looked_at = 0;
-    for (size_t i = ARRAY_LEN(q->any_ready); i-- > 0;) {
-        for (uint64_t bits = q->any_ready[i]; bits;) {
+    for (size_t i = ARRAY_LEN(w->q->any_ready); i-- > 0;) {
+        for (uint64_t bits = w->q->any_ready[i]; bits;) {
             size_t bit = 63 - (size_t)__builtin_clzll(bits);
             bits &= ~(UINT64_C(1) << bit);
-            list_for_each (it, &q->ready[i * 64 + bit]) {
+            list_for_each (it, &w->q->ready[i * 64 + bit]) {
                 const struct queue_owner *owner = CONTAINER_OF(it, struct queue_owner, link);
-                struct queue_entry *first = first_of(owner), *e = first_fitting(owner, q);
-                if (e == first)
-                    return e; /* who stands in a ring has one */
-                if (!may_pass(q, first, now) || ++looked_at == OWNERS_LOOKED_AT)
-                    return NULL;
-                if (e)
-                    return e;
+                struct queue_entry *first = first_of(owner); /* who stands in a ring has one */
+                if (!w->look(w, owner, first) || ++looked_at == OWNERS_LOOKED_AT)
+                    return;
+                w->kept |= kept_for(w->q, first, w->now);
             }
         }
     }
-    return NULL;
+}
+
+static bool look_for_next(struct walk *w, const struct queue_owner *owner, struct queue_entry *first)
+{
+    bool fits_here = may_start(w->q, &first->need, w->kept);
+    if (!fits_here && !first->passed_us)
+        first->passed_us = w->now;
+    unsigned kept = w->kept | kept_for(w->q, first, w->now);
+    w->found = fits_here ? first : first_fitting(owner, w->q, kept);
+    return !w->found && (kept & (QUEUE_CPU | QUEUE_MEMORY)) == 0; /* everybody wants these */
+}
+
+/* Whose turn it is: the first entry of the first owner in the highest ring; where that does not fit the next that does. */
+static struct queue_entry *next_entry(const struct queue *q, uint64_t now)
+{
+    struct walk w = {.q = q, .now = now, .look = look_for_next};
+    walk_owners(&w);
+    return w.found;
+}
+
+static bool look_for_keeper(struct walk *w, const struct queue_owner *owner, struct queue_entry *first)
+{
+    bool own = owner == w->asks->owner;
+    if (first != w->asks && (kept_for(w->q, first, w->now) & wants(&w->asks->need)))
+        w->found = first;
+    return !w->found && !own;
+}
+
+const struct queue_entry *queue_kept_from(const struct queue *q, const struct queue_entry *e, uint64_t monotonic_us)
+{
+    struct walk w = {.q = q, .now = monotonic_us, .look = look_for_keeper, .asks = e};
+    if (!is_at_limit(q, e->owner))
+        walk_owners(&w);
+    return w.found;
 }
 
 /* --- owners --- */
@@ -229,10 +286,8 @@ void queue_set_gpus(struct queue *q, const uint64_t *memory_bytes, size_t n)
 void queue_set_need(struct queue *q, struct queue_entry *e, const struct queue_need *need)
 {
     bool awake = e->in && !e->asleep;
-    if (e->running) {
-        give_back(q, &e->need);
-        hold(q, need);
-    }
+    (void)q;
+    assert(!e->running); /* it gives back what it took */
     if (awake)
         leave_lane(e);
     e->need = *need;

@@ -2,8 +2,9 @@
 /*
  * Who waits, and who is next. The highest priority goes first; among equals the owners take turns, one task each; an owner's
  * own tasks go in the order in which they came. An owner that runs as many as it may has no turn until one of them is done.
- * Where the next one needs more than is free, a later one that fits may go before it, but only for a while (QUEUE_BACKFILL_US
- * from when it was first passed over): then what becomes free is kept for it. An entry with a time before which it is not to start sleeps until then, one with a deadline can be asked for when that passes.
+ * Where the next one needs more than is free, a later one that fits may go before it. After a while (QUEUE_BACKFILL_US from
+ * when it was first passed over) that is so only for who wants nothing of what it lacks: that is kept for it. An entry with a
+ * time before which it is not to start sleeps until then, one with a deadline can be asked for when that passes.
  *
  * Nothing here allocates but queue_owner_get(): whoever has its owner can be put in. What is asked of the queue costs the
  * logarithm of an owner's entries at most. No threads, no clocks: the caller says what time it is. Private to src/task.
@@ -26,6 +27,8 @@ struct queue_need {
     uint64_t memory_bytes;
     struct gpu_need gpus;
 };
+
+enum queue_kind { QUEUE_CPU = 1, QUEUE_MEMORY = 2, QUEUE_GPU = 4 }; /* bits */
 
 enum { QUEUE_PRIORITY_MIN = -100, QUEUE_PRIORITY_MAX = 100, QUEUE_PRIORITIES = 201 };
 
@@ -71,7 +74,7 @@ void queue_set_max_running_per_owner(struct queue *q, unsigned max);
 
 /* What there is, from now on; what is held beyond it stays held. */
 void queue_set_total(struct queue *q, const struct queue_need *total);
-/* For an entry wherever it is; its GPUs stay the same. */
+/* For an entry that does not run. */
 void queue_set_need(struct queue *q, struct queue_entry *e, const struct queue_need *need);
 /* Likewise of GPUs; before anything is held. */
 void queue_set_gpus(struct queue *q, const uint64_t *memory_bytes, size_t n);
@@ -106,6 +109,8 @@ struct queue_entry *queue_take_expired(struct queue *q, uint64_t monotonic_us);
 /* How long until one of these two finds something; UINT64_MAX: never. */
 uint64_t queue_next_us(const struct queue *q, uint64_t wall_us, uint64_t monotonic_us);
 
+/* The one for which something is kept that this one, which is awake, wants too; NULL: there is none, or its owner is at its limit. */
+const struct queue_entry *queue_kept_from(const struct queue *q, const struct queue_entry *e, uint64_t monotonic_us);
 /* Why it is not its turn, for a person; never NULL. */
 const char *queue_why(const struct queue *q, const struct queue_entry *e);
 

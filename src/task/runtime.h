@@ -35,6 +35,7 @@ struct run_spec {
     enum tw_network network; /* resolved: never DEFAULT */
     bool fresh_interpreter;
     uint64_t gpu_minors; /* bits 1 << N of the devices /dev/nvidiaN that it is given */
+    uint64_t inputs;     /* the set of stored files that it sees (files/inputs.h); 0: none */
 };
 
 enum run_end {
@@ -65,12 +66,17 @@ struct run_outcome {
     struct tw_receipt receipt; /* all zero where the task never began */
 };
 
-/* What the daemon that takes a run over has to know of it: how far its time has gone, on the monotonic clock, which is the
- * machine's, and what it holds. */
-struct run_clock {
-    uint64_t gpu_minors; /* told by take_up() alone */
+/*
+ * What the daemon that takes a run over has to know of it: how far its time has gone, on the monotonic clock, which is the
+ * machine's, and what it holds, whatever the settings say by then.
+ */
+struct run_carried {
     uint64_t begun_us;
     uint64_t wall_from_us, wall_left_us; /* when the wall clock was started last, and what was left of it then */
+    uint64_t held_cpu_millis, held_memory_bytes; /* in the engine's ledger */
+    /* Told by take_up() alone. */
+    uint64_t gpu_minors;
+    struct tw_limits limits; /* as in its run_spec */
 };
 
 struct run_events {
@@ -118,10 +124,10 @@ struct runtime_ops {
     void (*detach)(
         struct runtime *rt, uint32_t seconds, void (*done)(void *ctx, const struct tw_error *error), void *ctx);
     /* Leaves a run that was let go and not killed; `left` or `ended` follows. */
-    void (*leave)(struct run *run, const struct run_clock *clock);
+    void (*leave)(struct run *run, const struct run_carried *carried);
     /* A run of this task that another daemon has left, or NULL. Nothing happens to it before take_over(). */
     struct run *(*take_up)(struct runtime *rt, const char *task_id, const struct run_events *events, void *ctx,
-        struct run_clock *ret_clock);
+        struct run_carried *ret_carried);
     /* The runs that were taken up go on here; what nobody has taken up is killed. */
     void (*take_over)(struct runtime *rt);
     /* Forgets a run that was taken up, before take_over(): it waits for yet another daemon. No event follows. */

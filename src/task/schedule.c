@@ -59,7 +59,8 @@ void schedule_set_totals(struct engine *engine)
     map_for_each (it, &engine->tasks) {
         struct task *task = it->value;
         struct queue_need need = schedule_need(task);
-        queue_set_need(&engine->queue, &task->entry, &need);
+        if (!task->entry.running)
+            queue_set_need(&engine->queue, &task->entry, &need);
     }
 }
 
@@ -201,7 +202,9 @@ static const char *why_too_much(const struct queue *q, const struct queue_need *
     static char text[160];
     uint64_t cpu = q->total.cpu_millis - MIN(q->used.cpu_millis, q->total.cpu_millis);
     uint64_t memory = q->total.memory_bytes - MIN(q->used.memory_bytes, q->total.memory_bytes);
-    if (need->gpus.whole && !gpus_fit(&q->gpus, &need->gpus))
+    if (!gpus_could_fit(&q->gpus, &need->gpus))
+        snprintf(text, sizeof text, "waits for GPUs that this node does not have any more");
+    else if (need->gpus.whole && !gpus_fit(&q->gpus, &need->gpus))
         snprintf(text, sizeof text, "waits for %u %s, of which %zu %s free", need->gpus.whole,
             need->gpus.whole == 1 ? "GPU" : "GPUs", gpus_free(&q->gpus), gpus_free(&q->gpus) == 1 ? "is" : "are");
     else if (!gpus_fit(&q->gpus, &need->gpus))
@@ -223,6 +226,19 @@ static bool asks_for_much(const struct task *task)
     return spec->limits.memory_bytes || spec->limits.cpu_millis || spec->gpus || spec->gpu_memory_bytes;
 }
 
+/* It could start, but for another that has waited for longer. */
+static const char *why_kept(const struct engine *engine, const struct task *task)
+{
+    static char text[160];
+    const struct queue_entry *e =
+        task->entry.asleep ? NULL : queue_kept_from(&engine->queue, &task->entry, clock_monotonic_us());
+    if (!e)
+        return queue_why(&engine->queue, &task->entry);
+    snprintf(text, sizeof text, "waits behind task %s, which has waited for longer for what both need",
+        CONTAINER_OF(e, struct task, entry)->record.info.id);
+    return text;
+}
+
 const char *engine_why_queued(const struct task *task)
 {
     const struct engine *engine = task->engine;
@@ -240,7 +256,7 @@ const char *engine_why_queued(const struct task *task)
         return "waits for a free slot";
     if (too_much)
         return why_too_much(&engine->queue, &task->entry.need);
-    return queue_why(&engine->queue, &task->entry);
+    return why_kept(engine, task);
 }
 
 /* --- how fast it goes --- */

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "task/task.h"
+#include "task/inputs.h"
 
 static const uint64_t timeout_max_us = 365ull * 86400 * 1000000;
 
@@ -305,7 +305,7 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, boo
         return error_set(
             error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
     if (limits_check(engine, &spec->limits, error) < 0 || network_check(engine, spec->network, error) < 0 ||
-        gpus_check(engine, spec, error) < 0)
+        gpus_check(engine, spec, error) < 0 || inputs_check(engine, spec, error) < 0)
         return -1;
     return check_strings(spec, error);
 }
@@ -376,6 +376,13 @@ static void spec_digest(const struct tw_task_spec *spec, const struct spec_diges
     }
     for (size_t i = 0; i < spec->n_after; i++)
         hash_text(&h, spec->after[i]);
+    if (spec->n_inputs)
+        hash_bytes(&h, &spec->n_inputs, sizeof spec->n_inputs);
+    for (size_t i = 0; i < spec->n_inputs; i++) {
+        hash_text(&h, spec->inputs[i].file_id);
+        hash_text(&h, spec->inputs[i].name);
+        hash_text(&h, spec->inputs[i].path);
+    }
     crypto_generichash_final(&h, out, STORE_DIGEST_LEN);
 }
 
@@ -490,12 +497,14 @@ int spec_record(const struct engine *engine, const struct tw_task_spec *spec, co
     record->spec.fresh_interpreter = spec->fresh_interpreter;
     record->spec.grace_us = spec->grace_us;
     record->spec.after_any = spec->after_any;
+    record->spec.for_caller = spec->for_caller;
     record->spec.gpus = spec->gpus;
     record->spec.gpu_memory_bytes = spec->gpu_memory_bytes;
     info->retry_of = strdup(spec->retry_of ? spec->retry_of : "");
     info->retry_delay_us = spec->retry_delay_us ? spec->retry_delay_us : engine->options.retry_delay_us;
     if (!info->id || !info->type || !info->owner || !info->message || !info->error || !info->retry_of ||
-        !record->spec.data || copy_labels(spec, info) < 0 || copy_after(spec, info) < 0)
+        !record->spec.data || copy_labels(spec, info) < 0 || copy_after(spec, info) < 0 ||
+        inputs_copy(spec->inputs, spec->n_inputs, &record->spec) < 0)
         return -ENOMEM;
     if (!begun)
         spec_begin_digest(spec, &own);
@@ -516,6 +525,8 @@ size_t record_bytes(const struct store_task *record)
         bytes += strlen(spec->args[i]) + 32;
     for (size_t i = 0; i < spec->n_env; i++)
         bytes += strlen(spec->env[i].name) + strlen(spec->env[i].value) + 64;
+    for (size_t i = 0; i < spec->n_inputs; i++)
+        bytes += strlen(spec->inputs[i].name) + strlen(spec->inputs[i].path) + 128;
     return bytes;
 }
 /* NOLINTEND(clang-analyzer-core.NonNullParamChecker) */

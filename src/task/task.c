@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "task/inputs.h"
 
 struct task *task_new(struct engine *engine, struct store_task *record)
 {
@@ -17,9 +18,15 @@ struct task *task_new(struct engine *engine, struct store_task *record)
     list_init(&task->watches);
     list_init(&task->dependents);
     task->entry.owner = queue_owner_get(&engine->queue, record->info.owner);
-    if (!task->entry.owner || map_put(&engine->tasks, record->info.id, task) < 0) {
+    if (!task->entry.owner || inputs_hold(engine, record->spec.inputs_set) < 0) {
         if (task->entry.owner)
             queue_owner_put(&engine->queue, task->entry.owner);
+        free(task);
+        return NULL;
+    }
+    if (map_put(&engine->tasks, record->info.id, task) < 0) {
+        inputs_drop(engine, record->spec.inputs_set, false);
+        queue_owner_put(&engine->queue, task->entry.owner);
         free(task);
         return NULL;
     }
@@ -44,6 +51,7 @@ void task_free(struct task *task)
     queue_owner_put(&engine->queue, task->entry.owner);
     if (engine->came_last == task)
         engine->came_last = NULL;
+    inputs_drop(engine, task->record.spec.inputs_set, task_state_is_final(task->record.info.state));
     store_task_done(&task->record);
     free(task);
 }

@@ -58,7 +58,8 @@ struct engine {
     struct list loose;  /* struct edge, of which the task has to be told; some in each round of the loop, */
     uv_timer_t *loosen; /* by this */
     size_t queue_bytes;
-    bool started; /* engine_start() was called: nothing is started before */
+    struct map input_sets; /* struct input_set, by their numbers (inputs.c) */
+    bool started;          /* engine_start() was called: nothing is started before */
     bool draining;
     bool leaving; /* and running tasks go on without us */
     bool drained; /* on_drained was called: whoever asks from now on is told so */

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 at random moments, under load, again and again; now and then the node is restarted while its tasks go on.
+"""kill -9 at random moments, under load, again and again; now and then the node is restarted while its tasks go on, and
+killed while it leaves them or takes them up.
 
 What must hold: a task whose ExecuteTask was answered ends exactly once, with the right result; one without retries is
 executed at most once; what a client has been told of an end stays true; a batch is there as a whole or not at all; who comes
-after another starts when that has ended; the events tell the same story; and nothing is left over.
+after another starts when that has ended; who was stopped stays so, and nobody is stopped without being asked to; the events
+tell the same story; who asked for a stored file has it; and nothing is left over.
 
 A task proves its executions itself: each writes a line with a fresh random token first, and returns the token. The log
 is kept over crashes, so its lines are the executions, and attempt, log and result must agree.
@@ -30,6 +32,8 @@ SOURCE = """
 import os, sys, time
 token = os.urandom(8).hex()
 os.write(1, f"begin {token}\\n".encode())
+for name in os.listdir("/inputs"):
+    assert open("/inputs/" + name).read() == name
 time.sleep(float(sys.argv[2]))
 if "flaky" in sys.argv and os.urandom(1)[0] < 128:
     sys.exit(7)
@@ -53,6 +57,9 @@ class Client(threading.Thread):
         self.ended = {}         # id -> (Task, result) as told by WaitTask
         self.unexpected = []
         self.open = []
+        self.to_stop = set()    # somebody has asked for their end
+        self.stopped = set()    # and was told that it is so
+        self.paused = set()     # or about to be
 
     def connect(self):
         # Not one of the node's own channels, which it closes when it is killed.
@@ -86,6 +93,8 @@ class Client(threading.Thread):
         self.requests[task_id] = self.pb.ExecuteTaskRequest(
             task_id=task_id, task_type="python", task_data=SOURCE.encode(), args=[task_id, str(pause), *flaky],
             retries=retries, retry_delay_ms=1, env={"N": str(len(self.requests))})
+        if self.random.random() < 0.2:
+            self.requests[task_id].inputs.add(name="kept")
         self.open.append(task_id)
         return task_id
 
@@ -105,6 +114,26 @@ class Client(threading.Thread):
         self.batch_of.update((i, batch_id) for i in ids)
         self.send_batch(batch_id)
 
+    def stop_one(self):
+        task_id = self.random.choice(self.open)
+        self.to_stop.add(task_id)
+        self.stub.StopTask(self.pb.StopTaskRequest(task_id=task_id), timeout=20)
+        self.stopped.add(task_id)
+
+    def pause_one(self):
+        task_id = self.random.choice(self.open)
+        self.paused.add(task_id)
+        self.stub.PauseTask(self.pb.PauseTaskRequest(task_id=task_id), timeout=20)
+
+    def resume_all(self):
+        for task_id in list(self.paused):
+            try:
+                self.stub.ResumeTask(self.pb.ResumeTaskRequest(task_id=task_id), timeout=20)
+            except grpc.RpcError as error:
+                if error.code() not in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND):
+                    raise
+            self.paused.remove(task_id)
+
     def wait_for_one(self):
         task_id = self.random.choice(self.open)
         answer = self.stub.WaitTask(self.pb.WaitTaskRequest(task_id=task_id, include_result=True), timeout=20)
@@ -114,6 +143,7 @@ class Client(threading.Thread):
     def run(self):
         while not self.stop.is_set():
             try:
+                self.resume_all()
                 what = self.random.random()
                 if what < 0.1 and self.requests:
                     self.send(self.random.choice(list(self.requests)))  # handed in again: the same task
@@ -121,12 +151,18 @@ class Client(threading.Thread):
                     self.new_batch()
                 elif what < 0.7 and len(self.open) < MAX_UNFINISHED:
                     self.new_task()
+                elif self.open and what < 0.75:
+                    self.stop_one()
+                elif self.open and what < 0.8:
+                    self.pause_one()
                 elif self.open:
                     self.wait_for_one()
             except grpc.RpcError as error:
                 # The node is dead at the moment; and a task that was never acknowledged may not be there.
                 usual = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED,
                          grpc.StatusCode.RESOURCE_EXHAUSTED)
+                if error.code() == grpc.StatusCode.FAILED_PRECONDITION and "ended" in error.details():
+                    continue  # it cannot be stopped or paused any more
                 if error.code() == grpc.StatusCode.NOT_FOUND:
                     self.open = [t for t in self.open if t in self.acknowledged]
                 elif error.code() not in usual:
@@ -143,6 +179,7 @@ def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
     chance = random.Random(SEED)
     # Attempts that were lost count for the delay of a later failure too, and here there may be very many of them.
     node = make_node(max_concurrent_tasks=4, max_retry_delay="1s").start()
+    node.stubs.grpc.FileServiceStub(node.channel).Push(pb.PushRequest(filename="kept", file_data=b"kept"), timeout=30)
     clients = [Client(node, pb, f"c{i}", chance.random()) for i in range(CLIENTS)]
     try:
         for c in clients:
@@ -155,10 +192,15 @@ def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
                 pass
             assert someone.alive.acquire(timeout=60), f"no acknowledgement within 60 s; the node's log:\n{node.log()[-3000:]}"
             time.sleep(chance.choice([0.02, 0.1, 0.3, 0.6, 1.0]) * chance.random() + 0.01)
-            if chance.random() < 0.25:
+            how = chance.random()
+            if how < 0.2:
                 node.detach()
+            elif how < 0.4:
+                node.kill_while_leaving(chance.random() * 0.02)
             else:
                 node.kill()
+            if how < 0.4 and chance.random() < 0.5:
+                node.start_and_kill(chance.random() * 0.2)
             node.start()
             with capsys.disabled():
                 if ROUNDS > 10 and (n + 1) % 10 == 0:
@@ -171,6 +213,10 @@ def test_no_task_is_lost_or_doubled(make_node, pb, capsys):
             c.join(60)
     assert not any(c.is_alive() for c in clients)
 
+    for c in clients:
+        c.connect()
+        c.resume_all()
+        c.channel.close()
     problems = [f"{c.name_}: {text}" for c in clients for text in c.unexpected]
     counts = {}
     for c in clients:
@@ -223,8 +269,16 @@ def check(node, pb, client, task_id, counts):
     if task.state == pb.Task.COMPLETED:
         if not tokens or json.loads(result) != [task_id, tokens[-1]]:
             problems.append(f"result {result!r}, log {lines!r}")
+    elif (task.state, task.reason) == (pb.Task.STOPPED, pb.Task.STOPPED_BY_USER):
+        if task_id not in client.to_stop:
+            problems.append(f"was stopped, and nobody has asked for it: {task.message}")
     elif (task.state, task.reason) != (pb.Task.FAILED, pb.Task.LOST) or request.retries or task.attempt != 1:
         problems.append(f"ended as {pb.Task.State.Name(task.state)}, {pb.Task.Reason.Name(task.reason)}: {task.message} {task.error}")
+    if task_id in client.stopped and task.state != pb.Task.STOPPED:
+        problems.append(f"was stopped, and is {pb.Task.State.Name(task.state)} now")
+    if task_id in client.ended:
+        for told in task, client.ended[task_id][0]:
+            told.ClearField("after")  # says how the others stand now, who may have been waited for in vain
     if task_id in client.ended and client.ended[task_id] != (task, result):
         problems.append(f"its end has changed: {differences(client.ended[task_id][0], task)}; result {client.ended[task_id][1]!r}, "
                         f"now {result!r}")
@@ -291,7 +345,7 @@ def count_tasks(node, pb):
 
 def check_storage(node):
     """The stopped node's folder: a sound database, and no file that was only on its way to somewhere."""
-    problems = []
+    problems = [f"inputs {path.name}" for path in (node.storage / "storage" / "inputs").iterdir()]
     for path in node.storage.rglob("*"):
         if not path.is_file():
             continue

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 
 import grpc
@@ -158,6 +159,25 @@ def test_memory_is_still_limited(make_node, pb):
     assert (task.state, task.reason) == (pb.Task.FAILED, pb.Task.OOM), task.message
 
 
+def test_only_what_runs_is_left(make_node, pb):
+    """Idle slots go with their daemon, and so do their control groups."""
+    node = make_node(max_concurrent_tasks=8).start()
+    for task_id in [running(node, pb) for _ in range(6)]:
+        node.stop_task(task_id)
+    task_id = running(node, pb)
+    old = set(node.launchers)
+    node.detach()
+    slots = [pid for launcher in old for pid in processes.children(launcher)]
+    deadline = time.monotonic() + 30
+    while len(slots) > 1:
+        assert time.monotonic() < deadline, slots
+        slots = [pid for launcher in old for pid in processes.children(launcher)]
+    while len({path.rstrip("/").rpartition("/")[2] for path in processes.cgroups(old)}) > 2:  # the launcher's, and the slot's in it
+        assert time.monotonic() < deadline, processes.cgroups(old)
+    node.start()
+    node.stop_task(task_id)
+
+
 # --- what goes wrong ---
 
 
@@ -207,20 +227,110 @@ def test_kill_while_they_are_left(fresh, pb):
     assert fresh.wait(task_id)[0].reason == pb.Task.LOST
 
 
-def test_a_launcher_of_another_kind(make_node, pb):
-    """Who cannot be understood is made to end, so that nothing runs twice."""
-    node = make_node().start()
+def test_a_visitor_of_another_kind(make_node, pb):
+    """Who does not speak as the launcher does is sent away, and so is who says nothing; the tasks go on, and time runs."""
+    node = make_node(detach_timeout="20s").start()
     task_id = running(node, pb)
     node.detach()
     address = next((node.storage / "launchers").iterdir())
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
-        other.connect(str(address))
-        other.send(b"another version")
-        assert other.recv(1000) == b""
-    node.wait_for_launchers()
+    for said in b"another version", None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+            other.settimeout(60)
+            other.connect(str(address))
+            if said:
+                other.send(said)
+            assert other.recv(1000) == b""
     node.start()
-    assert node.wait(task_id)[0].reason == pb.Task.LOST
+    assert node.get(task_id).state == pb.Task.RUNNING
     assert not address.exists()
+    node.stop_task(task_id)
+
+
+def test_a_launcher_of_another_version(make_node, pb, tmp_path):
+    """The start names it and the ways out; its tasks go on."""
+    node = make_node().start()
+    task_id = running(node, pb)
+    node.detach()
+    folder = node.storage / "launchers"
+    address = next(folder.iterdir())
+    address.rename(tmp_path / "away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        other.bind(str(address))
+        os.chmod(address, 0o777)
+        other.listen()
+        answers = threading.Thread(target=lambda: [hang_up(other) for _ in range(1000)], daemon=True)
+        answers.start()
+        with pytest.raises(StartError) as caught:
+            node.start()
+    assert f"process {os.getpid()}" in str(caught.value) and "DETACH_TIMEOUT" in str(caught.value)
+    address.unlink()
+    (tmp_path / "away").rename(address)
+    node.start()
+    assert node.get(task_id).state == pb.Task.RUNNING
+    node.stop_task(task_id)
+
+
+def hang_up(listener):
+    try:
+        listener.accept()[0].close()
+    except OSError:
+        pass
+
+
+def test_too_few_descriptors(make_node, pb):
+    """A start that has no room for what was left fails, and costs nothing."""
+    node = make_node(max_concurrent_tasks=8).start()
+    tasks = [running(node, pb) for _ in range(6)]
+    node.detach()
+    node.prefix = ["sh", "-c", "ulimit -n 40; exec \"$@\"", "sh"]
+    with pytest.raises(StartError) as caught:
+        node.start()
+    assert "Too many open files" in str(caught.value)
+    node.prefix = []
+    node.start()
+    for task_id in tasks:
+        assert node.get(task_id).state == pb.Task.RUNNING
+        node.stop_task(task_id)
+
+
+@pytest.mark.parametrize("told", ["", "SIGUSR2"])
+def test_the_new_launcher_dies(make_node, pb, told):
+    """Those of the one before go on, for the next start; the node ends by itself."""
+    node = make_node(max_concurrent_tasks=4).start()
+    old = running(node, pb)
+    before = set(node.launchers)
+    node.detach()
+    node.start()
+    new = running(node, pb)
+    (own,) = processes.children(node.process.pid) - before
+    processes.kill(own)
+    if told:
+        node.signal(signal.SIGUSR2)
+    code = node.wait_for_end()
+    assert told or code == 1
+    node.left_running = True
+    node.close()
+    node.start()
+    assert node.wait(new)[0].reason == pb.Task.LOST
+    assert node.get(old).state == pb.Task.RUNNING
+    assert node.stop_task(old).task.state == pb.Task.STOPPED
+
+
+def test_what_it_holds_is_what_it_took(make_node, pb):
+    """Other settings at the next start, or on the way, are for others."""
+    node = make_node(max_concurrent_tasks=1, max_log_size="1M").start()
+    task_id = running(node, pb, "print('up', flush=True)\nimport time\ntime.sleep(0.2)\nfor i in range(2000): print('x' * 100)\n" + FOR_EVER)
+    before = node.status()
+    node.detach()
+    node.settings.update(max_concurrent_tasks=8, max_log_size="4K")
+    node.start()
+    after = node.status()
+    assert (after.memory_bytes_allocated, after.cpu_millis_allocated) == (before.memory_bytes_allocated, before.cpu_millis_allocated)
+    node.wait_for_output(task_id, b"x\nup\n")
+    task = node.stop_task(task_id).task
+    assert not task.log_truncated and task.log_size > 200_000
+    status = node.status()
+    assert (status.memory_bytes_allocated, status.cpu_millis_allocated) == (0, 0)
 
 
 def test_strangers_are_not_heard(make_node, pb, ordinary_user, root):
@@ -275,6 +385,56 @@ def test_who_cannot_be_asked_is_not_passed_over(make_node, pb):
         assert "launchers/other" in str(caught.value)
     node.start()
     assert node.get(task_id).state == pb.Task.QUEUED
+
+
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + FOR_EVER
+
+
+def test_a_stop_outlives_the_node(make_node, pb):
+    """What was asked for holds: no other attempt, and not what it would be without."""
+    node = make_node(max_concurrent_tasks=4).start()
+    task_id = running(node, pb, STUBBORN, grace_ms=600_000, retries=3)
+    node.stub.StopTask.future(pb.StopTaskRequest(task_id=task_id), timeout=60)
+    deadline = time.monotonic() + 60
+    while node.get(task_id).message != "is being stopped":
+        assert time.monotonic() < deadline
+    node.submit("result = 1")  # acknowledged behind it: both are on disk
+    node.kill()
+    node.start()
+    task, _ = node.wait(task_id)
+    assert (task.state, task.reason, task.attempt) == (pb.Task.STOPPED, pb.Task.STOPPED_BY_USER, 1), task.message
+
+
+@pytest.mark.parametrize("how", ["kill", "detach"])
+def test_calls_end_with_their_callers(make_node, pb, folder, programs_for_all, how):
+    """A function call is nobody's any more when the node has gone: it neither goes on nor waits for another start."""
+    path = folder / "functions-of-callers.py"
+    path.write_text("import time\nfrom hivemind import function\n@function\ndef nap():\n print('up', flush=True)\n time.sleep(600)\n")
+    node = make_node(functions=path, max_concurrent_tasks=1).start()
+    stub = node.stubs.grpc.RPCServiceStub(node.channel)
+    calls = [stub.CallFunction.future(pb.CallFunctionRequest(function_name="nap"), timeout=100) for _ in range(3)]
+    deadline = time.monotonic() + 60
+    tasks = []
+    while len(tasks) < 3 or not any(t.state == pb.Task.RUNNING for t in tasks):
+        assert time.monotonic() < deadline
+        tasks = node.stub.ListTasks(pb.ListTasksRequest(), timeout=30).tasks
+    (first,) = [t.task_id for t in tasks if t.state == pb.Task.RUNNING]
+    node.wait_for_output(first, b"up")
+    if how == "kill":
+        node.kill()
+    else:
+        node.signal(signal.SIGUSR2)
+        assert node.wait_for_end() == 0
+        node.close()
+    for one in calls:
+        problem = one.exception()
+        assert problem.code() == grpc.StatusCode.UNAVAILABLE if problem else not one.result().status
+    node.start()
+    tasks = [node.wait(t.task_id)[0] for t in node.stub.ListTasks(pb.ListTasksRequest(), timeout=30).tasks]
+    assert sorted(t.attempt for t in tasks) == [0, 0, 1]
+    for task in tasks:
+        lost = how == "kill" and task.task_id == first
+        assert (task.state, task.reason) == ((pb.Task.FAILED, pb.Task.LOST) if lost else (pb.Task.STOPPED, pb.Task.SHUTDOWN)), task.message
 
 
 # --- how it is asked for ---
@@ -350,7 +510,7 @@ def test_drain_detach_and_stop_by_a_call(make_node, pb):
     node = make_node().start()
     task_id = running(node, pb)
     done = node.run_cli("drain", "--detach", "--json")
-    assert json.loads(done.stdout) == {"ended": True, "running_tasks": 1, "queued_tasks": 0}, done
+    assert json.loads(done.stdout) == {"ended": True, "mode": "detach", "running_tasks": 1, "queued_tasks": 0, "forgets_queued": False}, done
     node.detached()
     node.start()
     assert node.get(task_id).state == pb.Task.RUNNING
@@ -382,6 +542,18 @@ def test_followers_do_not_hold_a_drain_up(make_node, pb):
     node.start()
     node.stop_task(running_id)
     assert node.wait(waiting)[1] == b"2"
+
+
+def test_drain_detach_where_nothing_can_go_on(make_node, pb):
+    """State in a temporary folder: it says what it does instead."""
+    node = make_node(dev=True, storage_path=None, max_concurrent_tasks=1).start()
+    running(node, pb, COUNT.format(n=10, pause=0.05), b"1\n")
+    node.submit("result = 2")
+    done = node.run_cli("drain", "--detach")
+    assert b"cannot go on without this node" in done.stderr and b"goes on" not in done.stdout, done
+    assert done.stdout == b"the node has ended; 1 task that waited is forgotten\n"
+    assert node.wait_for_end() == 0
+    node.close()
 
 
 @pytest.mark.parametrize("fields", [{"mode": 4}, {"mode": -1}, {"timeout_ms": -1}, {"timeout_ms": 2**63 - 1}])

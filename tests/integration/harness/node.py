@@ -331,6 +331,26 @@ class Node:
         self.process.wait()
         self._after_end()
 
+    def kill_while_leaving(self, seconds):
+        """SIGUSR2, and kill -9 so long after it: some tasks may have been left by then, and others not."""
+        self.process.send_signal(signal.SIGUSR2)
+        self._close_channels()
+        time.sleep(seconds)
+        self.process.kill()
+        self.process.wait()
+        self.left_running = True
+        self._after_end()
+
+    def start_and_kill(self, seconds):
+        """A start that is killed so long after it began, maybe while it takes up what was left."""
+        with open(self.log_path, "ab") as log:
+            process = self.popen([*self.prefix, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                 start_new_session=True)
+        time.sleep(seconds)
+        self.launchers |= processes.children(process.pid)
+        process.kill()
+        process.wait()
+
     def close(self):
         """At the end of a test, in whatever state the node is."""
         try:

@@ -150,8 +150,8 @@ void tw_storage_reload(struct tw_storage *storage, const struct tw_storage_optio
     (void)options;
 }
 
-void tw_worker_set_on_shutdown_request(
-    struct tw_worker *worker, void (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
+void tw_worker_set_on_shutdown_request(struct tw_worker *worker,
+    struct tw_shutdown_answer (*on_request)(void *ctx, enum tw_shutdown how, uint64_t timeout_us), void *ctx)
 {
     (void)worker;
     (void)on_request;

@@ -360,6 +360,38 @@ static void small_ones_go_before_a_big_one_for_a_while(void **state)
     put_all(&q, e, ARRAY_LEN(e));
 }
 
+/* What is kept for one is kept from those alone that want it too. */
+static void only_what_lacks_is_kept(void **state)
+{
+    (void)state;
+    struct queue q;
+    queue_init(&q, 0);
+    queue_set_total(&q, &(struct queue_need){4, 0});
+    queue_set_gpus(&q, (const uint64_t[]){100}, 1);
+    struct queue_entry e[] = {needing(&q, "a", 1, 0), needing(&q, "a", 1, 0), needing(&q, "b", 1, 0),
+        needing(&q, "b", 1, 0), needing(&q, "a", 1, 0)};
+    e[0].need.gpus.whole = e[1].need.gpus.whole = e[2].need.gpus.whole = 1;
+    const uint64_t now = 1000, later = now + QUEUE_BACKFILL_US;
+    for (size_t i = 0; i < 2; i++)
+        queue_add(&q, &e[i], false, 0);
+    assert_ptr_equal(queue_take(&q, now), &e[0]);
+    assert_null(queue_take(&q, now)); /* passed over from now on */
+    for (size_t i = 2; i < ARRAY_LEN(e); i++)
+        queue_add(&q, &e[i], false, 0);
+    assert_ptr_equal(queue_kept_from(&q, &e[2], later), &e[1]);
+    assert_null(queue_kept_from(&q, &e[3], later));
+    assert_ptr_equal(queue_take(&q, later), &e[4]);
+    assert_ptr_equal(queue_take(&q, later), &e[3]);
+    assert_null(queue_take(&q, later));
+    queue_finished(&q, &e[0]);
+    assert_ptr_equal(queue_take(&q, later), &e[1]);
+    queue_finished(&q, &e[1]);
+    assert_ptr_equal(queue_take(&q, later), &e[2]);
+    for (size_t i = 2; i < ARRAY_LEN(e); i++)
+        queue_finished(&q, &e[i]);
+    put_all(&q, e, ARRAY_LEN(e));
+}
+
 static void needs_change(void **state)
 {
     (void)state;
@@ -371,13 +403,9 @@ static void needs_change(void **state)
     queue_add(&q, &e[1], false, 0);
     assert_order(&q, e, "0");
     const struct queue_need half = {2, 0};
-    queue_set_need(&q, &e[0], &half);
     queue_set_need(&q, &e[1], &half);
-    assert_int_equal(q.used.cpu_millis, 2);
-    assert_order(&q, e, "1");
     queue_set_total(&q, &(struct queue_need){3, 0}); /* less than is held: nothing is taken away */
-    queue_finished(&q, &e[1]);
-    queue_add(&q, &e[1], false, 0);
+    assert_int_equal(q.used.cpu_millis, 4);
     assert_null(queue_take(&q, 1));
     queue_finished(&q, &e[0]);
     assert_order(&q, e, "1");
@@ -443,6 +471,7 @@ int main(void)
         cmocka_unit_test(turns_are_fair),
         cmocka_unit_test(what_does_not_fit_waits),
         cmocka_unit_test(small_ones_go_before_a_big_one_for_a_while),
+        cmocka_unit_test(only_what_lacks_is_kept),
         cmocka_unit_test(needs_change),
         cmocka_unit_test(the_ledger_is_exact),
     };
