@@ -18,7 +18,7 @@
 #include "exec/run_limits.h"
 #include "slot/channel.h"
 
-enum { BOOT_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000, SLOT_TASKS_MAX = 500 };
+enum { BOOT_DEADLINE_MS = 30000, KILL_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000, SLOT_TASKS_MAX = 500 };
 static const uint64_t SLOT_AGE_MAX_US = 10 * 60 * UINT64_C(1000000);
 
 static void on_deadline(uv_timer_t *timer)
@@ -215,7 +215,7 @@ int pool_slot_send(struct pool_slot *slot, enum slot_request_type type)
     struct slot_request request = {
         .header = {SLOT_MAGIC, PROTOCOL_VERSION, (uint16_t)type}, .serial = slot->run->serial};
     if (type == SLOT_KILL)
-        uv_timer_start(slot->deadline, on_deadline, BOOT_DEADLINE_MS, 0);
+        uv_timer_start(slot->deadline, on_deadline, KILL_DEADLINE_MS, 0);
     return channel_send(slot->fd, &request, sizeof request, NULL, 0);
 }
 

@@ -8,7 +8,7 @@
 
 #include "slot/slot.h"
 
-enum { LOADING_MAX_S = 10 }; /* for all of it; less than the daemon waits for a slot */
+enum { LOADING_MAX_S = 20 }; /* for all of it; less than the daemon waits for a slot */
 
 /* From here on, should the process end or take too long, a last message says so. */
 void loading_begin(int control);

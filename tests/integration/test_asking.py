@@ -155,7 +155,7 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
             db.execute(f"DROP TABLE {table}")
         for index in ("tasks_by_owner", "tasks_dead"):
             db.execute(f"DROP INDEX {index}")
-        for column in ("priority", "not_before_us", "queue_timeout_us", "retry_delay_us", "paused", "retry_of"):
+        for column in ("priority", "not_before_us", "queue_timeout_us", "retry_delay_us", "paused", "retry_of", "stopping"):
             db.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
         db.executescript("DROP TABLE receipts; ALTER TABLE inputs DROP COLUMN options; PRAGMA user_version = 1")
     node.start()
