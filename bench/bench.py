@@ -408,6 +408,44 @@ def noise(c):
     c.report.add("1 GB printed and kept", [1024 / seconds for seconds in took], "MB/s")
 
 
+@bench
+def gc(c):
+    """100,000 contents that no file uses are removed in the background: what GetStatus takes meanwhile. Beside it rm of as many files."""
+    count = 100_000
+    rows, took = [], []
+    for _ in range(c.runs):
+        node = c.node().start()
+        node.stop()
+        folder = node.storage / "storage"
+        owner = folder.stat()
+        os.chown(folder, os.getuid(), os.getgid())  # for as long as the program below fills it
+        c.program("storage_many", folder, count)
+        subprocess.run(["chown", "-R", f"{owner.st_uid}:{owner.st_gid}", folder], check=True)
+        os.sync()
+        node.start()
+        files = c.stubs.grpc.FileServiceStub(node.channel)
+        left = lambda: files.GetStorage(c.stubs.pb.GetStorageRequest(), timeout=60).blobs
+        asked = lambda: c.grpc_client(node, "status", 200, 1, pause_ms=2)[1:]  # p50 and p99
+        began, busy, before = time.monotonic(), [], left()
+        assert before > count / 2, "it was over before it could be watched"
+        while left():
+            busy.append(asked())
+        took.append(before / (time.monotonic() - began))
+        others = c.folder / "others"
+        c.program("storage_many", others, count)
+        os.sync()
+        remover, quiet = subprocess.Popen(["rm", "-r", str(others)]), []
+        while remover.poll() is None:
+            quiet.append(asked())
+        rows.append((busy, quiet))
+        node.stop()
+        shutil.rmtree(node.folder)
+    for i, (name, of, target) in enumerate((("p50", statistics.median, ""), ("p99", statistics.median, "at most 5"))):
+        c.report.add(f"GetStatus while contents are removed: {name}", [of(v[i] for v in busy) for busy, _ in rows], "ms", target,
+                     "while rm -r removes as many", [of(v[i] for v in quiet) for _, quiet in rows])
+    c.report.add("contents removed", took, "a second")
+
+
 def seconds_of(*command):
     began = time.monotonic()
     subprocess.run([str(a) for a in command], check=True, stdout=subprocess.DEVNULL)
