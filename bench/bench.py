@@ -409,6 +409,24 @@ def noise(c):
 
 
 @bench
+def cache(c):
+    """A python task whose result is in the cache, through gRPC, with the result fetched; beside it the task itself."""
+    rates, p50s, ran, ran_p50s = [], [], [], []
+    for _ in range(c.runs):
+        node = c.node(max_concurrent_tasks=IN_FLIGHT).start()
+        c.grpc_client(node, "cached", 10)
+        rates.append(c.grpc_client(node, "cached", 20000, IN_FLIGHT)[0])
+        p50s.append(c.grpc_client(node, "cached", 2000)[1])
+        c.grpc_client(node, "python", 200, IN_FLIGHT)
+        ran.append(c.grpc_client(node, "python", 2000, IN_FLIGHT)[0])
+        ran_p50s.append(c.grpc_client(node, "python", 500)[1])
+        assert node.status().cache_misses == 1
+        node.stop()
+    c.report.add("results from the cache, 16 in flight", rates, "/s", "at least 5,000", "run", ran)
+    c.report.add("one after the other: p50", p50s, "ms", "at most 1", "run", ran_p50s)
+
+
+@bench
 def gc(c):
     """100,000 contents that no file uses are removed in the background: what GetStatus takes meanwhile. Beside it rm of as many files."""
     count = 100_000

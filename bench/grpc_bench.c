@@ -5,7 +5,7 @@
  *
  *   grpc_bench HOST:PORT WHAT COUNT IN_FLIGHT [PAUSE_MS]
  *
- * WHAT is python (`result = 42`), shell (`true`), status (GetStatus alone, which is what the client itself takes) or mixed
+ * WHAT is python (`result = 42`), cached (the same from the result cache), shell (`true`), status (GetStatus alone, which is what the client itself takes) or mixed
  * (all kinds of tasks, well behaved and otherwise, in a fixed order). With a pause each of those in flight leaves the node
  * alone for that long between two tasks. Prints one line: the rate, and how long one took in microseconds, p50 and p99.
  * Exits with 1 when a call failed or a task ended otherwise than it should.
@@ -33,12 +33,14 @@ struct kind {
     uint64_t memory_bytes;
     Taskworker__Task__State state;
     Taskworker__Task__Reason reason;
+    bool cached;  /* what such a task has left before will do */
     bool any_end; /* depends on what the machine offers */
     const char *result;
 };
 
 static const struct kind kinds[] = {
     {.name = "python", .weight = 600, .type = "python", .source = "result = 42", .result = "42"},
+    {.name = "cached", .type = "python", .source = "result = 42", .cached = true, .result = "42"},
     {.name = "shell", .weight = 130, .type = "shell", .source = "true", .result = ""},
     {.name = "traceback",
         .weight = 50,
@@ -277,6 +279,7 @@ static void next(struct flight *f)
     limits.memory_bytes = f->kind->memory_bytes;
     request.limits = &limits;
     request.task_type = (char *)f->kind->type;
+    request.cache = f->kind->cached ? TASKWORKER__CACHE__CACHE_USE : TASKWORKER__CACHE__CACHE_OFF;
     request.task_data = (ProtobufCBinaryData){strlen(f->kind->source), (uint8_t *)f->kind->source};
     request.timeout_ms = f->kind->timeout_ms;
     start_call(f, "ExecuteTask", &request.base, &callbacks);

@@ -74,7 +74,7 @@ static void fill(const char *folder, uint64_t n)
 
 int main(int argc, char **argv)
 {
-    uint64_t n;
+    uint64_t n = 0;
     struct tw_error error;
     struct tw_storage *storage;
     if (argc != 3 || parse_u64(argv[2], 1, 100000000, &n) < 0)

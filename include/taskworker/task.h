@@ -125,6 +125,17 @@ enum { TW_LABELS_MAX = 32, TW_AFTER_MAX = 256 };
 #define TW_LABEL_INDEX "hivemind.index"
 
 /*
+ * Whether the task's result may be one that is there already: of a task of the same owner with the same type, data, arguments,
+ * environment, inputs (by their contents), limits, network and GPUs, on the same version of this library and its interpreter, that
+ * runs or has completed. It is for who knows that it would come to the same.
+ */
+enum tw_cache {
+    TW_CACHE_OFF = 0,
+    TW_CACHE_USE = 1,     /* then no task is made, and the answer has the id of that one */
+    TW_CACHE_REFRESH = 2, /* it is run in any case, and is what later ones find */
+};
+
+/*
  * A stored file (storage.h) of the task's owner that the task sees, read-only, as it is when the task is accepted: whatever becomes
  * of the file then, the task has it.
  */
@@ -177,6 +188,7 @@ struct tw_task_spec {
     uint64_t gpu_memory_bytes;
     const struct tw_input *inputs; /* stored files that it finds in /inputs */
     size_t n_inputs;
+    enum tw_cache cache;
     /* Somebody waits for its result who does not outlast the node: it is not left running, and does not wait for another start. */
     bool for_caller;
 };

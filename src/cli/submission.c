@@ -297,6 +297,21 @@ static int fill_inputs(struct cli *cli, struct submission *s)
     return 0;
 }
 
+static int fill_cache(struct cli *cli, struct submission *s)
+{
+    static const char *const names[] = {"off", "use", "refresh"};
+    for (size_t i = 0; s->cache && i < ARRAY_LEN(names); i++) {
+        if (strcmp(s->cache, names[i]) != 0)
+            continue;
+        s->request.cache = (Taskworker__Cache)i;
+        return 0;
+    }
+    if (!s->cache)
+        return 0;
+    cli_error(cli, TW_INVALID_ARGUMENT, "--cache is \"%.60s\", but has to be use, refresh or off", s->cache);
+    return EXIT_USAGE;
+}
+
 /* The fields that do not depend on where the source comes from. */
 static int fill_request(struct cli *cli, struct submission *s, const char *type, char **args, size_t n_args)
 {
@@ -325,6 +340,7 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     code = fill_life(cli, s);
     code = code ? code : fill_gpus(cli, s);
     code = code ? code : fill_inputs(cli, s);
+    code = code ? code : fill_cache(cli, s);
     return code ? code : fill_schedule(cli, s);
 }
 

@@ -25,7 +25,7 @@ struct submission {
     struct labels labels;
     Taskworker__ExecuteTaskRequest__LabelsEntry *label_entries, **label_list;
     struct tw_limits limits; /* 0: the node's own */
-    const char *network, *gpu;
+    const char *network, *gpu, *cache;
     struct words inputs;
     Taskworker__TaskInput *input_entries, **input_list;
     bool fresh;
@@ -144,6 +144,12 @@ struct submission {
             .target = &(s)->network,                                                                                 \
             .metavar = "NETWORK",                                                                                    \
             .help = "none, loopback (its own 127.0.0.1) or host [the node's default]"},                              \
+        {.name = "cache",                                                                                            \
+            .kind = OPTION_TEXT,                                                                                     \
+            .target = &(s)->cache,                                                                                   \
+            .metavar = "MODE",                                                                                       \
+            .help = "use: a result that the same task has had before will do; refresh: it will not, but this one's"  \
+                    " will for others [off]"},                                                                       \
         {.name = "fresh",                                                                                            \
             .kind = OPTION_FLAG,                                                                                     \
             .target = &(s)->fresh,                                                                                   \

@@ -29,18 +29,18 @@ static json_t *to_json(const Taskworker__GetStatusResponse *r)
     json_t *warnings = json_array();
     for (size_t i = 0; warnings && i < r->n_warnings; i++)
         json_array_append_new(warnings, json_text(r->warnings[i]));
-    return json_pack(
-        "{s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}",
-        "gpus", gpus_to_json(r), "node_id", json_text(r->node_id), "version", json_text(r->version), "state",
-        state_name(r->state), "started_us", (json_int_t)r->started_us, "max_concurrent_tasks",
-        (json_int_t)r->max_concurrent_tasks, "running_tasks", (json_int_t)r->running_tasks, "queued_tasks",
-        (json_int_t)r->queued_tasks, "max_queued_tasks", (json_int_t)r->max_queued_tasks, "max_task_size",
-        (json_int_t)r->max_task_size, "accepted_tasks", (json_int_t)r->accepted_tasks, "completed_tasks",
-        (json_int_t)r->completed_tasks, "failed_tasks", (json_int_t)r->failed_tasks, "stopped_tasks",
-        (json_int_t)r->stopped_tasks, "warnings", warnings, "cpu_millis", (json_int_t)r->cpu_millis,
-        "cpu_millis_allocated", (json_int_t)r->cpu_millis_allocated, "memory_bytes", (json_int_t)r->memory_bytes,
-        "memory_bytes_allocated", (json_int_t)r->memory_bytes_allocated, "cpu_score", (json_int_t)r->cpu_score,
-        "last_event", (json_int_t)r->last_event);
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, "
+                     "s:I, s:I, s:I, s:I}",
+        "cache_hits", (json_int_t)r->cache_hits, "cache_misses", (json_int_t)r->cache_misses, "gpus", gpus_to_json(r),
+        "node_id", json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
+        (json_int_t)r->started_us, "max_concurrent_tasks", (json_int_t)r->max_concurrent_tasks, "running_tasks",
+        (json_int_t)r->running_tasks, "queued_tasks", (json_int_t)r->queued_tasks, "max_queued_tasks",
+        (json_int_t)r->max_queued_tasks, "max_task_size", (json_int_t)r->max_task_size, "accepted_tasks",
+        (json_int_t)r->accepted_tasks, "completed_tasks", (json_int_t)r->completed_tasks, "failed_tasks",
+        (json_int_t)r->failed_tasks, "stopped_tasks", (json_int_t)r->stopped_tasks, "warnings", warnings, "cpu_millis",
+        (json_int_t)r->cpu_millis, "cpu_millis_allocated", (json_int_t)r->cpu_millis_allocated, "memory_bytes",
+        (json_int_t)r->memory_bytes, "memory_bytes_allocated", (json_int_t)r->memory_bytes_allocated, "cpu_score",
+        (json_int_t)r->cpu_score, "last_event", (json_int_t)r->last_event);
 }
 
 static void print_status(const struct cli *cli, const Taskworker__GetStatusResponse *r)
@@ -62,6 +62,9 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
     printf("ended      %llu completed, %llu failed, %llu stopped since it was started, older ones among them\n",
         (unsigned long long)r->completed_tasks, (unsigned long long)r->failed_tasks,
         (unsigned long long)r->stopped_tasks);
+    if (r->cache_hits + r->cache_misses)
+        printf("cache      %llu of %llu results were there already\n", (unsigned long long)r->cache_hits,
+            (unsigned long long)(r->cache_hits + r->cache_misses));
     if (r->cpu_millis)
         printf("processors %.4g of %.4g given to tasks, score %llu\n", (double)r->cpu_millis_allocated / 1000,
             (double)r->cpu_millis / 1000, (unsigned long long)r->cpu_score);

@@ -9,8 +9,8 @@ static int print_accepted(struct cli *cli, const Taskworker__ExecuteTaskResponse
 {
     if (cli->json)
         output_json(stdout,
-            json_pack(
-                "{s:o, s:s}", "task_id", json_text(response->task_id), "state", task_state_name(response->state)));
+            json_pack("{s:o, s:s, s:b}", "task_id", json_text(response->task_id), "state",
+                task_state_name(response->state), "cached", response->cached));
     else {
         output_text(stdout, response->task_id);
         putchar('\n');

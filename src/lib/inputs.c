@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include <sodium.h>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -20,7 +22,7 @@ struct job {
     struct inputs_wanted *wanted;
     struct tw_file_info *found;
     size_t n;
-    uint64_t *ret_set;
+    struct engine_gathered to;
     struct tw_input *inputs;
     const char *owner;
     engine_gathered_cb done;
@@ -106,6 +108,17 @@ static bool fill_in(struct tw_input *input, const struct tw_file_info *info)
         ((input->path && *input->path) || replace(&input->path, info->name));
 }
 
+static void digest_of(const struct job *job)
+{
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, STORE_DIGEST_LEN);
+    for (size_t i = 0; i < job->n; i++) { /* the hash has a fixed length, and ends the path */
+        crypto_generichash_update(&h, (const uint8_t *)job->inputs[i].path, strlen(job->inputs[i].path) + 1);
+        crypto_generichash_update(&h, (const uint8_t *)job->found[i].sha256, TW_SHA256_LEN);
+    }
+    crypto_generichash_final(&h, job->to.digest, STORE_DIGEST_LEN);
+}
+
 static void on_gathered(uv_work_t *req, int status UNUSED)
 {
     struct job *job = CONTAINER_OF(req, struct job, req);
@@ -116,8 +129,10 @@ static void on_gathered(uv_work_t *req, int status UNUSED)
         error_oom(&job->error);
         release(job->of, job->set);
     }
-    if (!job->failed)
-        *job->ret_set = job->set;
+    if (!job->failed) {
+        *job->to.set = job->set;
+        digest_of(job);
+    }
     job->done(job->ctx, job->failed ? &job->error : NULL);
     job_over(job);
 }
@@ -135,7 +150,7 @@ static void nothing(uv_work_t *req UNUSED)
 {
 }
 
-static void gather(void *ctx, const char *owner, struct tw_input *inputs, size_t n, uint64_t *ret_set,
+static void gather(void *ctx, const char *owner, struct tw_input *inputs, size_t n, struct engine_gathered to,
     engine_gathered_cb done, void *done_ctx)
 {
     struct inputs *of = ctx;
@@ -146,8 +161,7 @@ static void gather(void *ctx, const char *owner, struct tw_input *inputs, size_t
         done(done_ctx, &oom);
         return;
     }
-    *job = (struct job){
-        .of = of, .owner = owner, .inputs = inputs, .n = n, .ret_set = ret_set, .done = done, .ctx = done_ctx};
+    *job = (struct job){.of = of, .owner = owner, .inputs = inputs, .n = n, .to = to, .done = done, .ctx = done_ctx};
     job->wanted = calloc(n, sizeof *job->wanted);
     job->found = calloc(n, sizeof *job->found);
     of->jobs++;

@@ -10,7 +10,6 @@
  */
 #include "lib/worker_internal.h"
 
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,12 +21,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "base/text.h"
 
 enum {
     DEFAULT_CONCURRENT = 4,
     DEFAULT_QUEUED = 10000,
-    DEFAULT_MAX_SLOTS = 1024,
-    DEFAULT_UID_BASE = 1900000000,
     DEFAULT_MAX_TASK = 100 << 20,
     DEFAULT_MAX_RESULT = 16 << 20,
     DEFAULT_MAX_LOG = 64 << 20,
@@ -66,48 +64,6 @@ int options_take(void *to, size_t known, const void *from, const char *name, str
     memset(to, 0, known);
     memcpy(to, from, MIN(size, known));
     return 0;
-}
-
-/* --- the launcher --- */
-
-int tw_launcher_start(const struct tw_launcher_options *given, struct tw_launcher **ret, struct tw_error *error)
-{
-    struct tw_launcher_options none = {.size = sizeof none}, copy, *options = &copy;
-    if (options_take(&copy, sizeof copy, given ? given : &none, "tw_launcher_options", error) < 0)
-        return -1;
-    (void)fd_occupy_standard();
-    char inputs[PATH_MAX];
-    int r = options->storage_path ? inputs_prepare(options->storage_path, inputs, sizeof inputs) : 0;
-    if (r < 0)
-        return error_set_errno(error, r, "cannot make the folder of tasks' inputs in %s", options->storage_path);
-    struct tw_launcher *l = calloc(1, sizeof *l);
-    if (!l)
-        return error_oom(error);
-    struct launcher_options o = {
-        .inputs = options->storage_path ? inputs : NULL,
-        .libexec_dir = options->libexec_dir ? options->libexec_dir : HIVEMIND_LIBEXECDIR,
-        .max_slots = options->max_slots ? options->max_slots : DEFAULT_MAX_SLOTS,
-        .uid_base = options->slot_uid_base ? options->slot_uid_base : DEFAULT_UID_BASE,
-        .python = options->python,
-        .python_cold = options->python_cold,
-        .python_preload = options->python_preload,
-        .sandbox_paths = options->sandbox_paths,
-        .sandbox_root = options->sandbox_root,
-        .functions = options->functions,
-    };
-    if (launcher_start(&o, &l->launcher, error) < 0) {
-        free(l);
-        return -1;
-    }
-    *ret = l;
-    return 0;
-}
-
-void tw_launcher_free(struct tw_launcher *launcher)
-{
-    if (launcher)
-        launcher_free(launcher->launcher);
-    free(launcher);
 }
 
 /* --- the way down --- */
@@ -334,6 +290,7 @@ static void fill_engine_options(
     ret->max_task_size = w->max_task_size;
     ret->max_result_size = or_default(o->max_result_size, DEFAULT_MAX_RESULT);
     ret->max_log_size = or_default(o->max_log_size, DEFAULT_MAX_LOG);
+    ret->runtime_version = w->runtime_version;
 }
 
 /* Copied: the launcher goes before the worker does. Without memory it is said in the log alone. */
@@ -368,6 +325,7 @@ static int build(
     if (!launcher && (tw_launcher_start(NULL, &launcher, error) < 0 || !launcher))
         return -1;
     collect_warnings(w, launcher->launcher);
+    memcpy(w->runtime_version, launcher->runtime_version, sizeof w->runtime_version);
     if (store_open(w->loop, &store_options, &w->store, error) < 0 ||
         sandbox_new(w->loop, launcher->launcher, w->slots, w->spare_sandboxes, &w->runtime, error) < 0) {
         tw_launcher_free(launcher);

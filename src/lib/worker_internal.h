@@ -25,12 +25,14 @@
 
 struct tw_launcher {
     struct launcher *launcher;
+    char runtime_version[65]; /* of all that decides how a task runs in its sandboxes; hex */
 };
 
 struct tw_worker {
     uv_loop_t *loop;
     uv_loop_t own_loop;
     char *node_id;
+    char runtime_version[65];
     char *warnings[2];
     size_t n_warnings;
     struct store *store;

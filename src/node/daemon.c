@@ -26,9 +26,10 @@
 #include "node/notify.h"
 #include "node/options.h"
 #include "node/privileges.h"
+#include "node/programs.h"
 
 /* How long a stop may take beyond the grace of the tasks: killing them and closing files is a matter of milliseconds. */
-enum { STOP_OVERDUE_MS = 10000, DETACH_LEAST_US = 5000000, FUNCTIONS_BYTES_MAX = 1 << 20 };
+enum { STOP_OVERDUE_MS = 10000, DETACH_LEAST_US = 5000000 };
 
 static const int watched_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2};
 
@@ -131,49 +132,6 @@ static int prepare_storage(struct node *node)
     return node->storage ? 0 : -1;
 }
 
-/* What a start needs from the disk, so that its absence is told in the words of the settings. */
-static int check_programs(const struct config *c)
-{
-    static const char *const helpers[] = {"hivemind-launcher", "hivemind-slot"};
-    const struct setting_value *folder = &c->values[SETTING_LIBEXEC_DIR], *python = &c->values[SETTING_PYTHON];
-    for (size_t i = 0; i < ARRAY_LEN(helpers); i++) {
-        char path[PATH_MAX];
-        snprintf(path, sizeof path, "%s/%s", folder->text, helpers[i]);
-        if (access(path, X_OK) < 0) {
-            log_error("cannot start: cannot run %s: %s; LIBEXEC_DIR is \"%s\" (%s)", path, strerror(errno),
-                folder->text, folder->where);
-            return -1;
-        }
-    }
-    const struct setting_value *root = &c->values[SETTING_SANDBOX_ROOT];
-    struct stat st;
-    if (root->text && (stat(root->text, &st) < 0 || !S_ISDIR(st.st_mode))) {
-        log_error("cannot start: SANDBOX_ROOT is \"%s\" (%s), which is no folder", root->text, root->where);
-        return -1;
-    }
-    if (root->text || access(python->text, X_OK) == 0) /* with a root of its own it lies in there */
-        return 0;
-    log_write(config_given(c, SETTING_PYTHON) ? LOG_ERROR : LOG_WARNING,
-        "cannot run %s: %s; PYTHON is \"%s\" (%s), and python tasks need it", python->text, strerror(errno),
-        python->text, python->where);
-    return config_given(c, SETTING_PYTHON) ? -1 : 0;
-}
-
-/* The operator's file, read while we still may; *ret stays NULL where there is none. */
-static int read_functions(const struct config *c, char **ret)
-{
-    const struct setting_value *file = &c->values[SETTING_FUNCTIONS];
-    size_t len = 0;
-    int r = file->text ? file_read(file->text, FUNCTIONS_BYTES_MAX, ret, &len) : 0;
-    if (r == 0 && (!file->text || strlen(*ret) == len))
-        return 0;
-    log_error("cannot start: FUNCTIONS is \"%s\" (%s): %s", file->text, file->where,
-        r == -EFBIG ? "larger than 1 MiB"
-            : r < 0 ? strerror(-r)
-                    : "it has a NUL byte in it");
-    return -1;
-}
-
 /* NULL: no memory, which has been said. */
 static char *path_of_files(const struct node *node)
 {
@@ -190,7 +148,7 @@ static int start_launcher(struct node *node)
     const struct config *c = node->config;
     CLEANUP_FREE char *functions = NULL;
     CLEANUP_FREE char *files = path_of_files(node);
-    if (!files || read_functions(c, &functions) < 0)
+    if (!files || programs_read_functions(c, &functions) < 0)
         return -1;
     struct tw_launcher_options options = {
         .size = sizeof options,
@@ -521,7 +479,7 @@ static int start(struct node *node)
     node->identity = (struct identity){.uid = geteuid(), .gid = getegid()};
     if (node->input->root && user && privileges_resolve(user, &node->identity, &error) < 0)
         return fail(&error, "cannot start");
-    if (check_programs(node->config) < 0 || prepare_storage(node) < 0)
+    if (programs_check(node->config) < 0 || prepare_storage(node) < 0)
         return -1;
     log_config_warnings(node);
     if (start_launcher(node) < 0 || settle_process(node) < 0 || open_handles(node) < 0)

@@ -302,6 +302,7 @@ int spec_from_request(
         .n_after = request->n_after,
         .after_any = request->after_any,
         .gpus = request->gpus,
+        .cache = (enum tw_cache)request->cache,
         .gpu_memory_bytes = request->gpu_memory_bytes,
     };
     if (request->gpu_memory_bytes > INT64_MAX)

@@ -16,7 +16,8 @@ struct pending {
     unsigned refs;         /* the call; the engine or the store; the timer */
     struct engine_wait *wait;
     bool include_result;
-    uint64_t states; /* ListTasks: the states that were asked for, all: 0 */
+    bool may_be_cached; /* ExecuteTask: what was there before is a hit */
+    uint64_t states;    /* ListTasks: the states that were asked for, all: 0 */
     uint64_t timeout_us;
     uv_timer_t timer; /* WaitTask with timeout_ms */
     bool timer_used;

@@ -40,7 +40,10 @@ void pending_on_admitted(void *ctx, const struct tw_task_info *info, bool existi
     } else if (p->call) {
         Taskworker__ExecuteTaskResponse response = TASKWORKER__EXECUTE_TASK_RESPONSE__INIT;
         response.success = true;
-        response.message = (char *)(existing ? "this task was accepted before" : "accepted");
+        response.cached = existing && p->may_be_cached;
+        response.message = (char *)(response.cached ? "such a task was accepted before"
+                : existing                          ? "this task was accepted before"
+                                                    : "accepted");
         response.task_id = info->id;
         response.state = (Taskworker__Task__State)info->state;
         rpc_call_reply(p->call, &response.base);
@@ -62,6 +65,7 @@ static void execute_task(struct rpc_call *call, const uint8_t *msg, size_t len, 
         pending_unref(p);
         return;
     }
+    p->may_be_cached = spec.cache == TW_CACHE_USE;
     /* The data was allocated for the request: the engine takes it over as it is. */
     void *data = request->task_data.len ? STEAL(request->task_data.data) : NULL;
     request->task_data.len = 0;
@@ -410,6 +414,8 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
     response.completed_tasks = status.completed;
     response.failed_tasks = status.failed;
     response.stopped_tasks = status.stopped;
+    response.cache_hits = status.cache_hits;
+    response.cache_misses = status.cache_misses;
     response.cpu_millis = status.cpu_millis;
     response.cpu_millis_allocated = status.cpu_millis_used;
     response.memory_bytes = status.memory_bytes;

@@ -270,6 +270,8 @@ static enum outcome insert_task(struct store *store, struct write *w, bool *ret_
     db_bind_u64(&q, 15, info->queue_timeout_us);
     db_bind_u64(&q, 16, info->retry_delay_us);
     db_bind_text(&q, 17, or_empty(info->retry_of));
+    if (w->task->cache_key)
+        db_bind_text(&q, 18, w->task->cache_key);
     if (db_run(&q, error) < 0)
         return OUTCOME_FAILED;
     *ret_new = sqlite3_changes(store->writer.handle) != 0;

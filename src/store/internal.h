@@ -48,7 +48,7 @@ enum {
 #define STORE_SPEC_COLUMNS                                                                                     \
     "i.args, i.env, i.options, "                                                                               \
     "(SELECT json_group_array(json_array(o.id, o.state)) FROM deps JOIN tasks o ON o.seq = deps.on_seq WHERE " \
-    "deps.seq = t.seq)"
+    "deps.seq = t.seq), t.cache_key"
 #define STORE_TASKS_AND_RECEIPTS "tasks t LEFT JOIN receipts r USING (seq)"
 
 #define STORE_INTO_USAGE(name) ", " #name
@@ -92,8 +92,8 @@ enum {
     X(COMMIT, "COMMIT")                                                                                               \
     X(ADMIT,                                                                                                          \
         "INSERT INTO tasks (id, type, owner, state, reason, message, error, attempt, retries, "                       \
-        "timeout_us, created_us, digest, priority, not_before_us, queue_timeout_us, retry_delay_us, retry_of) "       \
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) "                        \
+        "timeout_us, created_us, digest, priority, not_before_us, queue_timeout_us, retry_delay_us, retry_of, "       \
+        "cache_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) "        \
         "ON CONFLICT (id) DO NOTHING")                                                                                \
     X(ADMIT_LABEL, "INSERT OR IGNORE INTO labels (key, value, seq) VALUES (?1, ?2, ?3)")                              \
     X(ADMIT_DEP, "INSERT OR IGNORE INTO deps (seq, on_seq) VALUES (?1, ?2)")                                          \
@@ -159,6 +159,10 @@ enum {
     X(GET,                                                                                                            \
         "SELECT " STORE_INFO_COLUMNS ", " STORE_SPEC_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS                        \
         " LEFT JOIN inputs i USING (seq) WHERE t.id = ?1")                                                            \
+    X(FIND_CACHED,                                                                                                    \
+        "SELECT " STORE_INFO_COLUMNS ", " STORE_SPEC_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS                        \
+        " LEFT JOIN inputs i USING (seq) WHERE t.seq = (SELECT max(seq) FROM tasks WHERE cache_key = ?1 AND state = " \
+        "5)")                                                                                                         \
     X(GET_INFO, "SELECT " STORE_INFO_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS " WHERE t.seq = ?1")                   \
     X(RECOVER,                                                                                                        \
         "SELECT " STORE_INFO_COLUMNS ", " STORE_SPEC_COLUMNS " FROM " STORE_TASKS_AND_RECEIPTS                        \

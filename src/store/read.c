@@ -64,7 +64,7 @@ static int fail_unknown_seq(uint64_t seq, struct tw_error *error)
 
 static int read_task(struct db *db, struct read *r, struct tw_error *error)
 {
-    CLEANUP_QUERY struct db_query q = db_query(db, STORE_SQL_GET);
+    CLEANUP_QUERY struct db_query q = db_query(db, r->kind == READ_CACHED ? STORE_SQL_FIND_CACHED : STORE_SQL_GET);
     db_bind_text(&q, 1, r->id);
     int step = db_step(&q, error);
     if (step <= 0)
@@ -242,6 +242,7 @@ static int carry_out(const struct store *store, struct db *db, struct read *r, s
 {
     switch (r->kind) {
     case READ_TASK:
+    case READ_CACHED:
         return read_task(db, r, error);
     case READ_LIST:
         return read_list(db, r, error);
@@ -284,6 +285,7 @@ static void call_back(struct store *store, const struct read *r)
 {
     switch (r->kind) {
     case READ_TASK:
+    case READ_CACHED:
         r->cb.task(r->ctx, r->error ? NULL : r->tasks, r->error);
         return;
     case READ_LIST:
@@ -328,7 +330,7 @@ static void read_job_done(uv_work_t *req, int status)
 
 static bool is_small(const struct read *r)
 {
-    return r->kind == READ_TASK;
+    return r->kind == READ_TASK || r->kind == READ_CACHED;
 }
 
 static void fill_batch(struct store *store, struct reader *reader)
@@ -380,6 +382,17 @@ static void enqueue(struct store *store, struct read *r)
 void store_get(struct store *store, const char *id, store_task_cb cb, void *ctx)
 {
     struct read *r = read_new(READ_TASK, id, ctx);
+    if (!r) {
+        cb(ctx, NULL, &no_memory);
+        return;
+    }
+    r->cb.task = cb;
+    enqueue(store, r);
+}
+
+void store_find_cached(struct store *store, const char *key, store_task_cb cb, void *ctx)
+{
+    struct read *r = read_new(READ_CACHED, key, ctx);
     if (!r) {
         cb(ctx, NULL, &no_memory);
         return;

@@ -22,6 +22,7 @@ void find_done(struct find *find);
 
 enum read_kind {
     READ_TASK,
+    READ_CACHED,
     READ_LIST,
     READ_ATTEMPTS,
     READ_EVENTS,

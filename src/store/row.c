@@ -409,6 +409,8 @@ static int load_spec(const struct db_query *q, struct store_task *task)
         r = decode(q, STORE_INFO_COLUMNS_COUNT + 1, decode_env, &task->spec);
     if (r == 0)
         r = decode(q, STORE_INFO_COLUMNS_COUNT + 2, decode_options, &task->spec);
+    if (r == 0 && !db_is_null(q, STORE_INFO_COLUMNS_COUNT + 4))
+        r = (task->cache_key = db_text(q, STORE_INFO_COLUMNS_COUNT + 4)) ? 0 : -ENOMEM;
     return r < 0 ? r : load_pairs(q, STORE_INFO_COLUMNS_COUNT + 3, decode_after, &task->info);
 }
 

@@ -25,7 +25,7 @@
 
 enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
-    VERSION = 6,
+    VERSION = 7,
     BUSY_MS = 10000,
     WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
@@ -153,8 +153,12 @@ static const char schema_v5[] = "ALTER TABLE receipts ADD COLUMN gpus INTEGER NO
 
 static const char schema_v6[] = "ALTER TABLE tasks ADD COLUMN stopping INTEGER NOT NULL DEFAULT 0;";
 
+/* Whose result others may have: hex of a hash. */
+static const char schema_v7[] = "ALTER TABLE tasks ADD COLUMN cache_key TEXT;"
+                                "CREATE INDEX tasks_by_cache_key ON tasks (cache_key) WHERE cache_key IS NOT NULL;";
+
 /* steps[n] makes layout n + 1 of layout n. */
-static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3, schema_v4, schema_v5, schema_v6};
+static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3, schema_v4, schema_v5, schema_v6, schema_v7};
 
 static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
 {

@@ -50,7 +50,8 @@ struct store_spec {
     uint64_t gpu_memory_bytes;
     struct tw_input *inputs; /* its own, with all strings, none of them NULL */
     size_t n_inputs;
-    uint64_t inputs_set; /* where they are; 0: nowhere. Below 2^63 */
+    uint8_t inputs_digest[STORE_DIGEST_LEN]; /* of what they are; not kept */
+    uint64_t inputs_set;                     /* where they are; 0: nowhere. Below 2^63 */
 };
 void store_spec_done(struct store_spec *spec);
 
@@ -63,6 +64,7 @@ struct store_task {
     uint8_t digest[STORE_DIGEST_LEN];
     struct tw_task_info info;
     struct store_spec spec;
+    char *cache_key; /* hex; NULL: its result is for nobody else */
 };
 void store_task_done(struct store_task *task);
 
@@ -175,6 +177,8 @@ void store_prune(struct store *store, const struct store_retention *keep, store_
 
 typedef void (*store_task_cb)(void *ctx, const struct store_task *task, const struct tw_error *error);
 void store_get(struct store *store, const char *id, store_task_cb cb, void *ctx); /* without input data */
+/* Likewise the newest completed task with this key. */
+void store_find_cached(struct store *store, const char *key, store_task_cb cb, void *ctx);
 
 typedef void (*store_bytes_cb)(void *ctx, const void *data, size_t len, const struct tw_error *error);
 void store_load_input(struct store *store, uint64_t seq, store_bytes_cb cb, void *ctx);

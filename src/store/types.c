@@ -182,6 +182,7 @@ void store_task_done(struct store_task *task)
 {
     tw_task_info_done(&task->info);
     store_spec_done(&task->spec);
+    free(task->cache_key);
     *task = (struct store_task){0};
 }
 

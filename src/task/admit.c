@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "task/cache.h"
 #include "task/inputs.h"
 
 struct admission {
@@ -20,6 +21,10 @@ struct admission {
     struct admitting size;
     struct queue_owner *owner;
     struct tw_error refusal; /* there is no room for it */
+    enum tw_cache cache;
+    struct cache_waiter waiter;
+    char key[STORE_DIGEST_LEN * 2 + 1];
+    bool leads; /* others wait for what comes of it */
     engine_admit_cb cb;
     void *ctx;
 };
@@ -38,21 +43,24 @@ const struct tw_task_info *admit_live(struct engine *engine, struct store_task *
 }
 
 /* The end of every admission. With neither `existing` nor error the task is new, and on disk. */
-static void admission_answer(struct admission *a, const struct store_task *existing, const struct tw_error *error)
+static void admission_answer(struct admission *a, const struct tw_task_info *existing, const struct tw_error *error)
 {
     struct engine *engine = a->engine;
+    const struct tw_task_info *info = NULL;
     admit_leave(engine, a->owner, &a->size);
     if (error || existing)
         inputs_give_up(engine, &a->record.spec);
-    if (error) {
-        a->cb(a->ctx, NULL, false, error);
-    } else if (existing) {
-        struct task *live = engine_find(engine, existing->info.id);
-        a->cb(a->ctx, live ? task_info(live) : &existing->info, true, NULL);
-    } else {
-        a->cb(a->ctx, admit_live(engine, &a->record), false, NULL);
-        engine_schedule(engine);
+    if (existing) {
+        struct task *live = engine_find(engine, existing->id);
+        info = live ? task_info(live) : existing;
+    } else if (!error) {
+        info = admit_live(engine, &a->record);
     }
+    a->cb(a->ctx, info, existing, error);
+    if (a->leads)
+        cache_settle(engine, a->key, info);
+    if (info && !existing)
+        engine_schedule(engine);
     store_task_done(&a->record);
     free(a);
     engine_check_drained(engine);
@@ -60,7 +68,71 @@ static void admission_answer(struct admission *a, const struct store_task *exist
 
 static void on_admitted(void *ctx, const struct store_task *existing, const struct tw_error *error)
 {
-    admission_answer(ctx, existing, error);
+    admission_answer(ctx, existing ? &existing->info : NULL, error);
+}
+
+static void to_store(struct admission *a)
+{
+    store_admit(a->engine->options.store, &a->record, on_admitted, a);
+}
+
+/* --- those whose result may be there --- */
+
+static void hit(struct admission *a, const struct tw_task_info *known)
+{
+    a->engine->cache_hits++;
+    admission_answer(a, known, NULL);
+}
+
+static void on_found(void *ctx, const struct store_task *stored, const struct tw_error *error UNUSED)
+{
+    struct admission *a = ctx;
+    if (stored) {
+        hit(a, &stored->info);
+        return;
+    }
+    a->engine->cache_misses++;
+    to_store(a);
+}
+
+static void look_in_store(struct admission *a)
+{
+    a->leads = true;
+    store_find_cached(a->engine->options.store, a->key, on_found, a);
+}
+
+static void on_waited(struct cache_waiter *waiter, const struct tw_task_info *known)
+{
+    struct admission *a = CONTAINER_OF(waiter, struct admission, waiter);
+    if (known)
+        hit(a, known);
+    else
+        look_in_store(a);
+}
+
+/* All is known that decides the result. */
+static void look_or_admit(struct admission *a)
+{
+    struct task *live = NULL;
+    struct tw_error oom;
+    if (a->cache == TW_CACHE_OFF) {
+        to_store(a);
+        return;
+    }
+    a->record.cache_key = cache_key(a->engine, &a->record);
+    if (!a->record.cache_key) {
+        error_oom(&oom);
+        admission_answer(a, NULL, &oom);
+        return;
+    }
+    snprintf(a->key, sizeof a->key, "%s", a->record.cache_key);
+    a->waiter.answer = on_waited;
+    if (a->cache == TW_CACHE_REFRESH)
+        to_store(a);
+    else if (cache_enter(a->engine, a->key, &a->waiter, &live))
+        look_in_store(a);
+    else if (live)
+        hit(a, task_info(live));
 }
 
 /* No room now, with a word about when to try again. */
@@ -129,7 +201,7 @@ static void on_looked_up(void *ctx, const struct store_task *known, const struct
     if (!known) {
         admission_answer(a, NULL, &a->refusal);
     } else if (!memcmp(known->digest, a->record.digest, STORE_DIGEST_LEN)) {
-        admission_answer(a, known, NULL);
+        admission_answer(a, &known->info, NULL);
     } else {
         error_set(&other, TW_ALREADY_EXISTS, "task %s exists already, with other content", known->info.id);
         admission_answer(a, NULL, &other);
@@ -142,7 +214,7 @@ static void on_gathered(void *ctx, const struct tw_error *error)
     if (error)
         admission_answer(a, NULL, error);
     else
-        store_admit(a->engine->options.store, &a->record, on_admitted, a);
+        look_or_admit(a);
 }
 
 void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *take_data, bool from_outside,
@@ -165,6 +237,7 @@ void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *ta
     a->engine = engine;
     a->cb = cb;
     a->ctx = ctx;
+    a->cache = spec->cache;
     size_t bytes = record_bytes(&a->record);
     a->size = (struct admitting){.n = 1, .queue_bytes = bytes, .bytes = bytes + a->record.spec.data_len};
     /* What there is no room for may still be a task that was handed in before. */
@@ -173,7 +246,7 @@ void admit_task(struct engine *engine, const struct tw_task_spec *spec, void *ta
     if (room && a->record.spec.n_inputs)
         inputs_gather(engine, &a->record.spec, a->record.info.owner, on_gathered, a);
     else if (room)
-        store_admit(engine->options.store, &a->record, on_admitted, a);
+        look_or_admit(a);
     else if (spec->id && *spec->id && !engine->drained)
         store_get(engine->options.store, a->record.info.id, on_looked_up, a);
     else

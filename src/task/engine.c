@@ -89,6 +89,8 @@ void engine_get_status(const struct engine *engine, struct engine_status *ret)
         .completed = engine->completed,
         .failed = engine->failed,
         .stopped = engine->stopped,
+        .cache_hits = engine->cache_hits,
+        .cache_misses = engine->cache_misses,
     };
 }
 
@@ -384,8 +386,11 @@ int engine_new(const struct engine_options *options, struct engine **ret, struct
     if (!engine)
         return error_oom(error);
     engine->options = *options;
+    if (!engine->options.runtime_version)
+        engine->options.runtime_version = "";
     map_init(&engine->tasks);
     map_init(&engine->input_sets);
+    map_init(&engine->cache);
     engine->overcommit = 1000;
     queue_init(&engine->queue, options->max_running_per_owner);
     uint64_t gpu_memory[GPUS_MAX];
@@ -438,6 +443,7 @@ void engine_free(struct engine *engine)
     }
     map_done(&engine->tasks);
     map_done(&engine->input_sets);
+    map_done(&engine->cache);
     queue_done(&engine->queue);
     schedule_done(engine);
     free(engine);

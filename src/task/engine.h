@@ -36,12 +36,16 @@ struct engine_gpu {
 /*
  * Who keeps the files that tasks name as inputs; without `gather` nobody does. All on the loop's thread.
  * gather: has these files of the owner put together for a task, fills in what is not said of them (id, name, path: the strings
- * are replaced by others from malloc) and *ret_set, which is never 0. All is borrowed until `done`, which comes from the loop.
+ * are replaced by others from malloc) and what `to` points to. All is borrowed until `done`, which comes from the loop.
  * release: no task has a use for the set any more.
  */
 typedef void (*engine_gathered_cb)(void *ctx, const struct tw_error *error);
+struct engine_gathered {
+    uint64_t *set;   /* its number, never 0 */
+    uint8_t *digest; /* of all paths and contents, STORE_DIGEST_LEN bytes */
+};
 struct engine_inputs {
-    void (*gather)(void *ctx, const char *owner, struct tw_input *inputs, size_t n, uint64_t *ret_set,
+    void (*gather)(void *ctx, const char *owner, struct tw_input *inputs, size_t n, struct engine_gathered to,
         engine_gathered_cb done, void *done_ctx);
     void (*release)(void *ctx, uint64_t set);
     void *ctx;
@@ -71,6 +75,7 @@ struct engine_options {
     size_t n_gpus;
     uint32_t detach_seconds; /* within which the next engine takes running tasks up */
     struct engine_inputs inputs;
+    const char *runtime_version; /* borrowed; another one where the same task might come to something else */
 };
 
 /* The bounds on one task's arguments and environment, and on all that the queue holds in memory. */
@@ -202,7 +207,8 @@ struct engine_status {
     bool draining;
     uint32_t detach_seconds;
     const char *trouble; /* why no task is started at present, in a sentence; NULL: all is well. Borrowed */
-    uint64_t accepted, completed, failed, stopped; /* since the start */
+    uint64_t accepted, completed, failed, stopped; /* since the start, as the next */
+    uint64_t cache_hits, cache_misses;             /* of tasks that asked for a result that is there */
 };
 void engine_get_status(const struct engine *engine, struct engine_status *ret);
 

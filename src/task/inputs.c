@@ -84,7 +84,8 @@ void inputs_gather(
     struct engine *engine, struct store_spec *spec, const char *owner, engine_gathered_cb done, void *ctx)
 {
     const struct engine_inputs *of = &engine->options.inputs;
-    of->gather(of->ctx, owner, spec->inputs, spec->n_inputs, &spec->inputs_set, done, ctx);
+    of->gather(of->ctx, owner, spec->inputs, spec->n_inputs,
+        (struct engine_gathered){&spec->inputs_set, spec->inputs_digest}, done, ctx);
 }
 
 void inputs_give_up(struct engine *engine, struct store_spec *spec)

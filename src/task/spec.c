@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "task/cache.h"
 #include "task/inputs.h"
 
 static const uint64_t timeout_max_us = 365ull * 86400 * 1000000;
@@ -305,7 +306,7 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, boo
         return error_set(
             error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
     if (limits_check(engine, &spec->limits, error) < 0 || network_check(engine, spec->network, error) < 0 ||
-        gpus_check(engine, spec, error) < 0 || inputs_check(engine, spec, error) < 0)
+        gpus_check(engine, spec, error) < 0 || inputs_check(engine, spec, error) < 0 || cache_check(spec, error) < 0)
         return -1;
     return check_strings(spec, error);
 }

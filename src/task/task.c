@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "task/cache.h"
 #include "task/inputs.h"
 
 struct task *task_new(struct engine *engine, struct store_task *record)
@@ -32,6 +33,7 @@ struct task *task_new(struct engine *engine, struct store_task *record)
     }
     task->record = *record;
     *record = (struct store_task){0};
+    cache_note(engine, task);
     return task;
 }
 
@@ -51,6 +53,7 @@ void task_free(struct task *task)
     queue_owner_put(&engine->queue, task->entry.owner);
     if (engine->came_last == task)
         engine->came_last = NULL;
+    cache_forget(engine, task);
     inputs_drop(engine, task->record.spec.inputs_set, task_state_is_final(task->record.info.state));
     store_task_done(&task->record);
     free(task);

@@ -58,6 +58,8 @@ struct engine {
     struct list loose;  /* struct edge, of which the task has to be told; some in each round of the loop, */
     uv_timer_t *loosen; /* by this */
     size_t queue_bytes;
+    struct map cache; /* struct cache_entry, by its key (cache.c) */
+    uint64_t cache_hits, cache_misses;
     struct map input_sets; /* struct input_set, by their numbers (inputs.c) */
     bool started;          /* engine_start() was called: nothing is started before */
     bool draining;

@@ -153,9 +153,9 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     with database(node) as db:
         for table in ("events", "deps", "labels", "attempts"):
             db.execute(f"DROP TABLE {table}")
-        for index in ("tasks_by_owner", "tasks_dead"):
+        for index in ("tasks_by_owner", "tasks_dead", "tasks_by_cache_key"):
             db.execute(f"DROP INDEX {index}")
-        for column in ("priority", "not_before_us", "queue_timeout_us", "retry_delay_us", "paused", "retry_of", "stopping"):
+        for column in ("priority", "not_before_us", "queue_timeout_us", "retry_delay_us", "paused", "retry_of", "stopping", "cache_key"):
             db.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
         db.executescript("DROP TABLE receipts; ALTER TABLE inputs DROP COLUMN options; PRAGMA user_version = 1")
     node.start()
@@ -168,5 +168,5 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     assert node.run("result = 3", limits=pb.Limits(processes=50))[1] == b"3"
     node.stop()
     with database(node) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (6,)
+        assert db.execute("PRAGMA user_version").fetchone() == (7,)
         assert json.loads(db.execute("SELECT options FROM inputs WHERE options IS NOT NULL").fetchone()[0]) == {"processes": 50}
