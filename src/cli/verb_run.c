@@ -3,7 +3,8 @@
  * run: submit, follow the output, print the result, exit as the task did. WaitTask is called together with StreamLogs: a
  * node that drains answers the calls that it has, but takes no new ones, so asking for the result afterwards is too late.
  * A node that shuts down ends both for a task that still waits; then the stream goes on when it is back. Ctrl-C asks the
- * node to stop the task and goes on following it to its end; a second one leaves at once. Everything happens on the one
+ * node to stop the task and goes on following it to its end; a second one leaves at once, as does the first where the task is one
+ * that somebody else has begun (--cache). Everything happens on the one
  * loop, so a signal is served in whichever call the verb is just waiting. However the verb ends before the task, it names
  * the task and the way back to it.
  */
@@ -19,6 +20,7 @@
 struct run {
     struct cli *cli;
     const char *id; /* once the node has accepted it */
+    bool cached;    /* it is somebody else's, whose it stays */
     int interrupts;
     int signal; /* the first one */
     struct rpc_client_call *stop, *wait;
@@ -62,7 +64,7 @@ static void tell_way_back(const struct run *run)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct run *run = handle->data;
-    if (run->interrupts++ > 0) {
+    if (run->interrupts++ > 0 || (run->id && run->cached)) {
         tell_way_back(run);
         _exit(EXIT_SIGNAL + number);
     }
@@ -214,7 +216,12 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
     if (code)
         return code;
     run->id = response->task_id;
+    run->cached = response->cached;
     start_wait(run);
+    if (run->interrupts && run->cached) {
+        tell_way_back(run);
+        _exit(EXIT_SIGNAL + run->signal);
+    }
     if (run->interrupts)
         send_stop(run);
     const struct follow_options options = {

@@ -29,10 +29,12 @@ static json_t *to_json(const Taskworker__GetStatusResponse *r)
     json_t *warnings = json_array();
     for (size_t i = 0; warnings && i < r->n_warnings; i++)
         json_array_append_new(warnings, json_text(r->warnings[i]));
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, "
-                     "s:I, s:I, s:I, s:I}",
-        "cache_hits", (json_int_t)r->cache_hits, "cache_misses", (json_int_t)r->cache_misses, "gpus", gpus_to_json(r),
-        "node_id", json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, "
+        "s:I, s:I, s:I, s:I}",
+        "disk_bytes", (json_int_t)r->disk_bytes, "disk_free_bytes", (json_int_t)r->disk_free_bytes, "cache_hits",
+        (json_int_t)r->cache_hits, "cache_misses", (json_int_t)r->cache_misses, "gpus", gpus_to_json(r), "node_id",
+        json_text(r->node_id), "version", json_text(r->version), "state", state_name(r->state), "started_us",
         (json_int_t)r->started_us, "max_concurrent_tasks", (json_int_t)r->max_concurrent_tasks, "running_tasks",
         (json_int_t)r->running_tasks, "queued_tasks", (json_int_t)r->queued_tasks, "max_queued_tasks",
         (json_int_t)r->max_queued_tasks, "max_task_size", (json_int_t)r->max_task_size, "accepted_tasks",
@@ -71,6 +73,9 @@ static void print_status(const struct cli *cli, const Taskworker__GetStatusRespo
     if (r->memory_bytes)
         printf("memory     %s of %s given to tasks\n", format_bytes(r->memory_bytes_allocated, text),
             format_bytes(r->memory_bytes, other));
+    if (r->disk_bytes)
+        printf(
+            "disk       %s of %s free\n", format_bytes(r->disk_free_bytes, text), format_bytes(r->disk_bytes, other));
     for (size_t i = 0; i < r->n_gpus; i++) {
         const Taskworker__Gpu *g = r->gpus[i];
         printf("GPU %zu      ", i);

@@ -2,11 +2,14 @@
 #include "lib/resources.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/timer.h"
 #include "base/try.h"
@@ -45,6 +48,7 @@ static void resources_find_gpus(struct resources *r)
 
 void resources_find(struct resources *r, bool with_gpus)
 {
+    r->disk_fd = -1;
     if (with_gpus)
         resources_find_gpus(r);
     uint64_t memory = 0;
@@ -105,9 +109,19 @@ void resources_measure(struct resources *r, uv_loop_t *loop)
     (void)uv_queue_work(loop, &r->job->req, measure, on_measured); /* fails only without a job */
 }
 
+static void look_at_disk(struct resources *r)
+{
+    struct statvfs st;
+    if (r->disk_fd < 0 || fstatvfs(r->disk_fd, &st) < 0)
+        return;
+    r->disk_bytes = (uint64_t)st.f_blocks * st.f_frsize;
+    r->disk_free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+}
+
 static void on_sample(uv_timer_t *timer)
 {
     struct resources *r = timer->data;
+    look_at_disk(r);
     struct machine_load load;
     unsigned before = r->overcommit.per_mille;
     (void)machine_load_sample(&r->load, &load); /* what is missing counts as not known */
@@ -118,8 +132,11 @@ static void on_sample(uv_timer_t *timer)
     engine_set_overcommit(r->engine, now);
 }
 
-int resources_watch(struct resources *r, uv_loop_t *loop, struct engine *engine, unsigned ceiling)
+int resources_watch(
+    struct resources *r, uv_loop_t *loop, struct engine *engine, const char *storage_path, unsigned ceiling)
 {
+    r->disk_fd = open(storage_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    look_at_disk(r);
     r->engine = engine;
     r->ceiling = ceiling;
     machine_load_init(&r->load, NULL);
@@ -140,6 +157,7 @@ void resources_set_ceiling(struct resources *r, unsigned ceiling)
 void resources_stop(struct resources *r, void (*done)(void *ctx), void *ctx)
 {
     timer_free(&r->timer);
+    fd_close(&r->disk_fd);
     r->stopped = done;
     r->stopped_ctx = ctx;
     if (!r->job)

@@ -16,6 +16,8 @@ struct resources {
     struct machine_gpus found;
     struct engine_gpu gpus[MACHINE_GPUS_MAX]; /* those that tasks can have; point into found */
     size_t n_gpus;
+    uint64_t disk_bytes, disk_free_bytes; /* where the node keeps everything; of the last ten seconds */
+    int disk_fd;
     uint64_t cpu_score; /* see machine_measure_cpu_score(); 0: not known yet */
     struct store *store;
     struct score_job *job; /* while it is measured */
@@ -39,8 +41,9 @@ void resources_find(struct resources *r, bool with_gpus);
  */
 void resources_recall(struct resources *r, struct store *store);
 void resources_measure(struct resources *r, uv_loop_t *loop);
-/* Looks at the load every ten seconds and tells the engine what may be promised. */
-int resources_watch(struct resources *r, uv_loop_t *loop, struct engine *engine, unsigned ceiling);
+/* Looks at the load and at the disk of this folder every ten seconds, and tells the engine what may be promised. */
+int resources_watch(
+    struct resources *r, uv_loop_t *loop, struct engine *engine, const char *storage_path, unsigned ceiling);
 void resources_set_ceiling(struct resources *r, unsigned ceiling);
 /* `done` may come at once; before the store is closed. */
 void resources_stop(struct resources *r, void (*done)(void *ctx), void *ctx);

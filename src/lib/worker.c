@@ -342,7 +342,7 @@ static int build(
     resources_recall(&w->resources, w->store);
     if (engine_new(&engine_options, &w->engine, error) < 0)
         return -1;
-    int r = resources_watch(&w->resources, w->loop, w->engine, overcommit_of(o));
+    int r = resources_watch(&w->resources, w->loop, w->engine, o->storage_path, overcommit_of(o));
     if (r == 0)
         r = retention_start(&w->retention, w->loop, w->store);
     retention_set(&w->retention, o->retention_us, o->max_kept_tasks, o->max_kept_bytes);
@@ -494,6 +494,8 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .node_id = worker->node_id,
         .started_us = clock_wall_us(),
         .cpu_score = &worker->resources.cpu_score,
+        .disk_bytes = &worker->resources.disk_bytes,
+        .disk_free_bytes = &worker->resources.disk_free_bytes,
         .warnings = (const char *const *)worker->warnings,
         .n_warnings = worker->n_warnings,
     };

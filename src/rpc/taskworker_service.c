@@ -421,6 +421,8 @@ static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t 
     response.memory_bytes = status.memory_bytes;
     response.memory_bytes_allocated = status.memory_bytes_used;
     response.cpu_score = s->cpu_score ? *s->cpu_score : 0;
+    response.disk_bytes = s->disk_bytes ? *s->disk_bytes : 0;
+    response.disk_free_bytes = s->disk_free_bytes ? *s->disk_free_bytes : 0;
     response.last_event = store_last_event(s->store);
     Taskworker__Gpu gpus[GPUS_MAX], *gpu_list[GPUS_MAX];
     response.gpus = gpu_list;

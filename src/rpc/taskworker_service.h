@@ -16,7 +16,8 @@ struct taskworker_service {
     struct store *store;
     const char *node_id;
     uint64_t started_us;
-    const uint64_t *cpu_score; /* changes once; 0: not known yet */
+    const uint64_t *cpu_score;                    /* changes once; 0: not known yet */
+    const uint64_t *disk_bytes, *disk_free_bytes; /* as of late; 0: not known */
     const char *const *warnings;
     size_t n_warnings;
     /* A client asks for the end of the node: `how` 0 for as the program likes; NULL: clients may not. */

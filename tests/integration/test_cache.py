@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results that are there already: `cache` of ExecuteTask, and --cache."""
 import json
+import signal
+import subprocess
 import threading
 import time
 
@@ -144,6 +146,21 @@ def test_what_cannot_be(node, pb, fields):
 def test_not_in_a_batch(node, pb):
     task = pb.ExecuteTaskRequest(task_type="python", task_data=b"result = 1", cache=1)
     refused(lambda: node.stub.ExecuteBatch(pb.ExecuteBatchRequest(tasks=[task]), timeout=60), grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_an_interrupt_leaves_what_somebody_else_has_begun(fresh, pb, tmp_path):
+    source = "print('up', flush=True)\nimport time; time.sleep(1000)"
+    (tmp_path / "task.py").write_text(source)
+    running = ask_id(fresh, pb, source)
+    fresh.wait_for_output(running, b"up")
+    run = fresh.popen([str(fresh.programs.cli), "--server", fresh.address, "run", "--cache", "use", str(tmp_path / "task.py")],
+                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout.readline() == b"up\n"
+    run.send_signal(signal.SIGINT)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 130 and running.encode() in said, said
+    assert fresh.get(running).state == pb.Task.RUNNING
+    fresh.stop_task(running)
 
 
 def test_by_hand(fresh):

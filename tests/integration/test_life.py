@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a task between its admission and its end: attempts, dependencies, batches, pauses, grace, events."""
 import json
+import os
 import signal
 import time
 
@@ -466,6 +467,12 @@ def test_more_than_there_is_is_refused_at_once(make_node, pb):
             "MAX_MEMORY_GB")
     assert node.run("result = 1", limits=pb.Limits(cpu_millis=2000, memory_bytes=1 << 30))[1] == b"1"
     node.stop()
+
+
+def test_the_disk(node):
+    status, of = node.status(), os.statvfs(node.storage)
+    assert status.disk_bytes == of.f_blocks * of.f_frsize and 0 < status.disk_free_bytes <= status.disk_bytes
+    assert b"\ndisk       " in node.run_cli("status").stdout
 
 
 def score_of(node):
