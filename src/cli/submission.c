@@ -337,6 +337,8 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     fill_limits(s);
     s->request.network = network;
     s->request.fresh_interpreter = s->fresh;
+    s->request.outputs = (char **)s->outputs.items;
+    s->request.n_outputs = s->outputs.n;
     code = fill_life(cli, s);
     code = code ? code : fill_gpus(cli, s);
     code = code ? code : fill_inputs(cli, s);
@@ -443,6 +445,7 @@ void submission_done(struct submission *s)
     free(s->label_list);
     free(s->input_entries);
     free(s->inputs.items);
+    free(s->outputs.items);
     free(s->input_list);
     labels_done(&s->labels);
 }

@@ -350,6 +350,11 @@ static void op_pause(struct run *run, bool paused)
     run_pause(run_of(run), paused);
 }
 
+static void op_file_kept(struct run *run)
+{
+    run_file_kept(CONTAINER_OF(run, struct sandbox_run, base));
+}
+
 static bool op_usage(struct run *run, struct tw_usage *ret)
 {
     return run_limits_usage(run_of(run), ret);
@@ -438,6 +443,7 @@ static const struct runtime_ops sandbox_ops = {
     .kill = op_kill,
     .terminate = op_terminate,
     .pause = op_pause,
+    .file_kept = op_file_kept,
     .usage = op_usage,
     .detach = sandbox_detach,
     .leave = sandbox_leave,

@@ -8,7 +8,7 @@
  *   slot_task.c    its other process, which becomes the task
  *   slot_root.c    the root folder that all seats have in common, slot_extra.c: what the operator adds to it;
  *                  slot_inputs.c: the files that a task has asked for;
- *                  slot_folders.c: what each has for itself
+ *                  slot_folders.c: what each has for itself; slot_outputs.c: what it leaves
  *   slot_filter.c, slot_landlock.c, slot_watch.c   what the task may ask of the kernel, and what it asked beyond
  */
 #ifndef SLOT_SLOT_H
@@ -85,6 +85,16 @@ int slot_inputs_lock(const struct slot *slot, struct slot_error *error);
 /* In the mount namespace of a seat, before its /tmp is mounted: shows the task this set. */
 int slot_inputs_give(const struct slot *slot, uint64_t set, struct slot_error *error);
 
+/* --- slot_outputs.c --- */
+struct slot_outputs {
+    uint32_t sent, left; /* files; left: matched, but could not be sent */
+};
+/*
+ * Sends an OUTPUT for each file below the workspace, which is taken over, that the plan wants. Nothing may run in there any more.
+ * 0 or -errno; -EPIPE and the like: there is no daemon.
+ */
+int slot_outputs_send(const struct slot *slot, uint64_t serial, int plan_fd, int *workspace, struct slot_outputs *ret);
+
 /* --- slot_folders.c --- */
 /*
  * In the mount namespace of a seat: its /proc, /tmp, /workspace and /dev/shm. Where the task will have to write its id
@@ -160,7 +170,7 @@ void init_reap(struct init *init);
 enum seat_message_type { SEAT_SETTLED = 1, SEAT_FAILED, SEAT_TASK_READY };
 struct seat_message {
     uint32_t type;
-    uint32_t landlock; /* SETTLED, which also carries the listener, if there is one */
+    uint32_t landlock; /* SETTLED, which also carries its workspace and the listener, if there is one */
     struct slot_error error;
     struct slot_usage usage; /* TASK_READY: what it took to get there, and is not the task's */
 };
@@ -168,8 +178,9 @@ struct seat {
     struct init init;
     pid_t pid; /* of the process that becomes the task */
     int pidfd;
-    int socket; /* to it; -1 once it has closed its end */
-    int io;     /* its /proc/PID/io, opened while it lives: that of a zombie belongs to the host's root */
+    int socket;    /* to it; -1 once it has closed its end */
+    int workspace; /* its folder, from outside; -1 once nobody is going to look into it */
+    int io;        /* its /proc/PID/io, opened while it lives: that of a zombie belongs to the host's root */
     struct slot_shape shape;
     bool landlock, watched;
     struct watch watch;
@@ -178,9 +189,9 @@ struct seat {
     {                                        \
         .pid = -1, .pidfd = -1, .socket = -1 \
     }
-#define NO_SEAT                                                                               \
-    {                                                                                         \
-        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .io = -1, .watch = {.fd = -1 } \
+#define NO_SEAT                                                                                                \
+    {                                                                                                          \
+        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .workspace = -1, .io = -1, .watch = {.fd = -1 } \
     }
 int seat_make(const struct slot *slot, const struct slot_shape *shape, struct seat *ret, struct slot_error *error);
 /* Hands the START over: fds as SLOT_START_FDS. */

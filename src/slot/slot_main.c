@@ -68,6 +68,7 @@ struct run_in_slot {
     uint64_t kill_us; /* when all was told to end; 0: not yet */
     int status;
     struct slot_error error;
+    int plan; /* -1: it is to leave nothing */
     uint64_t go_us;
     struct slot_usage before, used; /* up to READY; of its main process with all that this has waited for */
 };
@@ -169,11 +170,11 @@ static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
 
 /* --- the run --- */
 
-static int start_run(struct place *p, const struct slot_request *request, const struct channel_fds *fds)
+static int start_run(struct place *p, const struct slot_request *request, struct channel_fds *fds)
 {
     struct slot_error error = {0};
     p->last = request->shape;
-    p->last.inputs = 0; /* those are this task's alone */
+    p->last.inputs = p->last.outputs = 0; /* those are this task's alone */
     errno = EINVAL;
     if ((request->shape.network == TW_NETWORK_HOST) != p->slot.host_network) {
         slot_error_set(&error, STAGE_NETWORK, "this slot is for another one");
@@ -187,7 +188,11 @@ static int start_run(struct place *p, const struct slot_request *request, const 
         drop_seat(p);
         return reply_failed(&p->slot, request->serial, &error);
     }
-    p->run = (struct run_in_slot){.state = RUN_PREPARING, .serial = request->serial};
+    p->run = (struct run_in_slot){.state = RUN_PREPARING, .serial = request->serial, .plan = -1};
+    if (request->shape.outputs)
+        p->run.plan = fd_steal(&fds->fd[SLOT_FD_PLAN]);
+    else if (p->seat.workspace >= 0)
+        fd_close(&p->seat.workspace); /* or the last to close it would wait for its folder to be taken down */
     return 0;
 }
 
@@ -210,7 +215,10 @@ static void take_message(struct place *p)
     }
     if (m.type == SEAT_SETTLED) {
         seat->landlock = m.landlock;
-        seat->watch.fd = fd_steal(&fds.fd[0]);
+        seat->workspace = fd_steal(&fds.fd[0]);
+        if (run->state == RUN_PREPARING && run->plan < 0) /* it was made for a task that leaves nothing */
+            fd_close(&seat->workspace);
+        seat->watch.fd = fd_steal(&fds.fd[1]);
         seat->watched = seat->watch.fd >= 0;
     } else if (m.type == SEAT_TASK_READY && run->state == RUN_PREPARING) {
         run->state = RUN_READY;
@@ -264,6 +272,18 @@ static void end_process(struct place *p)
     init_order(&p->seat.init, INIT_END);
 }
 
+/* What it leaves, if it was let go; negative: the daemon cannot be reached. */
+static int send_outputs(struct place *p, struct slot_reply *r)
+{
+    struct slot_outputs count = {0};
+    if (p->run.plan < 0 || !p->run.go_us || p->seat.workspace < 0)
+        return 0;
+    int sent = slot_outputs_send(&p->slot, p->run.serial, p->run.plan, &p->seat.workspace, &count);
+    r->outputs = count.sent;
+    r->outputs_left = count.left;
+    return sent;
+}
+
 /* Everything in the task's namespace is dead: pid 1 has reaped it, or was killed itself. */
 static int finish_run(struct place *p, bool by_report)
 {
@@ -275,14 +295,18 @@ static int finish_run(struct place *p, bool by_report)
         init_take_report(&p->seat.init, &report);
     slot_usage_add(used, &report.usage);
     used->processes = MAX(used->processes, UINT64_C(1));
+    int sent = send_outputs(p, &r);
+    fd_close(&p->run.plan);
     r.usage = *used;
     r.folder_full = report.folder_full;
     r.denied = p->seat.watch.denied;
     watch_describe(&p->seat.watch, r.detail, sizeof r.detail);
-    p->run = (struct run_in_slot){0};
+    p->run = (struct run_in_slot){.plan = -1};
     leave_seat(p);
     if (report.folder_bytes > FOLDERS_MAX) /* this much is to be free again before the next task has its share */
         reap_leaving(p, p->n_leaving - 1);
+    if (sent < 0)
+        return sent;
     return run.error.stage ? reply_failed(&p->slot, run.serial, &run.error) : reply(&p->slot, SLOT_EXITED, &r, -1);
 }
 
@@ -507,7 +531,7 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
 
 int main(int argc, char **argv)
 {
-    static struct place p = {.slot = {.control = PROTOCOL_FD}, .seat = NO_SEAT};
+    static struct place p = {.slot = {.control = PROTOCOL_FD}, .seat = NO_SEAT, .run = {.plan = -1}};
     struct slot_error error = {0};
     (void)clearenv(); /* what was there was for the dynamic linker; interpreters would show it to tasks */
     if (setup(&p.slot, argc, argv, &error) < 0) {

@@ -264,25 +264,25 @@ static int take_start(struct plan *ret, struct slot_error *error)
 
 /* --- from first to last --- */
 
-static void tell(int socket, struct seat_message *m, int fd)
+static void tell(int socket, struct seat_message *m, const int *fds, size_t n_fds)
 {
     struct rusage u;
     if (m->type == SEAT_TASK_READY && getrusage(RUSAGE_SELF, &u) == 0)
         m->usage = slot_usage_of(&u);
-    if (channel_send(socket, m, sizeof *m, &fd, fd >= 0 ? 1 : 0) < 0)
+    if (channel_send(socket, m, sizeof *m, fds, n_fds) < 0)
         _exit(127); /* the slot is gone, and this namespace with it */
 }
 
 static _Noreturn void fail(int socket, const struct slot_error *error)
 {
     struct seat_message m = {.type = SEAT_FAILED, .error = *error};
-    tell(socket, &m, -1);
+    tell(socket, &m, NULL, 0);
     _exit(127);
 }
 
 /* All that needs no task to be known. *socket moves to its place. */
 static int settle(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int *socket,
-    bool *ret_landlock, int *ret_listener, struct slot_error *error)
+    bool *ret_landlock, int ret_fds[2], struct slot_error *error)
 {
     CLEANUP_FD int proc = -1;
     if (setns(init_pidfd, CLONE_NEWNS) < 0)
@@ -308,7 +308,9 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
         return -1;
     if (slot_landlock_restrict(slot, shape->gpu_minors, ret_landlock, error) < 0)
         return -1;
-    return slot_filter_load(slot, ret_listener, error);
+    ret_fds[0] = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return ret_fds[0] < 0 ? slot_error_set(error, STAGE_FOLDERS, "opening /workspace")
+                          : slot_filter_load(slot, &ret_fds[1], error);
 }
 
 _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int socket)
@@ -317,14 +319,15 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     struct seat_message m = {.type = SEAT_SETTLED};
     struct plan plan = {0};
     bool landlock = false, forked = slot->profile.warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
-    int listener = -1;
-    if (forked) /* the task to come will be of the kind of the last one, mostly */
+    int fds[] = {-1, -1}; /* its workspace, and the listener for refused calls, for the slot */
+    if (forked)           /* the task to come will be of the kind of the last one, mostly */
         warm_copy_pages();
-    if (settle(slot, shape, init_pidfd, &socket, &landlock, &listener, &error) < 0)
+    if (settle(slot, shape, init_pidfd, &socket, &landlock, fds, &error) < 0)
         fail(socket, &error);
     m.landlock = landlock;
-    tell(socket, &m, listener);
-    fd_close(&listener);
+    tell(socket, &m, fds, fds[1] >= 0 ? 2 : 1);
+    fd_close(&fds[0]);
+    fd_close(&fds[1]);
     if (forked)
         warm_after_fork();
 
@@ -344,7 +347,7 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
         fail(socket, &error);
 
     m = (struct seat_message){.type = SEAT_TASK_READY};
-    tell(socket, &m, -1);
+    tell(socket, &m, NULL, 0);
     if (recv(socket, &go, 1, 0) != 1)
         _exit(127); /* the slot is gone, and this namespace with it */
     if (warm) {
