@@ -188,13 +188,13 @@ struct tw_task_spec {
     uint64_t gpu_memory_bytes;
     const struct tw_input *inputs; /* stored files that it finds in /inputs */
     size_t n_inputs;
-    enum tw_cache cache;
     /*
      * Patterns of the files below its workspace that it leaves: within a part of a path `*`, `?`, `[a-z]`, as a part `**` for any number of parts; one
      * for a folder is for all that is in there. Each is kept as a file of the owner, named ID/PATH, however the task ends.
      */
     const char *const *outputs;
     size_t n_outputs;
+    enum tw_cache cache;
     /* Somebody waits for its result who does not outlast the node: it is not left running, and does not wait for another start. */
     bool for_caller;
 };

@@ -168,5 +168,5 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     assert node.run("result = 3", limits=pb.Limits(processes=50))[1] == b"3"
     node.stop()
     with database(node) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (7,)
+        assert db.execute("PRAGMA user_version").fetchone() == (8,)
         assert json.loads(db.execute("SELECT options FROM inputs WHERE options IS NOT NULL").fetchone()[0]) == {"processes": 50}
