@@ -106,7 +106,7 @@ void audit_close(struct audit *audit);
 int audit_write(
     struct audit *audit, const struct audit_record *record, enum audit_mode mode, audit_done_fn done, void *ctx);
 
-/* [any thread but the loop's] Waits until all that was written before is on disk. 0, or -errno when some of it could not be written. */
+/* [any thread but the loop's] Waits until all that was written before is on disk, or lost. -errno: something was, while it waited. */
 int audit_flush(struct audit *audit);
 
 struct audit_stats {
