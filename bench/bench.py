@@ -306,6 +306,15 @@ def latency(c):
 
 
 @bench
+def rates(c):
+    """What it costs to ask whether a peer may: few peers, and more than are known apart."""
+    for keys in (100, 3000, 100000):
+        made, making = re.match(r"ns ([\d.]+) with key ([\d.]+)", c.program("rates_bench", keys)).groups()
+        c.report.add(f"a question of rate, {keys:,} peers", float(made), "ns", "under 200")
+        c.report.add(f"the same with the key made, {keys:,} peers", float(making), "ns", "")
+
+
+@bench
 def queue(c):
     """One decision of the queue, from 10 waiting tasks to a million; then what 10,000 of them cost a node that waits."""
     sizes = {}
