@@ -306,6 +306,16 @@ static bool take_clause(struct parser *p, struct piece *s, struct set *clauses)
     return version_clause_is_valid(clause.p, (size_t)(clause.end - clause.p)) && set_add(clauses, clause);
 }
 
+/* pip takes all that follows a "===" for its version, so that one stands alone. */
+static bool may_stand_together(const struct set *clauses)
+{
+    for (size_t i = 0; clauses->n > 1 && i < clauses->n; i++) {
+        if (begins(&clauses->items[i], "==="))
+            return false;
+    }
+    return true;
+}
+
 /* ">=1, <2", with or without parentheses, or nothing. */
 static enum requirements_result take_specifier(struct parser *p, struct piece *s, char **ret)
 {
@@ -323,7 +333,7 @@ static enum requirements_result take_specifier(struct parser *p, struct piece *s
         s->p += more;
         skip_spaces(s);
     }
-    if (parentheses && !at(s, ')'))
+    if ((parentheses && !at(s, ')')) || !may_stand_together(&clauses))
         return REQUIREMENTS_SPECIFIER;
     s->p += parentheses;
     skip_spaces(s);

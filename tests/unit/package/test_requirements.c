@@ -130,6 +130,7 @@ static void what_is_refused(void **state)
         {"a==1.0 2", REQUIREMENTS_SPECIFIER, 1},
         {"a>=1,", REQUIREMENTS_SPECIFIER, 1},
         {"a()", REQUIREMENTS_SPECIFIER, 1},
+        {"a===1,>0", REQUIREMENTS_SPECIFIER, 1},
         {"a(>=1", REQUIREMENTS_SPECIFIER, 1},
         {"a>=1)", REQUIREMENTS_SPECIFIER, 1},
         {"a>=${X}", REQUIREMENTS_SPECIFIER, 1},
