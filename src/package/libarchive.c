@@ -23,7 +23,7 @@ int libarchive_load(struct libarchive *ret, struct tw_error *error)
         return error_set(error, TW_FAILED_PRECONDITION,
             "packages cannot be opened without libarchive (Debian's package libarchive13): %.200s", why ? why : "");
     }
-#define X(name)                                       \
+#define X(name)                                      \
     if (find(library, #name, &ret->name, error) < 0) \
         return -1;
     LIBARCHIVE_READ(X)

@@ -12,8 +12,8 @@
  *   - Of modes, only whether the owner may execute a file counts. Owners and attributes are not looked at; times are kept where they are plausible.
  *   - A zip begins with its first file and ends with its list: one that is something else as well is refused.
  */
-#ifndef PACKAGE_ARCHIVE_H
-#define PACKAGE_ARCHIVE_H
+#ifndef PACKAGE_UNPACK_H
+#define PACKAGE_UNPACK_H
 
 #include <stdint.h>
 
