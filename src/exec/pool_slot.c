@@ -130,6 +130,10 @@ static int on_failed(struct pool_slot *slot, const struct slot_reply *reply)
         return -EPROTO;
     struct sandbox_run *run = release(slot);
     struct tw_error error;
+    if (reply->stage == STAGE_PACKAGE) { /* its own fault */
+        run_failed(run, RUN_BAD_INPUT, "%s", reply->detail);
+        return 0;
+    }
     error_set_errno(&error, reply->error, "%s%s%s", stage, colon, reply->detail);
     run_failed(run, RUN_SANDBOX_ERROR, "the sandbox failed while %s", error.message);
     return 0;

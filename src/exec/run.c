@@ -48,8 +48,8 @@ void run_move(struct sandbox_run *run, enum run_state to)
 
 static bool kind_of(const char *type, enum plan_kind *ret)
 {
-    *ret = !strcmp(type, "shell") ? PLAN_SHELL : PLAN_PYTHON;
-    return *ret == PLAN_SHELL || !strcmp(type, "python") || !strcmp(type, "function");
+    *ret = !strcmp(type, "shell") ? PLAN_SHELL : !strcmp(type, "package") ? PLAN_PACKAGE : PLAN_PYTHON;
+    return *ret != PLAN_PYTHON || !strcmp(type, "python") || !strcmp(type, "function");
 }
 
 static bool is_warm(const struct sandbox_run *run, const struct run_spec *spec)
@@ -179,7 +179,7 @@ struct sandbox_run *run_new(
         return NULL;
     }
     if (!kind_of(spec->type, &run->kind)) {
-        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python, shell or function");
+        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python, shell, package or function");
     } else if (!strcmp(spec->type, "function") && spec->data_len > FUNCTION_CALL_MAX) {
         run_failed(run, RUN_BAD_INPUT, "the task cannot be run: a call has at most %d bytes", FUNCTION_CALL_MAX);
     } else if (make_files(run, spec, error) < 0) {
@@ -542,7 +542,7 @@ void run_deliver(struct sandbox_run *run)
         run_free(run);
         return;
     }
-    if (run->kind == PLAN_PYTHON)
+    if (run->kind != PLAN_SHELL)
         settle_python(run, &error);
     else
         settle_shell(run);

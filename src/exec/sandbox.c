@@ -304,7 +304,7 @@ static struct sandbox_run *run_of(struct run *run)
 
 static bool op_serves(const struct runtime *rt, const char *type)
 {
-    return !strcmp(type, "python") || !strcmp(type, "shell") ||
+    return !strcmp(type, "python") || !strcmp(type, "shell") || !strcmp(type, "package") ||
         (!strcmp(type, "function") && CONTAINER_OF(rt, struct sandbox, rt)->launcher->functions);
 }
 

@@ -27,7 +27,7 @@ enum {
     PLAN_PATTERN_MAX = 1024,
 };
 
-enum plan_kind { PLAN_PYTHON = 1, PLAN_SHELL, PLAN_KIND_MAX };
+enum plan_kind { PLAN_PYTHON = 1, PLAN_SHELL, PLAN_PACKAGE, PLAN_KIND_MAX };
 
 #define PLAN_LIMITS(X)                   \
     X(open_files)                        \

@@ -180,6 +180,7 @@ enum slot_reply_type {
     X(FDS, "arranging file descriptors")          \
     X(LANDLOCK, "restricting it by Landlock")     \
     X(SECCOMP, "loading the system call filter")  \
+    X(PACKAGE, "opening its package")             \
     X(EXEC, "starting the interpreter")
 
 enum slot_stage {

@@ -8,7 +8,8 @@
  *   slot_task.c    its other process, which becomes the task
  *   slot_root.c    the root folder that all seats have in common, slot_extra.c: what the operator adds to it;
  *                  slot_inputs.c: the files that a task has asked for;
- *                  slot_folders.c: what each has for itself; slot_outputs.c: what it leaves
+ *                  slot_folders.c: what each has for itself; slot_outputs.c: what it leaves;
+ *                  slot_package.c: one that is a package
  *   slot_filter.c, slot_landlock.c, slot_watch.c   what the task may ask of the kernel, and what it asked beyond
  */
 #ifndef SLOT_SLOT_H
@@ -94,6 +95,19 @@ struct slot_outputs {
  * 0 or -errno; -EPIPE and the like: there is no daemon.
  */
 int slot_outputs_send(const struct slot *slot, uint64_t serial, int plan_fd, int *workspace, struct slot_outputs *ret);
+
+/* --- slot_package.c: a task that is a package --- */
+struct slot_package {
+    bool is_shell;
+    char folder[300]; /* in which it works */
+    char file[300];   /* that is run, in there */
+    char python_path[400];
+};
+/*
+ * In the task's process, in its workspace, when it was let go: unpacks what is on `source`, installs what it requires, goes to its folder, and
+ * puts the file to be run in the source's place.
+ */
+int slot_package_open(int source, const char *python, struct slot_package *ret, struct slot_error *error);
 
 /* --- slot_folders.c --- */
 /*

@@ -276,7 +276,7 @@ static void end_process(struct place *p)
 static int send_outputs(struct place *p, struct slot_reply *r)
 {
     struct slot_outputs count = {0};
-    if (p->run.plan < 0 || !p->run.go_us || p->seat.workspace < 0)
+    if (p->run.plan < 0 || !p->run.go_us || p->seat.workspace < 0 || p->run.error.stage)
         return 0;
     int sent = slot_outputs_send(&p->slot, p->run.serial, p->run.plan, &p->seat.workspace, &count);
     r->outputs = count.sent;
