@@ -27,6 +27,13 @@ static int pack(const struct folder *f, const struct package_pack_options *optio
     return out;
 }
 
+static void expect_packed(
+    const struct folder *f, const struct package_pack_options *options, struct package_packed *ret)
+{
+    int out = pack(f, options, ret);
+    fd_close(&out);
+}
+
 static void expect_refused(
     const struct folder *f, const struct package_pack_options *options, enum tw_code code, const char *said)
 {
@@ -141,7 +148,7 @@ static void what_is_no_file(void **state)
     expect_refused(f, NULL, TW_INVALID_ARGUMENT, "run/pipe is a pipe");
     tree_file(f->root, "/.hivemindignore", "run/pipe");
     struct package_packed p;
-    CLEANUP_FD int out = pack(f, NULL, &p);
+    expect_packed(f, NULL, &p);
     assert_int_equal(unlinkat(f->fd, ".hivemindignore", 0), 0);
     assert_int_equal(mkfifoat(f->fd, ".hivemindignore", 0600), 0);
     expect_refused(f, NULL, TW_INVALID_ARGUMENT, ".hivemindignore is no file");
@@ -158,7 +165,7 @@ static void links_that_lead_out(void **state)
     tree_file(f->root, "/main.py", "");
     tree_folder(f->root, "/a/b");
     link_at(f, "..", "a/up"); /* stays inside by itself */
-    fd_close(&(int){pack(f, NULL, &p)});
+    expect_packed(f, NULL, &p);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char said[64] = "";
         link_at(f, cases[i].target, cases[i].path);
@@ -183,12 +190,11 @@ static void bounds(void **state)
     expect_refused(f, &(const struct package_pack_options){.max_bytes = 9}, TW_RESOURCE_EXHAUSTED, "more than 9 bytes");
     expect_refused(
         f, &(const struct package_pack_options){.max_packed = 99}, TW_RESOURCE_EXHAUSTED, "larger than 99 bytes");
-    CLEANUP_FD int out =
-        pack(f, &(const struct package_pack_options){.max_entries = 3, .max_bytes = 10, .max_packed = 9999}, &p);
+    expect_packed(f, &(const struct package_pack_options){.max_entries = 3, .max_bytes = 10, .max_packed = 9999}, &p);
     for (int i = 0; i < PACK_DEPTH_MAX; i++)
         memcpy(path + strlen(path), "/d", 3);
     tree_folder(f->root, path);
-    CLEANUP_FD int deep = pack(f, NULL, &p);
+    expect_packed(f, NULL, &p);
     memcpy(path + strlen(path), "/d", 3);
     tree_folder(f->root, path);
     expect_refused(f, NULL, TW_INVALID_ARGUMENT, "lies more than 64 folders deep");
@@ -216,7 +222,7 @@ static void the_entry_point(void **state)
     tree_file(f->root, "/only/requirements.txt", "a\n-r /etc/passwd\n");
     expect_refused(f, NULL, TW_INVALID_ARGUMENT, "requirements.txt, line 2: -r and -c");
     tree_file(f->root, "/only/requirements.txt", "a\n");
-    CLEANUP_FD int out = pack(f, NULL, &p);
+    expect_packed(f, NULL, &p);
     assert_int_equal(p.entry.kind, PACKAGE_SHELL);
     assert_string_equal(p.entry.folder, "only");
     tree_file(f->root, "/.hivemindignore", "[");
@@ -243,10 +249,39 @@ static void progress(void **state)
     struct told told = {0};
     tree_file(f->root, "/main.py", "12345");
     tree_file(f->root, "/b/c", "12345");
-    CLEANUP_FD int out = pack(f, &(const struct package_pack_options){.progress = note, .arg = &told}, &p);
+    expect_packed(f, &(const struct package_pack_options){.progress = note, .arg = &told}, &p);
     assert_true(told.calls >= 3);
     assert_int_equal(told.files, 2);
     assert_int_equal(told.bytes, 10);
+}
+
+/* Between the walk and the first file. */
+static void change(void *arg, uint64_t files, uint64_t all_files, uint64_t bytes, uint64_t all_bytes)
+{
+    const struct folder *f = arg;
+    (void)all_files, (void)all_bytes;
+    if (files > 0 || bytes > 0)
+        return;
+    assert_int_equal(unlinkat(f->fd, "main.py", 0), 0);
+    tree_file(f->root, "/elsewhere", "longer");
+    link_at(f, "elsewhere", "main.py");
+}
+
+static void grow(void *arg, uint64_t files, uint64_t all_files, uint64_t bytes, uint64_t all_bytes)
+{
+    (void)all_files, (void)all_bytes;
+    if (files == 0 && bytes == 0)
+        tree_file(((const struct folder *)arg)->root, "/main.py", "longer");
+}
+
+static void what_changes_meanwhile(void **state)
+{
+    struct folder *f = *state;
+    tree_file(f->root, "/main.py", "");
+    expect_refused(f, &(const struct package_pack_options){.progress = grow, .arg = f}, TW_ABORTED,
+        "main.py was changed while it was read");
+    expect_refused(
+        f, &(const struct package_pack_options){.progress = change, .arg = f}, TW_INTERNAL, "cannot read main.py: ");
 }
 
 int main(void)
@@ -260,6 +295,7 @@ int main(void)
         TEST_IN_FOLDER(names),
         TEST_IN_FOLDER(the_entry_point),
         TEST_IN_FOLDER(progress),
+        TEST_IN_FOLDER(what_changes_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
