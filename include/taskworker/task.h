@@ -151,7 +151,7 @@ struct tw_input {
 struct tw_task_spec {
     size_t size;
     const char *id;          /* NULL or "": the node makes one; else 1 to 128 bytes, see tw_task_id_check() */
-    const char *type;        /* "python" or "shell" */
+    const char *type;        /* "python", "shell", "package" (data: an archive) or "function" */
     const char *owner;       /* NULL: nobody in particular */
     const void *data;        /* the source text */
     size_t data_len;         /* 1 to the node's MAX_TASK_SIZE */

@@ -4,7 +4,7 @@
  *
  * run_task.sh if there is one (by a shell), else the first of main.py, task_script.py, run.py, app.py and script.py, else the
  * first *.py in the order of its bytes whose name is UTF-8 without control characters and does not begin with a dot. Only
- * regular files count: of a link it is said where it leads, but Python would look for modules beside what it leads to.
+ * regular files count, and no link, wherever it leads: Python would look for a script's modules beside what a link leads to.
  *
  * Where the package is one folder and nothing else, as archives made from a repository or by "compress this folder" are, all
  * that holds for what is in that folder, and the task works there. (A __MACOSX beside it does not count.)

@@ -85,7 +85,8 @@ struct requirements {
 
 /*
  * Parses len bytes (data may be NULL where len is 0) in linear time. On REQUIREMENTS_OK *ret is the caller's, to be freed with
- * requirements_done(); else it is empty and *ret_line is the line of the mistake (0: the whole file).
+ * requirements_done(); else it is empty and *ret_line is the line on which the refused requirement begins (0: it is the whole
+ * file).
  */
 enum requirements_result requirements_parse(const void *data, size_t len, struct requirements *ret, unsigned *ret_line);
 

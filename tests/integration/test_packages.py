@@ -152,3 +152,42 @@ def test_over_kill_and_detach(fresh, pb):
     fresh.start()
     task, result = fresh.wait(task_id)
     assert (result, task.attempt) == (b'"5"', 2), task.message
+
+
+# --- from the command line ---
+
+
+def test_a_folder(fresh, tmp_path):
+    folder = tmp_path / "project"
+    (folder / "part").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "secret").write_text("x")
+    (folder / "main.py").write_text("import os, sys\nfrom part.one import n\nprint(sys.argv[1:], os.path.exists('.git'))\nresult = n")
+    (folder / "part" / "one.py").write_text("n = 5")
+    ran = fresh.run_cli("run", str(folder), "--", "a", "b")
+    assert (ran.returncode, ran.stdout) == (0, b"['a', 'b'] False\n5\n"), ran.stderr
+    assert b"packed 2 files" in ran.stderr and b"runs main.py" in ran.stderr
+    first = json.loads(fresh.run_cli("submit", "--json", "--cache", "use", str(folder)).stdout)
+    fresh.wait(first["task_id"])
+    assert json.loads(fresh.run_cli("submit", "--json", "--cache", "use", str(folder)).stdout)["task_id"] == first["task_id"]
+
+
+def test_archives(node, tmp_path):
+    for name, data in [("p.zip", zipped({"main.py": "result = 1"})), ("p.tar.gz", tarred({"main.py": "result = 1"})),
+                       ("p", tarred({"main.py": "result = 1"}, ""))]:
+        (tmp_path / name).write_bytes(data)
+        ran = node.run_cli("run", str(tmp_path / name))
+        assert (ran.returncode, ran.stdout) == (0, b"1\n"), ran.stderr
+    with open(tmp_path / "p.zip", "rb") as file:
+        assert node.run_cli("run", "-", input=file.read()).stdout == b"1\n"
+
+
+def test_folders_that_cannot_be(node, tmp_path):
+    (tmp_path / "readme").write_text("x")
+    ran = node.run_cli("run", str(tmp_path))
+    assert ran.returncode == 2 and b"main.py" in ran.stderr, ran.stderr
+    (tmp_path / "main.py").write_text("1")
+    (tmp_path / "up").symlink_to("/etc")
+    ran = node.run_cli("run", str(tmp_path))
+    assert ran.returncode == 2 and b"up" in ran.stderr, ran.stderr
+    assert node.run_cli("run", str(tmp_path / "nothing")).returncode == 2
