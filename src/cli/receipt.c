@@ -164,6 +164,10 @@ void usage_print(const Taskworker__Usage *u, bool has_ended)
         print_label("read, written");
         printf("%s, %s\n", format_bytes(u->read_bytes, a), format_bytes(u->written_bytes, b));
     }
+    if (u->workspace_bytes) {
+        print_label("workspace");
+        printf("%s at most\n", format_bytes(u->workspace_bytes, a));
+    }
     if (u->outputs) {
         print_label("kept");
         printf("%llu %s, %s\n", (unsigned long long)u->outputs, u->outputs == 1 ? "file" : "files",

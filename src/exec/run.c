@@ -398,6 +398,7 @@ static struct tw_usage usage_of(const struct slot_usage *u)
         .waits = u->waits,
         .preemptions = u->preemptions,
         .processes = u->processes,
+        .workspace_bytes = u->workspace_bytes,
     };
 }
 

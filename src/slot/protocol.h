@@ -203,7 +203,7 @@ struct slot_reply {
     uint32_t outputs_left; /* and how many matched, but could not be: a name that cannot be, or they are too many */
     struct slot_usage {    /* EXITED: of the whole process tree, from GO */
         uint64_t wall_us, user_us, system_us, max_rss_bytes, minor_faults, major_faults, read_bytes, written_bytes,
-            waits, preemptions, processes;
+            waits, preemptions, processes, workspace_bytes;
     } usage;
     /* FAILED: which thing, or ""; EXITED: the first few refused calls, "bpf 1, ptrace 3". NUL-terminated */
     char detail[PROTOCOL_DETAIL_MAX];

@@ -162,15 +162,23 @@ struct init {
 };
 /* What it says of the processes that it was left to reap. */
 struct init_report {
-    struct slot_usage usage; /* `processes` are all that were started in the namespace but pid 1; 0: unknown */
-    bool folder_full;        /* no room left in one of the task's folders */
-    uint64_t folder_bytes;   /* in all of them */
+    struct slot_usage usage;  /* `processes` are all that were started in the namespace but pid 1; 0: unknown */
+    bool folder_full;         /* no room left in one of the task's folders */
+    uint64_t folder_bytes;    /* in all of them */
+    uint64_t workspace_bytes; /* at most in the workspace, as far as was seen */
 };
-enum init_order { INIT_KILL = 'k', INIT_END = 'e', INIT_TERMINATE = 't', INIT_PAUSE = 'p', INIT_RESUME = 'r' };
+enum init_order {
+    INIT_WATCH = 'w',
+    INIT_KILL = 'k',
+    INIT_END = 'e',
+    INIT_TERMINATE = 't',
+    INIT_PAUSE = 'p',
+    INIT_RESUME = 'r'
+};
 /* Starts one in fresh pid and mount namespaces. */
 int init_start(struct init *ret, struct slot_error *error);
 /*
- * KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits.
+ * WATCH: looks at the size of the workspace from time to time. KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits.
  * TERMINATE: SIGTERM for everything there, and SIGCONT, so that what is stopped can heed it. PAUSE: SIGSTOP, again and again
  * until another order comes. RESUME: SIGCONT.
  */

@@ -43,6 +43,7 @@
 
 enum {
     STOP_DEADLINE_MS = 1000,
+    WATCH_AFTER_MS = 250,   /* how large its workspace becomes is looked at from then on */
     IDLE_MS = 1,            /* a seat is made ahead when no START has come for so long */
     LEAVING_MAX = 4,        /* seats that are being taken down */
     FOLDERS_MAX = 16 << 20, /* bytes that may be left in the folders of one */
@@ -68,7 +69,8 @@ struct run_in_slot {
     uint64_t kill_us; /* when all was told to end; 0: not yet */
     int status;
     struct slot_error error;
-    int plan; /* -1: it is to leave nothing */
+    bool watched; /* its pid 1 has been told to */
+    int plan;     /* -1: it is to leave nothing */
     uint64_t go_us;
     struct slot_usage before, used; /* up to READY; of its main process with all that this has waited for */
 };
@@ -295,6 +297,7 @@ static int finish_run(struct place *p, bool by_report)
         init_take_report(&p->seat.init, &report);
     slot_usage_add(used, &report.usage);
     used->processes = MAX(used->processes, UINT64_C(1));
+    used->workspace_bytes = report.workspace_bytes;
     int sent = send_outputs(p, &r);
     fd_close(&p->run.plan);
     r.usage = *used;
@@ -377,10 +380,21 @@ static int serve(struct place *p)
     return 0;
 }
 
+/* Most tasks are over before it is worth the while. */
+static void watch_run(struct place *p)
+{
+    if (p->run.state != RUN_STARTED || p->run.watched || p->run.kill_us)
+        return;
+    p->run.watched = true;
+    init_order(&p->seat.init, INIT_WATCH);
+}
+
 static int timeout_ms(const struct place *p)
 {
     if (p->run.kill_us)
         return STOP_DEADLINE_MS;
+    if (p->run.state == RUN_STARTED && !p->run.watched)
+        return WATCH_AFTER_MS;
     return p->run.state == RUN_NONE && p->seat.pid <= 0 && p->last.runtime != TW_RUNTIME_NONE ? IDLE_MS : -1;
 }
 
@@ -429,6 +443,8 @@ static void loop(struct place *p)
             break;
         if (n == 0 && p->run.state == RUN_NONE)
             make_seat_ahead(p);
+        if (n == 0)
+            watch_run(p);
         if (n <= 0 && !p->run.kill_us)
             continue;
         if (p->run.kill_us && clock_monotonic_us() - p->run.kill_us >= STOP_DEADLINE_MS * UINT64_C(1000))

@@ -252,3 +252,11 @@ def test_fetched_all_at_once(fresh, tmp_path):
     (tmp_path / "link" / "out").symlink_to(tmp_path)
     through = fresh.run_cli("storage", "get", f"{task.task_id}/", str(tmp_path / "link"))
     assert through.returncode == 2 and not (tmp_path / "b.png").exists()
+
+
+def test_how_large_the_workspace_was(fresh):
+    """Also what was gone again before the end, if it was there for long enough to be seen."""
+    source = "open('a', 'wb').write(bytes(8 << 20))\nimport time, os\ntime.sleep(1.5)\nos.truncate('a', 1 << 20)"
+    task = ends(fresh, source)
+    assert 8 << 20 <= task.usage.workspace_bytes < 9 << 20
+    assert ends(fresh, "pass").usage.workspace_bytes < 1 << 20
