@@ -25,7 +25,9 @@ enum {
 #define CLI_DEFAULT_SERVER "127.0.0.1:50053"
 
 struct cli {
-    const char *server;
+    const char *server; /* without scheme, once cli_connect was called */
+    bool tls;
+    struct rpc_client_tls tls_options;
     uint64_t connect_timeout_us; /* 0: the client's default */
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
     bool json;

@@ -416,7 +416,7 @@ static int parse_target(struct rpc_client *client, const char *target, struct tw
         strpbrk(target, " \t\r\n/"))
         return error_set(error, TW_INVALID_ARGUMENT,
             "\"%.100s\" is not the address of a server: it has to be HOST:PORT, for example 127.0.0.1:50053%s", target,
-            strstr(target, "://") ? ", without a scheme such as http://" : "");
+            strstr(target, "://") ? "; the only scheme is tls://" : "");
     snprintf(client->target, sizeof client->target, "%s", target);
     snprintf(client->host, sizeof client->host, "%.*s", (int)(end - host), host);
     snprintf(client->port, sizeof client->port, "%s", colon + 1);

@@ -38,6 +38,17 @@ static int new_context(bool is_server, SSL_CTX **ret, struct tw_error *error)
     return 0;
 }
 
+/* What clients can hold it to. */
+static int log_certificate(const struct rpc_tls *tls, const X509 *own, const char *until)
+{
+    uint8_t pin[CERT_PIN_LEN];
+    char text[CERT_PIN_TEXT], hosts[256];
+    if (cert_pin(own, pin) == 0)
+        log_info("rpc: TLS with the certificate in %s, for %s, good until %s, with the pin %s", tls->cert,
+            *cert_hosts(own, hosts, sizeof hosts) ? hosts : "no host at all", until, cert_pin_text(pin, text));
+    return 0;
+}
+
 /* Its own certificate, those above it, and the key. */
 static int use_own(const struct rpc_tls *tls, SSL_CTX *ctx, bool reloading, struct tw_error *error)
 {
@@ -58,9 +69,11 @@ static int use_own(const struct rpc_tls *tls, SSL_CTX *ctx, bool reloading, stru
             return error_set(error, TW_INVALID_ARGUMENT, "certificate %d of %s cannot be used: %s", i + 1, tls->cert,
                 certs_reason());
     }
-    if (!cert_has_expired(own) || !tls->is_server)
-        return 0; /* the server will tell its client so */
+    if (!tls->is_server)
+        return 0; /* if it has expired the server will tell its client so */
     cert_time_text(X509_get0_notAfter(own), until);
+    if (!cert_has_expired(own))
+        return log_certificate(tls, own, until);
     if (reloading)
         return error_set(error, TW_INVALID_ARGUMENT, "the certificate in %s has expired (%s)", tls->cert, until);
     log_warning("rpc: the certificate in %s has expired (%s): clients will refuse it", tls->cert, until);
