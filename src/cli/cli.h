@@ -100,6 +100,7 @@ static inline void cli_free_message(void *p)
     X(status, "the node")                                    \
     X(drain, "end the node in order")                        \
     X(storage, "the files that the node keeps")              \
+    X(tls, "certificates for nodes and clients")             \
     X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
 CLI_VERBS(X)
