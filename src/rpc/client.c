@@ -174,9 +174,6 @@ static int on_frame_recv(nghttp2_session *session UNUSED, const nghttp2_frame *f
         cc->going_away = true;
         if (cc->client->current == cc)
             cc->client->current = NULL;
-        struct tw_error error;
-        if (client_wants_tls(cc, frame, &error))
-            fail_all(cc, &error);
     }
     return 0;
 }

@@ -62,7 +62,9 @@ void client_connect_done(struct rpc_client *client)
 void client_describe_end(const struct client_conn *cc, const char *why, struct tw_error *ret)
 {
     const char *target = cc->client->target, *tls = cc->conn.tls ? tls_stream_failure(cc->conn.tls) : NULL;
-    if (tls && tls_stream_is_hopeless(cc->conn.tls))
+    if (why == conn_unexpected_tls)
+        error_set(ret, TW_UNAUTHENTICATED, "%s takes TLS only; use --tls, or write it as tls://%s", target, target);
+    else if (tls && tls_stream_is_hopeless(cc->conn.tls))
         error_set(ret, TW_UNAUTHENTICATED, "%s", tls);
     else if (cc->heard)
         error_set(ret, TW_UNAVAILABLE, "the connection to %s is lost: %s", target, tls ? tls : why);
@@ -72,15 +74,6 @@ void client_describe_end(const struct client_conn *cc, const char *why, struct t
     else
         error_set(ret, TW_UNAVAILABLE, "cannot connect to %s: what listens there does not answer as gRPC does (%s)",
             target, why);
-}
-
-bool client_wants_tls(const struct client_conn *cc, const nghttp2_frame *goaway, struct tw_error *ret)
-{
-    if (cc->conn.tls || goaway->goaway.error_code != NGHTTP2_INADEQUATE_SECURITY)
-        return false;
-    error_set(ret, TW_UNAUTHENTICATED, "%s takes TLS only; use --tls, or write it as tls://%s", cc->client->target,
-        cc->client->target);
-    return true;
 }
 
 static void on_connect(uv_connect_t *req, int status)

@@ -94,8 +94,6 @@ void client_call_fail(struct rpc_client_call *call, enum tw_code code, const cha
 void client_connect(struct rpc_client *client);
 /* What to tell the calls of a connection that is over. */
 void client_describe_end(const struct client_conn *cc, const char *why, struct tw_error *ret);
-/* Whether a GOAWAY says that the server takes TLS only. */
-bool client_wants_tls(const struct client_conn *cc, const nghttp2_frame *goaway, struct tw_error *ret);
 /* Forgets what connecting has left behind. */
 void client_connect_done(struct rpc_client *client);
 

@@ -37,7 +37,8 @@ enum {
     TICK_MIN_US = 5000,
     TICK_MAX_US = 1000000,
     PREFACE_LEN = 24,
-    TLS_HANDSHAKE_RECORD = 22, /* how a client begins that should not */
+    TLS_ALERT = 21,     /* how a peer begins that speaks TLS: a server that was not spoken to so, ... */
+    TLS_HANDSHAKE = 22, /* ... and a client */
     TLS_MAJOR = 3,
     TCP_KEEPALIVE_S = 60,
     /* Frames that wait in a session whose peer takes nothing: answers to what it keeps asking for.
@@ -48,7 +49,7 @@ enum {
     FLUSH_ROUNDS = 16, /* buffers of one connection that are written in one round of the loop */
 };
 
-const char conn_unexpected_tls[] = "the client speaks TLS, and this port does not";
+const char conn_unexpected_tls[] = "it speaks TLS";
 
 /* --- the hub --- */
 
@@ -405,16 +406,27 @@ static void track(struct conn *conn, const uint8_t *data, size_t len, uint64_t n
     }
 }
 
+/* Whether the very first bytes are those of a record of TLS; no frame could be so long. */
+static bool begins_tls(const struct conn *conn, const uint8_t *data, size_t len)
+{
+    bool first = conn->preface && !conn->head_len && conn->skip == (conn->is_server ? PREFACE_LEN : 0);
+    return first && !conn->tls && len > 1 && data[0] == (conn->is_server ? TLS_HANDSHAKE : TLS_ALERT) &&
+        data[1] == TLS_MAJOR;
+}
+
 void conn_input(struct conn *conn, const uint8_t *data, size_t len)
 {
     if (conn->state != CONN_OPEN)
         return;
     uint64_t now = clock_monotonic_us();
-    bool begins_tls = len > 1 && data[0] == TLS_HANDSHAKE_RECORD && data[1] == TLS_MAJOR;
     conn->last_recv_us = now;
     conn->ping_pending = false;
     if (conn->fail)
         return;
+    if (begins_tls(conn, data, len)) {
+        conn_fail(conn, (uint32_t)CONN_SILENT, conn_unexpected_tls);
+        return;
+    }
     track(conn, data, len, now);
     conn->in_session = true;
     ssize_t n = nghttp2_session_mem_recv(conn->session, data, len);
@@ -422,8 +434,7 @@ void conn_input(struct conn *conn, const uint8_t *data, size_t len)
     if (n == NGHTTP2_ERR_FLOODED)
         conn_fail(conn, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames that want an answer");
     else if (n == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
-        conn_fail(conn, (uint32_t)CONN_SILENT,
-            begins_tls && !conn->tls ? conn_unexpected_tls : "the client does not speak HTTP/2");
+        conn_fail(conn, (uint32_t)CONN_SILENT, "the client does not speak HTTP/2");
     else if (n < 0)
         conn_fail(conn, NGHTTP2_INTERNAL_ERROR, nghttp2_strerror((int)n));
     else if (conn->writing && nghttp2_session_get_outbound_queue_size(conn->session) > QUEUE_MAX)
@@ -547,8 +558,8 @@ int conn_start(struct conn *conn, nghttp2_session *session, bool is_server)
     conn->begun_us = conn->last_recv_us = clock_monotonic_us();
     if (conn->tls && !conn->hub->opened && !(conn->hub->opened = malloc(HUB_IN)))
         return -ENOMEM;
+    conn->preface = true;
     if (is_server) {
-        conn->preface = true;
         conn->skip = PREFACE_LEN;
         conn->unit_since_us = conn->last_recv_us;
     }

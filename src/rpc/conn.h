@@ -131,7 +131,7 @@ void conn_wake(struct conn *conn);
  * `why` is static text. */
 void conn_abort(struct conn *conn, const char *why);
 enum { CONN_SILENT = -1 };
-/* The reason for which a server ends a connection that begins as TLS does and should not. */
+/* The reason for the end of a connection in plain text whose peer begins as TLS does. */
 extern const char conn_unexpected_tls[];
 /* From anywhere: GOAWAY with the error (CONN_SILENT: without) when the session can still say so,
  * then closes. `why` is static text. */

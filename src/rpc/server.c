@@ -52,7 +52,7 @@ static void log_tls_trouble(struct rpc_server *server, const struct server_conn 
         server->tls_unlogged++;
         return;
     }
-    char more[48] = "";
+    char more[64] = "";
     if (server->tls_unlogged)
         snprintf(more, sizeof more, " (and %u others since the last such line)", server->tls_unlogged);
     log_warning("rpc: no connection with the client %s: %s%s", sc->peer, what, more);

@@ -22,6 +22,7 @@
 
 enum {
     RECORD_FIRST = 20, /* content types of TLS: change_cipher_spec, ... */
+    RECORD_ALERT = 21,
     RECORD_HANDSHAKE = 22,
     RECORD_LAST = 23,
     /* Key updates that a peer may ask for in so long: each costs work. OpenSSL's own limit is one for 2^24 records. */
@@ -253,15 +254,20 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, 
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* Once it is open, handshakes are key updates (TLS 1.3) or attempts to renegotiate, which OpenSSL answers with an alert. */
+/* Forbidden in HTTP/2. OpenSSL answers with an alert, and would go on. */
 static void on_info(const SSL *ssl, int where, int ret)
 {
     struct tls_stream *s = SSL_get_app_data(ssl);
-    if (!s || s->state != TLS_OPEN)
-        return;
     if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && (ret & 0xff) == SSL_AD_NO_RENEGOTIATION)
         s->misuse = "it wants to renegotiate";
-    if (!(where & SSL_CB_HANDSHAKE_START))
+}
+
+/* What comes of the handshake's protocol once it is over: with TLS 1.3 new keys, each of which costs work. */
+static void on_protocol(
+    int is_ours, int version UNUSED, int type, const void *data UNUSED, size_t len UNUSED, SSL *ssl, void *ctx UNUSED)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    if (is_ours || type != SSL3_RT_HANDSHAKE || s->state != TLS_OPEN)
         return;
     uint64_t now = clock_monotonic_us();
     if (now - s->renewals_since_us > RENEWALS_US) {
@@ -298,6 +304,7 @@ static int on_verify(X509_STORE_CTX *store, void *ctx UNUSED)
 void tls_stream_set_callbacks(SSL_CTX *ctx, bool is_server)
 {
     SSL_CTX_set_info_callback(ctx, on_info);
+    SSL_CTX_set_msg_callback(ctx, on_protocol);
     if (!is_server) {
         SSL_CTX_set_cert_verify_callback(ctx, on_verify, NULL);
         return;
@@ -373,12 +380,11 @@ static const char h1_answer[] =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: 31\r\n\r\n" H1_TEXT;
 _Static_assert(sizeof(H1_TEXT) - 1 == 31, "the length that stands in the header");
 
-/* Empty SETTINGS, and a GOAWAY with INADEQUATE_SECURITY (12) and a text, which clients of gRPC show. */
-#define GOAWAY_TEXT "this port takes TLS only"
-static const uint8_t h2_answer[] = "\0\0\0\4\0\0\0\0\0"
-                                   "\0\0\x20\7\0\0\0\0\0"
-                                   "\0\0\0\0\0\0\0\x0c" GOAWAY_TEXT;
-_Static_assert(sizeof(GOAWAY_TEXT) - 1 + 8 == 0x20, "the length that stands in the frame's head");
+/*
+ * To HTTP/2 an alert, protocol_version. A GOAWAY would be kinder, but behind the SETTINGS that have to come first clients of gRPC try
+ * again without an end; so they say at once that they cannot connect, and ours knows why.
+ */
+static const uint8_t alert[] = {RECORD_ALERT, 3, 3, 0, 2, 2, 70};
 
 static void answer_plain(struct tls_stream *s)
 {
@@ -387,7 +393,7 @@ static void answer_plain(struct tls_stream *s)
         fail(s, true, "%s does not speak TLS; leave out --tls, or have the node use a certificate (TLS_CERT)",
             s->target);
     } else if (!memcmp(s->in, "PRI", MIN(s->in_len, (size_t)3))) {
-        buf_append(s->out, h2_answer, sizeof h2_answer - 1);
+        buf_append(s->out, alert, sizeof alert);
         fail(s, true, "it speaks HTTP/2 without TLS; its address of this node needs tls:// or https://");
     } else if (first >= 'A' && first <= 'Z') {
         buf_append(s->out, h1_answer, sizeof h1_answer - 1);
