@@ -12,7 +12,9 @@ import pathlib
 import queue as queues
 import re
 import shutil
+import socket
 import sqlite3
+import ssl
 import statistics
 import struct
 import subprocess
@@ -113,7 +115,7 @@ def grpc_frame(message):
 
 
 def h2load(url, body, count, clients=4, streams=100):
-    """Requests per second; every one of them must have been answered with HTTP 200."""
+    """Requests per second; every one of them must have been answered with HTTP 200. It believes every certificate."""
     call = ["-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"] if body else []
     out = subprocess.run(["h2load", "-n", str(count), "-c", str(clients), "-m", str(streams), *call, url],
                          capture_output=True, text=True, check=True).stdout
@@ -166,6 +168,46 @@ def status(c):
         peer.wait()
         node.stop()
     c.report.add("unary GetStatus", ours, "/s", "at least 100,000", "nghttpd, small file", theirs)
+
+
+def tls_connections(node, ca, count):
+    """Open connections that have shaken hands and said hello in HTTP/2."""
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["h2"])
+    connections = []
+    for _ in range(count):
+        plain = socket.create_connection(("127.0.0.1", node.port))
+        connections.append(context.wrap_socket(plain, server_hostname="127.0.0.1"))
+        connections[-1].sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        connections[-1].recv(9)
+    return connections
+
+
+@bench
+def tls(c):
+    """What TLS costs the daemon; the peer is a node without it, under the same load."""
+    body, folder, count = c.folder / "tls.bin", c.folder / "tls", 1000
+    body.write_bytes(grpc_frame(b""))
+    subprocess.run([c.programs.cli, "tls", "init", "--dir", folder], check=True, capture_output=True)
+    node = c.node(tls_cert=folder / "node.crt", tls_key=folder / "node.key").start()
+    plain = c.node().start()
+    for streams, requests in (100, 300000), (1, 40000):
+        costs = {node: [], plain: []}
+        for _ in range(c.runs):
+            for one, scheme in (node, "https"), (plain, "http"):
+                before = cpu_seconds(one.process.pid)
+                h2load(f"{scheme}://{one.address}/taskworker.TaskWorkerService/GetStatus", body, requests, streams=streams)
+                costs[one].append((cpu_seconds(one.process.pid) - before) / requests * 1e6)
+        c.report.add(f"GetStatus with TLS, 4 connections of {streams}: CPU", costs[node], "us", "at most 2 times",
+                     "without", costs[plain])
+    before, cpu = memory_mb(node.process.pid), cpu_seconds(node.process.pid)
+    connections = tls_connections(node, folder / "ca.crt", count)
+    c.report.add("a TLS handshake: CPU of the daemon", (cpu_seconds(node.process.pid) - cpu) / count * 1e6, "us")
+    c.report.add("an idle connection with TLS", (memory_mb(node.process.pid) - before) / count * 1024, "KB")
+    for connection in connections:
+        connection.close()
+    node.stop()
+    plain.stop()
 
 
 @bench
