@@ -170,44 +170,53 @@ def status(c):
     c.report.add("unary GetStatus", ours, "/s", "at least 100,000", "nghttpd, small file", theirs)
 
 
-def tls_connections(node, ca, count):
-    """Open connections that have shaken hands and said hello in HTTP/2."""
-    context = ssl.create_default_context(cafile=ca)
-    context.set_alpn_protocols(["h2"])
-    connections = []
-    for _ in range(count):
-        plain = socket.create_connection(("127.0.0.1", node.port))
-        connections.append(context.wrap_socket(plain, server_hostname="127.0.0.1"))
-        connections[-1].sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-        connections[-1].recv(9)
-    return connections
+def connect(node, context):
+    """A connection that has shaken hands, if it has TLS, and said hello in HTTP/2."""
+    connection = socket.create_connection(("127.0.0.1", node.port))
+    if context:
+        connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+    connection.recv(9)
+    return connection
+
+
+def cost_of_calls(c, body, scheme, settings):
+    """Microseconds of the daemon's CPU for a small call: many at once, one at a time; for a connection, and its KB."""
+    costs, count = [], 500
+    context = ssl.create_default_context(cafile=c.folder / "tls" / "ca.crt") if settings else None
+    if context:
+        context.set_alpn_protocols(["h2"])
+    node = c.node(**settings).start()
+    pid, url = node.process.pid, f"{scheme}://{node.address}/taskworker.TaskWorkerService/GetStatus"
+    for streams, requests in (100, 300000), (1, 40000):
+        before = cpu_seconds(pid)
+        h2load(url, body, requests, streams=streams)
+        costs.append((cpu_seconds(pid) - before) / requests * 1e6)
+    cpu, memory = cpu_seconds(pid), memory_mb(pid)
+    connections = [connect(node, context) for _ in range(count)]
+    costs += [(cpu_seconds(pid) - cpu) / count * 1e6, (memory_mb(pid) - memory) / count * 1024]
+    for connection in connections:
+        connection.close()
+    node.stop()
+    return costs
 
 
 @bench
 def tls(c):
-    """What TLS costs the daemon; the peer is a node without it, under the same load."""
-    body, folder, count = c.folder / "tls.bin", c.folder / "tls", 1000
+    """What TLS costs the daemon; the peer is the same without."""
+    body, folder = c.folder / "tls.bin", c.folder / "tls"
     body.write_bytes(grpc_frame(b""))
     subprocess.run([c.programs.cli, "tls", "init", "--dir", folder], check=True, capture_output=True)
-    node = c.node(tls_cert=folder / "node.crt", tls_key=folder / "node.key").start()
-    plain = c.node().start()
-    for streams, requests in (100, 300000), (1, 40000):
-        costs = {node: [], plain: []}
-        for _ in range(c.runs):
-            for one, scheme in (node, "https"), (plain, "http"):
-                before = cpu_seconds(one.process.pid)
-                h2load(f"{scheme}://{one.address}/taskworker.TaskWorkerService/GetStatus", body, requests, streams=streams)
-                costs[one].append((cpu_seconds(one.process.pid) - before) / requests * 1e6)
-        c.report.add(f"GetStatus with TLS, 4 connections of {streams}: CPU", costs[node], "us", "at most 2 times",
-                     "without", costs[plain])
-    before, cpu = memory_mb(node.process.pid), cpu_seconds(node.process.pid)
-    connections = tls_connections(node, folder / "ca.crt", count)
-    c.report.add("a TLS handshake: CPU of the daemon", (cpu_seconds(node.process.pid) - cpu) / count * 1e6, "us")
-    c.report.add("an idle connection with TLS", (memory_mb(node.process.pid) - before) / count * 1024, "KB")
-    for connection in connections:
-        connection.close()
-    node.stop()
-    plain.stop()
+    files = {"tls_cert": folder / "node.crt", "tls_key": folder / "node.key"}
+    ours, theirs = [], []
+    for _ in range(c.runs):
+        ours.append(cost_of_calls(c, body, "https", files))
+        theirs.append(cost_of_calls(c, body, "http", {}))
+    rows = (("GetStatus with TLS, 4 connections of 100: CPU", "us", "at most 2 times"),
+            ("GetStatus with TLS, 4 connections of 1: CPU", "us", "at most 2 times"),
+            ("a connection with TLS: CPU", "us", ""), ("an idle connection with TLS", "KB", ""))
+    for i, (name, unit, target) in enumerate(rows):
+        c.report.add(name, [costs[i] for costs in ours], unit, target, "without", [costs[i] for costs in theirs])
 
 
 @bench

@@ -187,6 +187,31 @@ def test_what_init_makes(certificates):
         assert "cannot be the name of a client" in certs.run("client", bad, code=2)
 
 
+def test_what_init_prints_works(make_node, certificates):
+    """Its lines as the node's configuration, and its commands but for the port."""
+    certs = certificates().init()
+    lines = [line for line in certs.told.splitlines() if line.startswith("TLS_")]
+    assert len(lines) == 4
+    config = certs.path / "worker.conf"
+    config.write_text("\n".join(lines[:2]) + "\n")
+    node = make_node(config=config).start()
+    commands = [line.strip() for line in certs.told.splitlines() if line.startswith("  hivemind ")]
+    assert len(commands) == 2
+    for command in commands:
+        host = command.split("tls://")[1].split(":50053")[0]
+        command = command.replace(f"{host}:50053", node.address).replace("hivemind", str(node.programs.cli), 1)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env=node.environment())
+        assert done.returncode == 0, done
+    node.stop()
+    told = certs.run("client", "alice")
+    config.write_text("\n".join(lines) + "\n")
+    node.start()
+    command = told.splitlines()[-1].strip().replace("HOST:50053", node.address)
+    command = command.replace("hivemind", str(node.programs.cli), 1)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env=node.environment())
+    assert done.returncode == 0, done
+
+
 def test_files_that_will_not_do(make_node, certificates):
     certs, others = certificates().init(), certificates().init()
     key = certs.path / "node.key"
