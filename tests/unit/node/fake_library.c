@@ -106,6 +106,13 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
     return 0;
 }
 
+int tw_worker_reload_tls(struct tw_worker *worker, struct tw_error *error)
+{
+    (void)worker;
+    event("reload tls\n");
+    return fake_library.listen_fails ? error_set(error, TW_INVALID_ARGUMENT, "a bad certificate") : 0;
+}
+
 uint16_t tw_worker_rpc_port(const struct tw_worker *worker)
 {
     (void)worker;
