@@ -44,7 +44,7 @@ static int read_packed(struct cli *cli, int fd, uint64_t len, char **ret)
 {
     char *data = malloc(len + 1);
     ssize_t n = data && lseek(fd, 0, SEEK_SET) == 0 ? fd_read_all(fd, data, len) : -ENOMEM;
-    if (n != (ssize_t)len) {
+    if (!data || n != (ssize_t)len) {
         free(data);
         cli_error(cli, TW_RESOURCE_EXHAUSTED, "out of memory");
         return EXIT_TROUBLE;

@@ -56,7 +56,7 @@ struct submission {
             .kind = OPTION_TEXT,                                                                                     \
             .target = &(s)->type,                                                                                    \
             .metavar = "TYPE",                                                                                       \
-            .help = "python, shell, package or function [by what it is; from - python]"},                             \
+            .help = "python, shell, package or function [by what it is; from - python]"},                            \
         {.name = "timeout",                                                                                          \
             .kind = OPTION_DURATION,                                                                                 \
             .target = &(s)->timeout_us,                                                                              \

@@ -93,7 +93,8 @@ int verb_submit(struct cli *cli, int argc, char **argv)
         .usage = "[OPTION]... FILE|FOLDER|- [-- ARGUMENT...]",
         .text = "Hands the Python source text or shell script in FILE (-: standard input) in as a task, with these "
                 "arguments,\n"
-                "and prints the task's id once the node has it on disk. A FOLDER is packed and handed in as a whole, and so is\n"
+                "and prints the task's id once the node has it on disk. A FOLDER is packed and handed in as a whole, "
+                "and so is\n"
                 "an archive of one (.zip, .tar.gz, .tar.zst).",
         .example = "  hivemind submit train.py -- --epochs 10\n"
                    "  hivemind submit --output 'out/*.png' my-project/\n"

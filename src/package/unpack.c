@@ -78,28 +78,42 @@ static uint32_t u32le(const uint8_t *p)
 
 enum { END_RECORD = 22, COMMENT_MAX = 65535 };
 
+/* Where its last record stands in the tail, which ends with it and its comment; len: nowhere. */
+static size_t find_end_record(const uint8_t *tail, size_t len)
+{
+    for (size_t at = len < END_RECORD ? 0 : len - END_RECORD + 1; at-- > 0;) {
+        const uint8_t *end = tail + at;
+        if (!memcmp(end, "PK\5\6", 4) && (size_t)(end[20] | end[21] << 8) == len - at - END_RECORD)
+            return at; /* else it may look like one, within a comment */
+    }
+    return len;
+}
+
 /* Its last record ends with the file, and its list begins where that says; nothing lies in front of it all. */
+static int check_zip_tail(struct unpacking *u, const uint8_t *tail, size_t len, bool empty)
+{
+    size_t at = find_end_record(tail, len);
+    if (at == len)
+        return refuse_all(u, "is a zip without its end, or with something behind it");
+    const uint8_t *end = tail + at;
+    uint64_t offset = u32le(end + 16), size = u32le(end + 12), here = u->archive_bytes - len + at;
+    bool large = offset == UINT32_MAX || size == UINT32_MAX || (end[10] == 0xff && end[11] == 0xff);
+    if (!large && offset + size != here)
+        return refuse_all(u, "has something in front of it or within that is no part of a zip");
+    return empty ? refuse_all(u, "is an empty zip") : 0;
+}
+
 static int check_zip_frame(struct unpacking *u, const uint8_t magic[4])
 {
     size_t len = (size_t)MIN(u->archive_bytes, (uint64_t)(END_RECORD + COMMENT_MAX));
-    CLEANUP_FREE uint8_t *tail = malloc(len ? len : 1);
-    if (!tail)
-        return error_oom(u->error);
-    if (pread(u->fd, tail, len, (off_t)(u->archive_bytes - len)) != (ssize_t)len)
-        return error_set_errno(u->error, errno, "cannot read the package");
-    for (size_t at = len < END_RECORD ? 0 : len - END_RECORD + 1; at-- > 0;) {
-        const uint8_t *end = tail + at;
-        if (memcmp(end, "PK\5\6", 4) != 0)
-            continue;
-        if ((size_t)(end[20] | end[21] << 8) != len - at - END_RECORD)
-            continue; /* looks like one, within a comment */
-        uint64_t offset = u32le(end + 16), size = u32le(end + 12), here = u->archive_bytes - len + at;
-        bool large = offset == UINT32_MAX || size == UINT32_MAX || (end[10] == 0xff && end[11] == 0xff);
-        if (!large && offset + size != here)
-            return refuse_all(u, "has something in front of it or within that is no part of a zip");
-        return memcmp(magic, "PK\5\6", 4) ? 0 : refuse_all(u, "is an empty zip");
-    }
-    return refuse_all(u, "is a zip without its end, or with something behind it");
+    uint8_t *tail = malloc(len ? len : 1);
+    int r = tail ? 0 : error_oom(u->error);
+    if (r == 0 && pread(u->fd, tail, len, (off_t)(u->archive_bytes - len)) != (ssize_t)len)
+        r = error_set_errno(u->error, errno, "cannot read the package");
+    if (r == 0)
+        r = check_zip_tail(u, tail, len, !memcmp(magic, "PK\5\6", 4));
+    free(tail);
+    return r;
 }
 
 static int check_frame(struct unpacking *u, enum frame *ret)

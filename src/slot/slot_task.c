@@ -332,7 +332,7 @@ static void await_go(int socket)
 static _Noreturn void begin(const struct slot *slot, const struct plan *plan, bool warm, bool forked, int socket)
 {
     struct slot_error error = {0};
-    struct slot_package opened, *package = plan->kind == PLAN_PACKAGE ? &opened : NULL;
+    struct slot_package opened = {0}, *package = plan->kind == PLAN_PACKAGE ? &opened : NULL;
     if (package) {
         await_go(socket);
         if (slot_package_open(TASK_FD_SOURCE, slot->profile.python, &opened, &error) < 0)
