@@ -498,7 +498,7 @@ int tw_worker_reload_tls(struct tw_worker *worker, struct tw_error *error)
 
 int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *given, struct tw_error *error)
 {
-    struct tw_rpc_options copy, *options = &copy;
+    struct tw_rpc_options copy = {0}, *options = &copy;
     if (options_take(&copy, sizeof copy, given, "tw_rpc_options", error) < 0)
         return -1;
     if (worker->server)
