@@ -427,6 +427,28 @@ static void test_first_record(void **state UNUSED)
     wire_done(&w);
 }
 
+static void on_drained(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* Who is still shaking hands is not waited for. */
+static void test_drain(void **state UNUSED)
+{
+    struct wire w;
+    bool drained = false;
+    wire_init(&w, TLS1_3_VERSION, NULL);
+    SSL_do_handshake(w.ssl);
+    carry(&w, 4096);
+    assert_false(conn_is_ready(w.conn));
+    uint64_t began = clock_monotonic_us();
+    rpc_server_drain(w.h.server, 15000000, on_drained, &drained);
+    RUN_UNTIL(&w.h, drained);
+    assert_in_range(clock_monotonic_us() - began, 0, 9000000);
+    assert_true(is_closed(&w));
+    wire_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_renegotiation),
         cmocka_unit_test(test_key_updates),
         cmocka_unit_test(test_first_record),
+        cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
