@@ -155,8 +155,8 @@ int cert_pin(const X509 *cert, uint8_t out[CERT_PIN_LEN])
 
 const char *cert_pin_text(const uint8_t pin[CERT_PIN_LEN], char out[CERT_PIN_TEXT])
 {
-    int at = snprintf(out, CERT_PIN_TEXT, "sha256:");
-    text_hex(pin, CERT_PIN_LEN, out + at);
+    int n = snprintf(out, CERT_PIN_TEXT, "sha256:");
+    text_hex(pin, CERT_PIN_LEN, out + n);
     return out;
 }
 

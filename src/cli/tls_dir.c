@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/x509v3.h>
@@ -128,12 +129,13 @@ const char *tls_pin_of(const X509 *cert, char out[CERT_PIN_TEXT])
     return out;
 }
 
-enum { FINGERPRINT_TEXT = 2 * EVP_MAX_MD_SIZE + 1, HOSTS_TEXT = 1024 };
+enum { FINGERPRINT_TEXT = 7 + 2 * EVP_MAX_MD_SIZE + 1, HOSTS_TEXT = 1024 };
 
 struct described {
     char name[CERT_NAME_MAX + 1], hosts[HOSTS_TEXT], until[CERT_TIME_TEXT], pin[CERT_PIN_TEXT];
     char fingerprint[FINGERPRINT_TEXT];
     const char *use;
+    int64_t until_us; /* since the epoch; 0: it cannot be told */
     bool expired;
 };
 
@@ -142,27 +144,30 @@ static void describe(const X509 *cert, struct described *d)
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
     uint32_t use = X509_get_extended_key_usage((X509 *)(uintptr_t)cert);
-    *d = (struct described){.expired = cert_has_expired(cert)};
+    *d = (struct described){.expired = cert_has_expired(cert), .fingerprint = "sha256:"};
     if (cert_identity(cert, d->name) < 0)
         snprintf(d->name, sizeof d->name, "?");
     cert_hosts(cert, d->hosts, sizeof d->hosts);
     cert_time_text(X509_get0_notAfter(cert), d->until);
     tls_pin_of(cert, d->pin);
     if (X509_digest(cert, EVP_sha256(), digest, &len) == 1)
-        text_hex(digest, len, d->fingerprint);
-    d->use = X509_get_extension_flags((X509 *)(uintptr_t)cert) & EXFLAG_CA ? "a CA"
-        : use == XKU_SSL_SERVER                                            ? "a node"
-        : use == XKU_SSL_CLIENT                                            ? "a client"
-                                                                           : "several uses";
+        text_hex(digest, len, d->fingerprint + strlen(d->fingerprint));
+    d->use = X509_get_extension_flags((X509 *)(uintptr_t)cert) & EXFLAG_CA ? "ca"
+        : use == XKU_SSL_SERVER                                            ? "node"
+        : use == XKU_SSL_CLIENT                                            ? "client"
+                                                                           : "other";
+    struct tm tm;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) == 1)
+        d->until_us = (int64_t)timegm(&tm) * 1000000;
 }
 
 json_t *tls_json_of(const char *path, const X509 *cert)
 {
     struct described d;
     describe(cert, &d);
-    return json_pack("{s:o, s:o, s:s, s:o, s:s, s:b, s:s, s:s}", "file", json_text(path), "name", json_text(d.name),
-        "use", d.use, "hosts", json_text(d.hosts), "not_after", d.until, "expired", d.expired, "pin", d.pin,
-        "fingerprint", d.fingerprint);
+    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:b, s:s, s:s}", "file", json_text(path), "name", json_text(d.name),
+        "use", d.use, "hosts", json_text(d.hosts), "not_after_us", (json_int_t)d.until_us, "expired", d.expired, "pin",
+        d.pin, "fingerprint", d.fingerprint);
 }
 
 void tls_print_of(const char *path, const X509 *cert)
@@ -170,10 +175,12 @@ void tls_print_of(const char *path, const X509 *cert)
     struct described d;
     describe(cert, &d);
     output_text(stdout, path);
-    printf("\n  of           %s, ", d.use);
+    printf("\n  use, name    %s, ", d.use);
     output_text(stdout, d.name);
     if (*d.hosts)
         printf("\n  for          %s", d.hosts);
-    printf("\n  good until   %s%s\n  pin          %s\n  fingerprint  sha256:%s\n", d.until,
-        d.expired ? " (it has EXPIRED)" : "", d.pin, d.fingerprint);
+    printf("\n  good until   %s%s\n", d.until, d.expired ? " (it has EXPIRED)" : "");
+    if (strcmp(d.use, "ca") != 0 && strcmp(d.use, "client") != 0)
+        printf("  pin          %s\n", d.pin);
+    printf("  fingerprint  %s\n", d.fingerprint);
 }

@@ -56,8 +56,8 @@ enum { NODE_SLOTS_MAX = 1024 };
  */
 #define SETTINGS(X)                                                                                                    \
     X(GRPC_HOST, .type = SETTING_HOST, .group = GROUP_NETWORK, .fallback = "127.0.0.1", .metavar = "ADDRESS",          \
-        .help = "address to listen on. There is no authentication yet: any other than a loopback address "             \
-                "needs --insecure-listen")                                                                             \
+        .help = "address to listen on. Any other than a loopback address needs TLS_CLIENT_AUTH=required, or "          \
+                "--insecure-listen")                                                                                   \
     X(GRPC_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
         .help = "port of the gRPC service; 0: any free one, named in the log")                                         \
     X(NODE_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \

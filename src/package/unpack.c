@@ -107,8 +107,10 @@ static int check_zip_frame(struct unpacking *u, const uint8_t magic[4])
 {
     size_t len = (size_t)MIN(u->archive_bytes, (uint64_t)(END_RECORD + COMMENT_MAX));
     uint8_t *tail = malloc(len ? len : 1);
-    int r = tail ? 0 : error_oom(u->error);
-    if (r == 0 && pread(u->fd, tail, len, (off_t)(u->archive_bytes - len)) != (ssize_t)len)
+    if (!tail)
+        return error_oom(u->error);
+    int r = 0;
+    if (pread(u->fd, tail, len, (off_t)(u->archive_bytes - len)) != (ssize_t)len)
         r = error_set_errno(u->error, errno, "cannot read the package");
     if (r == 0)
         r = check_zip_tail(u, tail, len, !memcmp(magic, "PK\5\6", 4));

@@ -21,6 +21,8 @@ enum {
     REFUSED_LOG_US = 10000000,
     TRIM_BYTES = 8 * 1024 * 1024,
     TRIM_CALLS = 256,
+    CONN_BYTES = 14 * 1024, /* what one takes, measured */
+    CONN_TLS_BYTES = 40 * 1024,
 };
 
 static struct server_conn *server_conn_of(struct conn *conn)
@@ -78,6 +80,7 @@ static void on_conn_free(struct conn *conn)
     struct rpc_server *server = sc->server;
     free(sc);
     server->connections--;
+    server->freed_bytes += server->options.tls ? CONN_TLS_BYTES : CONN_BYTES;
     if (!server->freed)
         check_drained(server);
 }

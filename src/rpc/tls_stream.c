@@ -4,8 +4,8 @@
  * the hub's buffer. What it needs to keep of a record that has not arrived whole it keeps itself, 16 KiB at most, and gives
  * that memory back between records. So an idle connection costs its keys, and no more than a record is ever held here.
  *
- * On the server the SSL is made with the first byte, and only if that byte begins a TLS record: who connects and says nothing,
- * or speaks something else, costs next to nothing, and is told so in a way that it understands.
+ * On the server the SSL, which is large, is made when a first record has come whole: until then a client costs the bytes that it has sent.
+ * Who speaks something else is told so in a way that it understands.
  */
 #include "rpc/tls_stream.h"
 
@@ -25,6 +25,8 @@ enum {
     RECORD_ALERT = 21,
     RECORD_HANDSHAKE = 22,
     RECORD_LAST = 23,
+    RECORD_HEAD = 5,
+    RECORD_MAX = RECORD_HEAD + 16384, /* of a handshake: not encrypted */
     /* Key updates that a peer may ask for in so long: each costs work. OpenSSL's own limit is one for 2^24 records. */
     RENEWALS_MAX = 32,
     RENEWALS_US = 10000000,
@@ -37,6 +39,9 @@ struct tls_stream {
     struct buf *out;
     const uint8_t *in; /* fed, and not taken yet */
     size_t in_len;
+    struct buf
+        first; /* record of a client, as far as it has come; then what OpenSSL has not taken of it, from first_pos on */
+    size_t first_pos;
     const char *host, *target; /* of a client */
     enum tls_state state;
     bool heard;         /* a first byte of the peer's */
@@ -53,16 +58,26 @@ struct tls_stream {
 static int wire_read(BIO *bio, char *to, size_t max, size_t *ret)
 {
     struct tls_stream *s = BIO_get_data(bio);
-    size_t n = MIN(max, s->in_len);
+    bool early = s->first_pos < s->first.len;
+    const uint8_t *from = early ? s->first.data + s->first_pos : s->in;
+    size_t n = MIN(max, early ? s->first.len - s->first_pos : s->in_len);
     BIO_clear_retry_flags(bio);
     *ret = n;
     if (!n) {
         BIO_set_retry_read(bio);
         return 0;
     }
-    memcpy(to, s->in, n);
-    s->in += n;
-    s->in_len -= n;
+    memcpy(to, from, n);
+    if (!early) {
+        s->in += n;
+        s->in_len -= n;
+        return 1;
+    }
+    s->first_pos += n;
+    if (s->first_pos == s->first.len) {
+        buf_done(&s->first);
+        s->first_pos = 0;
+    }
     return 1;
 }
 
@@ -324,6 +339,7 @@ struct tls_stream *tls_stream_new(struct rpc_tls *tls, struct buf *out, const ch
     s->out = out;
     s->host = host;
     s->target = target;
+    buf_init(&s->first, RECORD_MAX);
     return s;
 }
 
@@ -332,6 +348,7 @@ void tls_stream_free(struct tls_stream *s)
     if (!s)
         return;
     SSL_free(s->ssl);
+    buf_done(&s->first);
     rpc_tls_unref(s->tls);
     free(s->failure);
     free(s->identity);
@@ -461,6 +478,26 @@ void tls_stream_feed(struct tls_stream *s, const void *data, size_t len)
     s->in_len = len;
 }
 
+/* Takes of what was fed what belongs to the first record. Whether that is whole, or so wrong that OpenSSL shall say so. */
+static bool gather_first(struct tls_stream *s)
+{
+    struct buf *b = &s->first;
+    for (;;) {
+        size_t whole = b->len < RECORD_HEAD ? RECORD_HEAD : RECORD_HEAD + ((size_t)b->data[3] << 8 | b->data[4]);
+        if (whole > RECORD_MAX || (b->len >= RECORD_HEAD && b->len == whole))
+            return true;
+        size_t n = MIN(whole - b->len, s->in_len);
+        if (!n)
+            return false;
+        if (buf_append(b, s->in, n) < 0) {
+            fail(s, false, "out of memory");
+            return false;
+        }
+        s->in += n;
+        s->in_len -= n;
+    }
+}
+
 /* Whether there is an open stream to read from. */
 static bool advance(struct tls_stream *s)
 {
@@ -471,6 +508,8 @@ static bool advance(struct tls_stream *s)
         return false;
     }
     s->heard = true;
+    if (!s->ssl && !gather_first(s))
+        return false;
     if (s->ssl || make_ssl(s))
         shake(s);
     return s->state == TLS_OPEN;

@@ -6,7 +6,9 @@ import os
 import select
 import signal
 import socket
+import ssl
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -15,6 +17,7 @@ import grpc
 import pytest
 
 from harness.node import CALL_SECONDS, CHANNEL_OPTIONS, StartError
+from harness.wire import PING, SETTINGS, WINDOW_UPDATE, Closed, Connection, frame, grpc_headers, message
 
 numbers = itertools.count()
 
@@ -320,6 +323,57 @@ def test_many_that_stop_halfway_hinder_nobody(tls_node, pb):
     for s in stuck:
         assert s.recv(100) in (b"",)  # 10 s at most, and no reset
         s.close()
+
+
+def wire_to(node):
+    context = ssl.create_default_context(cafile=node.certs.path / "ca.crt")
+    context.set_alpn_protocols(["h2"])
+    return Connection(node.address, tls=context)
+
+
+def resident(node):
+    with open(f"/proc/{node.process.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) * 1024
+
+
+def test_a_client_that_never_reads_costs_little(tls_node, pb):
+    """A log of many MB waits in the task's file, and answers to floods are not gathered without an end."""
+    stub = stub_of(tls_node, tls_node.certs)
+    task = stub.ExecuteTask(pb.ExecuteTaskRequest(
+        task_type="python", task_data=b"import sys\nfor i in range(30): sys.stdout.write('x' * 1000000)"),
+        timeout=CALL_SECONDS).task_id
+    stub.WaitTask(pb.WaitTaskRequest(task_id=task), timeout=60)
+    before = resident(tls_node)
+    with wire_to(tls_node) as c:
+        c.send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**31 - 1 - 65535)))
+        c.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31 - 1)))  # all window at once
+        c.ping()
+        c.send_headers(1, grpc_headers("StreamLogs"))
+        c.send_data(1, message(pb.StreamLogsRequest(task_id=task).SerializeToString()))
+        for _ in range(20):
+            assert status_of(stub, pb).state == pb.GetStatusResponse.SERVING
+        assert resident(tls_node) - before < 24 * 1024 * 1024
+    with wire_to(tls_node) as c:
+        c.socket.settimeout(5)
+        try:
+            for _ in range(200):
+                c.send(frame(PING, 0, 0, b"12345678") * 1000)
+        except (Closed, TimeoutError):
+            pass
+        assert status_of(stub, pb).state == pb.GetStatusResponse.SERVING
+    assert resident(tls_node) - before < 32 * 1024 * 1024
+
+
+def test_cut_off_in_the_middle(tls_node, pb):
+    """Resets within records and within answers."""
+    for cut in (1, 7, 100, 1000):
+        with wire_to(tls_node) as c:
+            c.send_headers(1, grpc_headers("GetStatus"))
+            raw = socket.socket(fileno=os.dup(c.socket.fileno()))
+            raw.sendall(b"\x17\x03\x03\x40\x00" + b"x" * cut)  # a record that does not end
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raw.close()
+    assert status_of(stub_of(tls_node, tls_node.certs), pb).state == pb.GetStatusResponse.SERVING
 
 
 def test_large_and_many(tls_node, pb):

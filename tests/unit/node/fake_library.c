@@ -98,6 +98,9 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
 {
     (void)worker;
     event("listen %s:%u\n", options->host, options->port);
+    if (options->tls_cert)
+        event("tls cert=%s key=%s ca=%s auth=%d\n", options->tls_cert, options->tls_key, options->tls_client_ca,
+            (int)options->tls_client_auth);
     if (fake_library.listen_fails)
         return error_set(error, TW_UNAVAILABLE, "the port is taken");
     event("running\n");

@@ -395,14 +395,57 @@ static void test_key_updates(void **state UNUSED)
     wire_done(&w);
 }
 
-/* Who connects and says nothing costs no SSL. */
-static void test_silence_is_cheap(void **state UNUSED)
+/* A client's first record in pieces, over the end of another in the same piece, and one that is longer than there are. */
+static void test_first_record(void **state UNUSED)
 {
     struct wire w;
+    uint8_t hello[2048], head[] = {22, 3, 1, 0xff, 0xff};
     wire_init(&w, TLS1_3_VERSION, NULL);
-    assert_null(w.h.server->hub.sealed.data);
-    conn_receive(w.conn, (const uint8_t *)"", 0);
-    assert_int_equal(tls_stream_state(w.conn->tls), TLS_SHAKING);
+    SSL_do_handshake(w.ssl);
+    int n = BIO_read(w.out, hello, sizeof hello - 5);
+    assert_in_range(n, 50, 1500);
+    /* Cut into two records of the same message, which is legal. */
+    int half = n / 2;
+    memmove(hello + half + 5, hello + half, (size_t)(n - half));
+    memcpy(hello + half, hello, 3);
+    hello[half + 3] = (uint8_t)((n - half) >> 8);
+    hello[half + 4] = (uint8_t)(n - half);
+    hello[3] = (uint8_t)((half - 5) >> 8);
+    hello[4] = (uint8_t)(half - 5);
+    for (int i = 0; i < half - 1; i++) {
+        conn_receive(w.conn, hello + i, 1);
+        assert_int_equal(w.heard.len, 0);
+    }
+    conn_receive(w.conn, hello + half - 1, (size_t)(n + 5 - half + 1));
+    assert_true(shake(&w, 4096));
+    wire_done(&w);
+    wire_init(&w, TLS1_3_VERSION, NULL);
+    conn_receive(w.conn, head, 3);
+    conn_receive(w.conn, head + 3, 2); /* nobody waits for 64 KiB */
+    assert_false(conn_is_ready(w.conn));
+    expect_end(&w);
+    wire_done(&w);
+}
+
+static void on_drained(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* Who is still shaking hands is not waited for. */
+static void test_drain(void **state UNUSED)
+{
+    struct wire w;
+    bool drained = false;
+    wire_init(&w, TLS1_3_VERSION, NULL);
+    SSL_do_handshake(w.ssl);
+    carry(&w, 4096);
+    assert_false(conn_is_ready(w.conn));
+    uint64_t began = clock_monotonic_us();
+    rpc_server_drain(w.h.server, 15000000, on_drained, &drained);
+    RUN_UNTIL(&w.h, drained);
+    assert_in_range(clock_monotonic_us() - began, 0, 9000000);
+    assert_true(is_closed(&w));
     wire_done(&w);
 }
 
@@ -422,7 +465,8 @@ int main(void)
         cmocka_unit_test(test_goodbye),
         cmocka_unit_test(test_renegotiation),
         cmocka_unit_test(test_key_updates),
-        cmocka_unit_test(test_silence_is_cheap),
+        cmocka_unit_test(test_first_record),
+        cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
