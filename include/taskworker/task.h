@@ -323,6 +323,7 @@ struct tw_task_info {
     uint64_t retry_delay_us;
     bool paused;             /* on request */
     bool stopping;           /* its end was asked for, and takes a while */
+    uint32_t pid;            /* while it runs, where it is known: /proc/PID/root is what it sees, for root. Else 0 */
     char *retry_of;          /* the id of the task that this one repeats, never NULL, may be "" */
     struct tw_label *labels; /* sorted by key */
     size_t n_labels;

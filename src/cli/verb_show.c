@@ -91,6 +91,8 @@ static int print_json(const Taskworker__Task *t, const Taskworker__ListAttemptsR
         json_decref(object);
         object = NULL;
     }
+    if (object && t->pid)
+        json_object_set_new(object, "pid", json_integer(t->pid));
     for (size_t i = 0; attempts && former && i < former->n_attempts; i++)
         json_array_append_new(attempts, json_attempt(former->attempts[i]));
     if (!object || json_object_set_new(object, "attempts", attempts) < 0) {
@@ -145,6 +147,8 @@ static void print_task(const struct cli *cli, const Taskworker__Task *t)
     print_time("finished", t->finished_us);
     usage_print(t->usage, task_has_ended(t));
     printf("%-*s %s\n", LABEL_WIDTH, "result", format_bytes(t->result_size, text));
+    if (t->pid)
+        printf("%-*s /proc/%u/root/workspace, on the node, for root\n", LABEL_WIDTH, "look into", (unsigned)t->pid);
     printf("%-*s %s%s\n", LABEL_WIDTH, "log", format_bytes(t->log_size, text),
         t->log_truncated ? ", not all of it was kept" : "");
     receipt_print(t->receipt);

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "base/timer.h"
 #include "exec/run_limits.h"
 
@@ -350,6 +352,25 @@ static void op_pause(struct run *run, bool paused)
     run_pause(run_of(run), paused);
 }
 
+/* The kernel tells it of the descriptor that the slot has sent. */
+static uint32_t op_pid(const struct run *run)
+{
+    const struct sandbox_run *r = CONTAINER_OF(run, struct sandbox_run, base);
+    CLEANUP_FREE char *text = NULL;
+    char path[48];
+    size_t len;
+    uint64_t pid = 0;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", r->pidfd);
+    if (r->pidfd < 0 || file_read(path, 4096, &text, &len) < 0)
+        return 0;
+    char *line = strstr(text, "\nPid:\t");
+    if (!line)
+        return 0;
+    line += strlen("\nPid:\t");
+    line[strcspn(line, "\n")] = '\0';
+    return parse_u64(line, 1, INT32_MAX, &pid) == 0 ? (uint32_t)pid : 0; /* -1: it has ended */
+}
+
 static void op_file_kept(struct run *run)
 {
     run_file_kept(CONTAINER_OF(run, struct sandbox_run, base));
@@ -443,6 +464,7 @@ static const struct runtime_ops sandbox_ops = {
     .kill = op_kill,
     .terminate = op_terminate,
     .pause = op_pause,
+    .pid = op_pid,
     .file_kept = op_file_kept,
     .usage = op_usage,
     .detach = sandbox_detach,

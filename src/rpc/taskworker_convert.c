@@ -210,6 +210,7 @@ Taskworker__Task *task_to_message(const struct tw_task_info *info, bool with_rec
     t->retry_delay_ms = (int64_t)(info->retry_delay_us / 1000);
     t->paused = info->paused;
     t->stopping = info->stopping;
+    t->pid = info->pid;
     t->retry_of = info->retry_of ? info->retry_of : (char *)"";
     lists_to_message(info, ret);
     if (info->asked)

@@ -181,6 +181,7 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         .receipt = verdict_receipt(outcome, a, begun),
     };
     a->run = NULL;
+    task->record.info.pid = 0;
     outputs_settle(a, outcome, &v);
     if (!begun && task->end_asked == TW_REASON_SHUTDOWN) {
         put_back(a, stopped_before_it_began);
@@ -436,6 +437,8 @@ void attempt_refresh_usage(struct attempt *a)
     if (ops->usage && ops->usage(a->run, &usage))
         info->usage = usage;
     info->usage.wall_us = now - a->begun_us;
+    if (!info->pid && ops->pid)
+        info->pid = ops->pid(a->run);
 }
 
 /* --- ends that come from outside --- */

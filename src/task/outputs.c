@@ -18,8 +18,6 @@ int outputs_check(const struct engine *engine, const struct tw_task_spec *spec, 
     if (spec->n_outputs > TW_OUTPUTS_MAX)
         return error_set(error, TW_INVALID_ARGUMENT, "%zu patterns of outputs are too many: at most %d",
             spec->n_outputs, TW_OUTPUTS_MAX);
-    if (!strcmp(spec->type, "function") && engine->options.runtime->ops->file_kept == NULL)
-        return error_set(error, TW_INVALID_ARGUMENT, "functions of this node have no workspace, and so no outputs");
     for (size_t i = 0; i < spec->n_outputs; i++) {
         const char *pattern = spec->outputs[i] ? spec->outputs[i] : "";
         size_t len = strnlen(pattern, TW_OUTPUT_PATTERN_MAX + 1);

@@ -131,6 +131,8 @@ struct runtime_ops {
      * here. A paused task can be killed. terminate() of a paused one lets it go on first.
      */
     void (*pause)(struct run *run, bool paused);
+    /* The number of a process of the task's on this machine, whose /proc/PID/root is what it sees; 0: not known. May be NULL. */
+    uint32_t (*pid)(const struct run *run);
     /* A file is dealt with, and its fd closed. NULL where there are none. */
     void (*file_kept)(struct run *run);
     /* What the run has used so far, as well as can be seen from outside; false: nothing is known. May be NULL. */

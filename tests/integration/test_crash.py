@@ -5,19 +5,21 @@ killed while it leaves them or takes them up.
 What must hold: a task whose ExecuteTask was answered ends exactly once, with the right result; one without retries is
 executed at most once; what a client has been told of an end stays true; a batch is there as a whole or not at all; who comes
 after another starts when that has ended; who was stopped stays so, and nobody is stopped without being asked to; the events
-tell the same story; who asked for a stored file has it; and nothing is left over.
+tell the same story; who asked for a stored file has it; what a task leaves is kept when it has ended; and nothing is left over.
 
 A task proves its executions itself: each writes a line with a fresh random token first, and returns the token. The log
 is kept over crashes, so its lines are the executions, and attempt, log and result must agree.
 
 CRASH_ROUNDS says how many kills (scripts/crash-test), CRASH_SEED repeats a run's moments.
 """
+import io
 import json
 import os
 import random
 import sqlite3
 import threading
 import time
+import zipfile
 
 import grpc
 
@@ -32,6 +34,7 @@ SOURCE = """
 import os, sys, time
 token = os.urandom(8).hex()
 os.write(1, f"begin {token}\\n".encode())
+open("token", "w").write(token)
 for name in os.listdir("/inputs"):
     assert open("/inputs/" + name).read() == name
 time.sleep(float(sys.argv[2]))
@@ -39,6 +42,16 @@ if "flaky" in sys.argv and os.urandom(1)[0] < 128:
     sys.exit(7)
 result = [sys.argv[1], token]
 """
+
+
+def packed():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        z.writestr("main.py", SOURCE)
+    return out.getvalue()
+
+
+PACKAGE = packed()
 
 
 class Client(threading.Thread):
@@ -95,6 +108,10 @@ class Client(threading.Thread):
             retries=retries, retry_delay_ms=1, env={"N": str(len(self.requests))})
         if self.random.random() < 0.2:
             self.requests[task_id].inputs.add(name="kept")
+        if self.random.random() < 0.2:
+            self.requests[task_id].outputs.append("tok*")
+        if self.random.random() < 0.2:
+            self.requests[task_id].task_type, self.requests[task_id].task_data = "package", PACKAGE
         self.open.append(task_id)
         return task_id
 
@@ -269,6 +286,11 @@ def check(node, pb, client, task_id, counts):
     if task.state == pb.Task.COMPLETED:
         if not tokens or json.loads(result) != [task_id, tokens[-1]]:
             problems.append(f"result {result!r}, log {lines!r}")
+        if request.outputs:
+            kept = node.stubs.grpc.FileServiceStub(node.channel).FindFile(pb.FileRequest(filename=f"{task_id}/token"), timeout=30).file
+            got = node.stubs.grpc.FileServiceStub(node.channel).Get(pb.GetRequest(file_id=kept.file_id), timeout=30)
+            if got.file_data.decode() != tokens[-1]:
+                problems.append(f"left {got.file_data!r}, log {lines!r}")
     elif (task.state, task.reason) == (pb.Task.STOPPED, pb.Task.STOPPED_BY_USER):
         if task_id not in client.to_stop:
             problems.append(f"was stopped, and nobody has asked for it: {task.message}")

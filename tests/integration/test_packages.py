@@ -191,3 +191,15 @@ def test_folders_that_cannot_be(node, tmp_path):
     ran = node.run_cli("run", str(tmp_path))
     assert ran.returncode == 2 and b"up" in ran.stderr, ran.stderr
     assert node.run_cli("run", str(tmp_path / "nothing")).returncode == 2
+
+
+def test_an_operator_can_look_into_it(make_node, pb):
+    node = make_node(max_concurrent_tasks=2).start()
+    task_id = node.submit(zipped({"main.py": "print('up', flush=True)\nimport time; time.sleep(1000)", "n": "5"}), task_type="package")
+    node.wait_for_output(task_id, b"up")
+    pid = node.get(task_id).pid
+    with open(f"/proc/{pid}/root/workspace/n") as file:
+        assert file.read() == "5"
+    assert f"/proc/{pid}/root/workspace" in node.run_cli("show", task_id).stdout.decode()
+    node.stop_task(task_id)
+    assert node.get(task_id).pid == 0
