@@ -15,6 +15,7 @@ struct receiving {
     struct cli *cli;
     const char *path; /* "-": standard output */
     char *tmp;        /* beside it */
+    int out;          /* in its place; -1: none */
     int fd;
     uint64_t got, size;
     struct meter meter;
@@ -27,8 +28,8 @@ struct receiving {
 
 static bool open_target(struct receiving *r)
 {
-    if (!strcmp(r->path, "-")) {
-        r->fd = STDOUT_FILENO;
+    if (r->out >= 0 || !strcmp(r->path, "-")) {
+        r->fd = r->out >= 0 ? r->out : STDOUT_FILENO;
         return true;
     }
     if (asprintf(&r->tmp, "%s.part-%d", r->path, (int)getpid()) < 0) {
@@ -131,13 +132,19 @@ static int receive_file(struct receiving *r, Taskworker__FileRequest *which)
 
 int files_get_one(struct cli *cli, Taskworker__FileRequest *which, const char *path)
 {
-    struct receiving r = {.cli = cli, .fd = -1, .path = path};
+    struct receiving r = {.cli = cli, .fd = -1, .out = -1, .path = path};
     struct stat st;
     if (strcmp(r.path, "-") != 0 && stat(r.path, &st) == 0 && !S_ISREG(st.st_mode)) {
         cli_error(
             cli, TW_INVALID_ARGUMENT, "%s is no regular file: name one to write to, or - for standard output", r.path);
         return EXIT_USAGE;
     }
+    return receive_file(&r, which);
+}
+
+int files_get_to(struct cli *cli, Taskworker__FileRequest *which, int fd)
+{
+    struct receiving r = {.cli = cli, .fd = -1, .out = fd, .path = "-"};
     return receive_file(&r, which);
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/result_archive.h"
 
 static void print_json(const Taskworker__GetResultResponse *r)
 {
@@ -36,7 +37,13 @@ static void print_result(struct cli *cli, const Taskworker__GetResultResponse *r
 int verb_result(struct cli *cli, int argc, char **argv)
 {
     bool raw = false;
+    const char *archive = NULL;
     const struct option options[] = {
+        {.name = "archive",
+            .kind = OPTION_TEXT,
+            .target = &archive,
+            .metavar = "FILE",
+            .help = "a zip of all that is left of the task: the files that it left, its output, and how it went"},
         {.name = "raw",
             .kind = OPTION_FLAG,
             .target = &raw,
@@ -58,7 +65,8 @@ int verb_result(struct cli *cli, int argc, char **argv)
                 "and has no result nothing is printed there; its error goes to standard error, and the exit code is "
                 "that of the task as run has it.",
         .example = "  hivemind result task_001\n"
-                   "  hivemind wait task_001 && hivemind result task_001 | jq .",
+                   "  hivemind wait task_001 && hivemind result task_001 | jq .\n"
+                   "  hivemind result --archive task_001.zip task_001",
         .options = options,
         .n_options = ARRAY_LEN(options),
         .missing = "ID",
@@ -75,11 +83,13 @@ int verb_result(struct cli *cli, int argc, char **argv)
         if (!code && !response->task)
             code = cli_bad_reply(cli, "GetResult");
         else if (!code) {
-            if (cli->json)
+            if (archive)
+                code = result_archive_write(cli, response->task, archive);
+            else if (cli->json)
                 print_json(response);
             else
                 print_result(cli, response, raw);
-            code = task_exit_code(response->task);
+            code = code ? code : task_exit_code(response->task);
         }
         code = output_finish(cli, code);
     }

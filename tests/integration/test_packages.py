@@ -203,3 +203,29 @@ def test_an_operator_can_look_into_it(make_node, pb):
     assert f"/proc/{pid}/root/workspace" in node.run_cli("show", task_id).stdout.decode()
     node.stop_task(task_id)
     assert node.get(task_id).pid == 0
+
+
+def test_all_that_is_left_in_one_archive(fresh, tmp_path):
+    files = {"main.py": "import os\nprint('said')\nos.mkdir('out')\nopen('out/a', 'w').write('made')\nresult = 1", "in": "brought"}
+    task, _ = run(fresh, zipped(files), outputs=["out", "in"])
+    target = tmp_path / "result.zip"
+    done = fresh.run_cli("result", "--archive", str(target), task.task_id)
+    assert done.returncode == 0 and b"2 files" in done.stderr, done.stderr
+    with zipfile.ZipFile(target) as z:
+        assert z.testzip() is None
+        assert sorted(z.namelist()) == ["execution_log.txt", "in", "out/a", "task_logs.txt"]
+        assert (z.read("out/a"), z.read("in"), z.read("task_logs.txt")) == (b"made", b"brought", b"said\n")
+        story = dict(line.split(": ", 1) for line in z.read("execution_log.txt").decode().splitlines())
+    assert (story["task_id"], story["status"], story["exit_code"], story["outputs"]) == (task.task_id, "COMPLETED", "0", "2")
+
+
+def test_the_archive_of_one_that_was_stopped(node, tmp_path):
+    task_id = node.submit("print('up', flush=True)\nimport time; time.sleep(1000)")
+    node.wait_for_output(task_id, b"up")
+    node.stop_task(task_id)
+    done = node.run_cli("result", "--archive", str(tmp_path / "r.zip"), task_id)
+    assert (tmp_path / "r.zip").exists() and done.returncode != 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "r.zip") as z:
+        assert sorted(z.namelist()) == ["execution_log.txt", "task_logs.txt", "task_stopped.txt"]
+    assert node.run_cli("result", "--archive", str(tmp_path / "no" / "r.zip"), task_id).returncode == 2
+    assert not list(tmp_path.glob("*.part*"))
