@@ -137,6 +137,11 @@ static void on_log_done(struct rpc_client_call *call UNUSED, const struct tw_err
     r->done = true;
 }
 
+static ssize_t read_scratch(void *arg, void *to, size_t max)
+{
+    return fd_read_all(*(int *)arg, to, max);
+}
+
 static int add_log(struct writing *w)
 {
     static const struct rpc_client_callbacks callbacks = {.on_message = on_log, .on_done = on_log_done};
@@ -159,7 +164,8 @@ static int add_log(struct writing *w)
     }
     if (r.status.code != TW_OK)
         return cli_report(w->cli, &r.status);
-    return add_scratch(w, PACKAGE_TASK_LOGS, fd) < 0 ? report(w) : 0;
+    (void)lseek(fd, 0, SEEK_SET); /* cannot fail on a file of ours */
+    return package_result_add_source(w->zip, PACKAGE_TASK_LOGS, read_scratch, &fd, &w->error) < 0 ? report(w) : 0;
 }
 
 /* --- what the node says of it --- */

@@ -356,6 +356,7 @@ class Node:
         try:
             if self.process is not None:
                 if self.process.poll() is None and self.process.returncode is None:
+                    self._close_channels()  # or it would wait for the client to notice
                     self.stop()
                 else:
                     self._after_end()
