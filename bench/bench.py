@@ -393,6 +393,20 @@ def queue(c):
 
 
 @bench
+def access(c):
+    """The check of an API token, which every call pays for, among one and among 100,000; and what does not happen on the loop."""
+    for tokens in (1, 10000, 100000):
+        with tempfile.TemporaryDirectory(dir=c.folder) as folder:
+            out = dict(zip(*[iter(c.program("access_bench", folder, tokens).split())] * 2))
+        among = f"among {tokens:,}"
+        c.report.add(f"a token is checked, {among}", float(out["right_ns"]), "ns", "at most 5,000")
+        c.report.add(f"one that is not known, {among}", float(out["unknown_ns"]), "ns")
+        c.report.add(f"one that is mistyped, {among}", float(out["mistyped_ns"]), "ns")
+        c.report.add(f"reading all accounts at the start, {among} tokens", float(out["open_ms"]), "ms")
+    c.report.add("a password is checked (on a thread of its own)", float(out["password_ms"]), "ms")
+
+
+@bench
 def begin(c):
     """
     From an admission to the call that starts the task's run, on a node with free slots: what the store has of both moments. The

@@ -22,17 +22,17 @@
 
 #define FIRST_TOKEN "first"
 
-/* Another start made it, perhaps nobody saw it. 1: somebody did. */
-static int remove_former(struct accounts *a, struct user *user, struct tw_error *error)
+/* Is there anything that only somebody can have done who was let in, and so has seen a token? */
+static bool is_touched(const struct accounts *a, const struct user *user)
 {
-    list_for_each_safe (it, &user->tokens) {
-        struct api_token *token = CONTAINER_OF(it, struct api_token, link);
-        if (token->first && token->used_us)
-            return 1;
-        if (token->first && token_remove(a, token, error) < 0)
-            return -1;
+    if (!user || a->n_users > 1 || user->state.generation > 1)
+        return true;
+    list_for_each (it, &user->tokens) {
+        const struct api_token *token = CONTAINER_OF(it, struct api_token, link);
+        if (!token->first || token->used_us || token->revoked_us)
+            return true;
     }
-    return 0;
+    return false;
 }
 
 /* Every step may be the last one of this start: the next goes on from there. */
@@ -47,12 +47,12 @@ static int make_first(struct accounts *a, struct token *ret, struct tw_error *er
     if (!ever && accounts_add_user(a, ACCOUNTS_FIRST_USER, ROLE_ADMIN, error) < 0)
         return -1;
     struct user *user = user_get(a, ACCOUNTS_FIRST_USER);
-    /* Whoever has changed this was let in: so somebody has seen a token. */
-    if (!user || user->state.role != ROLE_ADMIN || user->state.disabled)
+    if (is_touched(a, user))
         return accounts_first_shown(a, error);
-    int r = remove_former(a, user, error);
-    if (r != 0)
-        return r < 0 ? -1 : accounts_first_shown(a, error);
+    list_for_each_safe (it, &user->tokens) { /* of a former start, whose token perhaps nobody saw */
+        if (token_remove(a, CONTAINER_OF(it, struct api_token, link), error) < 0)
+            return -1;
+    }
     return token_add(a, user, FIRST_TOKEN, ROLE_ADMIN, 0, true, ret, error);
 }
 

@@ -64,7 +64,7 @@ struct who {
 
 #define ACCOUNTS_VERDICTS(X)                                                                 \
     X(OK, "ok")                                                                              \
-    X(MALFORMED, "that is not a token: one is \"" TOKEN_PREFIX "\" and 48 characters")       \
+    X(MALFORMED, "that is not a token: one is \"twt_\" and 48 characters")                   \
     X(MISTYPED, "the token is mistyped or cut: copy it again")                               \
     X(UNKNOWN, "the token is not known here: it is another node's, or its user was removed") \
     X(REVOKED, "the token was revoked: have another one made")                               \

@@ -173,7 +173,7 @@ static int set_up(struct db *db, struct tw_error *error)
     if (is_ours < 0)
         return -1;
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-    /* secure_delete: hashes that were replaced are overwritten. */
+    /* secure_delete: of hashes that were replaced nothing is left in the file, once the log has been carried over. */
     if (db_exec(db,
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cell_size_check=ON; PRAGMA secure_delete=ON;",
             error) < 0)

@@ -4,7 +4,7 @@
  * and wiped) and the user's hash. It goes to the thread by one list and comes back by another; in between nobody else looks at it.
  * What became of the account meanwhile is seen on the loop, when it is back: if that is not what it was, the login has failed.
  *
- * For who is not there the thread matches against a hash of nothing, made by itself with the costs of now.
+ * For who is not there the thread matches against a hash of nothing, which it makes at the first login, with the costs of now.
  */
 #include "access/logins.h"
 
@@ -69,11 +69,10 @@ struct logins {
 static int match(struct logins *l, struct login *login)
 {
     const char *password = login->password;
-    if (!login->hash.text[0]) {
-        if (!l->nobody.text[0]) /* there was no memory for it at first */
-            return password_hash("", 0, &l->cost, &l->nobody);
-        return password_matches(&l->nobody, password, login->password_len) < 0 ? -ENOMEM : 0;
-    }
+    if (!l->nobody.text[0]) /* the first login pays for this, whoever it is */
+        (void)password_hash("", 0, &l->cost, &l->nobody);
+    if (!login->hash.text[0])
+        return l->nobody.text[0] && password_matches(&l->nobody, password, login->password_len) >= 0 ? 0 : -ENOMEM;
     int r = password_matches(&login->hash, password, login->password_len);
     if (r == 1 && password_is_outdated(&login->hash, &l->cost))
         (void)password_hash(password, login->password_len, &l->cost, &login->fresh); /* next time, then */
@@ -91,7 +90,6 @@ static void work(struct logins *l, struct login *login)
 static void *run(void *arg)
 {
     struct logins *l = arg;
-    (void)password_hash("", 0, &l->cost, &l->nobody);
     pthread_mutex_lock(&l->lock);
     while (!l->closing) {
         struct login *login = LIST_FIRST(&l->waiting, struct login, link);
@@ -244,16 +242,19 @@ static int fail_too_soon(uint64_t wait_us, struct tw_error *error)
     return -1;
 }
 
-static int login_new(
-    struct logins *l, const char *address, const char *password, size_t len, struct login **ret, struct tw_error *error)
+static struct login *login_new(
+    struct logins *l, const char *address, const char *password, size_t len, struct tw_error *error)
 {
-    if (l->closed)
-        return fail_closed(error);
+    if (l->closed) {
+        fail_closed(error);
+        return NULL;
+    }
     struct login *login = calloc(1, sizeof *login);
     char *copy = login ? sodium_malloc(MAX(len, (size_t)1)) : NULL;
     if (!copy) {
         free(login);
-        return error_oom(error);
+        error_oom(error);
+        return NULL;
     }
     if (len > 0)
         memcpy(copy, password, len);
@@ -268,10 +269,10 @@ static int login_new(
     l->n++;
     if (l->n > LOGINS_QUEUED_MAX || count_from(l, login->address) > LOGINS_ADDRESS_MAX) {
         login_free(login);
-        return fail_full(error);
+        fail_full(error);
+        return NULL;
     }
-    *ret = login;
-    return 0;
+    return login;
 }
 
 static void enqueue(struct login *login, enum login_kind kind, logins_fn fn, void *ctx)
@@ -290,10 +291,10 @@ static void enqueue(struct login *login, enum login_kind kind, logins_fn fn, voi
 int logins_check(struct logins *l, const char *user, const char *address, const char *password, size_t len,
     logins_fn fn, void *ctx, struct login **ret, struct tw_error *error)
 {
-    struct login *login = NULL;
     if (len > PASSWORD_MAX)
         return error_set(error, TW_INVALID_ARGUMENT, "a password has at most %d bytes", (int)PASSWORD_MAX);
-    if (login_new(l, address, password, len, &login, error) < 0)
+    struct login *login = login_new(l, address, password, len, error);
+    if (!login)
         return -1;
     login->delay = delays_key(l->delays, user, login->address);
     uint64_t wait_us = delays_try(l->delays, login->delay, l->clock_us());
@@ -313,13 +314,14 @@ int logins_check(struct logins *l, const char *user, const char *address, const 
 int logins_set_password(struct logins *l, const char *user, const char *address, const char *password, size_t len,
     logins_fn fn, void *ctx, struct login **ret, struct tw_error *error)
 {
-    struct login *login = NULL;
-    struct accounts_user account;
-    if (accounts_find_user(l->accounts, user, &account, error) < 0 || password_check(password, len, user, error) < 0 ||
-        login_new(l, address, password, len, &login, error) < 0)
+    struct accounts_user account = {0};
+    if (accounts_find_user(l->accounts, user, &account, error) < 0 || password_check(password, len, user, error) < 0)
+        return -1;
+    struct login *login = login_new(l, address, password, len, error);
+    if (!login)
         return -1;
     /* A name is never given twice, so it is enough to remember that. */
-    memcpy(login->who.user, account.name, strlen(account.name) + 1);
+    memcpy(login->who.user, user, strlen(user) + 1); /* one that there is: it is not too long */
     login->who.user_id = account.id;
     enqueue(login, LOGIN_SET, fn, ctx);
     *ret = login;

@@ -35,7 +35,7 @@ enum {
 
 #define TOKEN_FORMS(X)                                       \
     X(RIGHT, "a token")                                      \
-    X(FOREIGN, "not a token: one begins with " TOKEN_PREFIX) \
+    X(FOREIGN, "not a token: one begins with twt_")          \
     X(LENGTH, "not a whole token: one has 52 characters")    \
     X(ALPHABET, "a token with characters that no token has") \
     X(CHECKSUM, "a mistyped token: its checksum does not match")

@@ -359,7 +359,9 @@ static void test_no_memory(void **state)
     no_memory = 0;
     unsigned before = verified + hashed;
     assert_int_equal(check(n, "ghost", HERE, RIGHT), TW_UNAUTHENTICATED);
-    assert_int_equal(verified + hashed, before + 1);
+    assert_int_equal(verified + hashed, before + 2);
+    assert_int_equal(check(n, "ghost", HERE, RIGHT), TW_UNAUTHENTICATED);
+    assert_int_equal(verified + hashed, before + 3);
     assert_int_equal(check(n, "ann", HERE, RIGHT), TW_OK);
 }
 

@@ -88,12 +88,38 @@ static void test_first_cut_short(void **state)
     /* The number of the one before is not given again. */
     assert_int_equal(fixture_user(f, "admin").id, 2);
     fixture_close(f);
-    /* Another administrator has taken over meanwhile. */
-    fixture_sql(f,
-        "UPDATE users SET disabled = 1; INSERT INTO users (name, role, disabled, generation, created_us, "
-        "changed_us) VALUES ('ann', 3, 0, 1, 1, 1)");
+}
+
+/* What only somebody can have done who was let in: it counts as shown, though that was never said. */
+static void test_first_touched(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *before, *after;
+    } cases[] = {
+        {"INSERT INTO users (name, role, disabled, generation, created_us, changed_us) VALUES ('ann', 3, 0, 1, 1, 1)",
+            "DELETE FROM users WHERE name = 'ann'"},
+        {"UPDATE users SET generation = 2", "UPDATE users SET generation = 1"},
+        {"UPDATE tokens SET used_us = 1", "UPDATE tokens SET used_us = 0"},
+        {"UPDATE tokens SET revoked_us = 1", "UPDATE tokens SET revoked_us = 0"},
+        {"UPDATE tokens SET first = 0", "UPDATE tokens SET first = 1"},
+        {"UPDATE users SET removed_us = 1; DELETE FROM tokens", "UPDATE users SET removed_us = 0"},
+    };
     fixture_open(f);
-    assert_string_equal(f->first.text, "");
+    fixture_close(f);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        fixture_sql(f, cases[i].before);
+        for (int again = 0; again < 2; again++) {
+            fixture_open(f);
+            assert_string_equal(f->first.text, "");
+            fixture_close(f);
+        }
+        fixture_sql(f, cases[i].after);
+        fixture_sql(f, "UPDATE meta SET value = 1 WHERE key = 'first_due'");
+        fixture_open(f);
+        assert_int_equal(strlen(f->first.text), TOKEN_TEXT_LEN);
+        fixture_close(f);
+    }
 }
 
 static void test_modes(void **state)
@@ -277,6 +303,7 @@ int main(void)
         TEST(test_first),
         TEST(test_first_not_shown),
         TEST(test_first_cut_short),
+        TEST(test_first_touched),
         TEST(test_modes),
         TEST(test_owner),
         TEST(test_not_a_file),
