@@ -353,7 +353,7 @@ static _Noreturn void begin(const struct slot *slot, const struct plan *plan, bo
         fail(socket, &error);
     if (!package)
         await_go(socket);
-    if (warm) {
+    if (!argv) { /* it is warm */
         close(socket);
         warm_run();
     }
