@@ -12,7 +12,9 @@ import pathlib
 import queue as queues
 import re
 import shutil
+import socket
 import sqlite3
+import ssl
 import statistics
 import struct
 import subprocess
@@ -113,7 +115,7 @@ def grpc_frame(message):
 
 
 def h2load(url, body, count, clients=4, streams=100):
-    """Requests per second; every one of them must have been answered with HTTP 200."""
+    """Requests per second; every one of them must have been answered with HTTP 200. It believes every certificate."""
     call = ["-d", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"] if body else []
     out = subprocess.run(["h2load", "-n", str(count), "-c", str(clients), "-m", str(streams), *call, url],
                          capture_output=True, text=True, check=True).stdout
@@ -166,6 +168,55 @@ def status(c):
         peer.wait()
         node.stop()
     c.report.add("unary GetStatus", ours, "/s", "at least 100,000", "nghttpd, small file", theirs)
+
+
+def connect(node, context):
+    """A connection that has shaken hands, if it has TLS, and said hello in HTTP/2."""
+    connection = socket.create_connection(("127.0.0.1", node.port))
+    if context:
+        connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+    connection.recv(9)
+    return connection
+
+
+def cost_of_calls(c, body, scheme, settings):
+    """Microseconds of the daemon's CPU for a small call: many at once, one at a time; for a connection, and its KB."""
+    costs, count = [], 500
+    context = ssl.create_default_context(cafile=c.folder / "tls" / "ca.crt") if settings else None
+    if context:
+        context.set_alpn_protocols(["h2"])
+    node = c.node(**settings).start()
+    pid, url = node.process.pid, f"{scheme}://{node.address}/taskworker.TaskWorkerService/GetStatus"
+    for streams, requests in (100, 300000), (1, 40000):
+        before = cpu_seconds(pid)
+        h2load(url, body, requests, streams=streams)
+        costs.append((cpu_seconds(pid) - before) / requests * 1e6)
+    cpu, memory = cpu_seconds(pid), memory_mb(pid)
+    connections = [connect(node, context) for _ in range(count)]
+    costs += [(cpu_seconds(pid) - cpu) / count * 1e6, (memory_mb(pid) - memory) / count * 1024]
+    for connection in connections:
+        connection.close()
+    node.stop()
+    return costs
+
+
+@bench
+def tls(c):
+    """What TLS costs the daemon; the peer is the same without."""
+    body, folder = c.folder / "tls.bin", c.folder / "tls"
+    body.write_bytes(grpc_frame(b""))
+    subprocess.run([c.programs.cli, "tls", "init", "--dir", folder], check=True, capture_output=True)
+    files = {"tls_cert": folder / "node.crt", "tls_key": folder / "node.key"}
+    ours, theirs = [], []
+    for _ in range(c.runs):
+        ours.append(cost_of_calls(c, body, "https", files))
+        theirs.append(cost_of_calls(c, body, "http", {}))
+    rows = (("GetStatus with TLS, 4 connections of 100: CPU", "us", "at most 2 times"),
+            ("GetStatus with TLS, 4 connections of 1: CPU", "us", "at most 2 times"),
+            ("a connection with TLS: CPU", "us", ""), ("an idle connection with TLS", "KB", ""))
+    for i, (name, unit, target) in enumerate(rows):
+        c.report.add(name, [costs[i] for costs in ours], unit, target, "without", [costs[i] for costs in theirs])
 
 
 @bench
@@ -303,6 +354,15 @@ def latency(c):
     calls = [c.grpc_client(node, "status", 2000)[1] for _ in range(c.runs)]
     c.report.add("the client alone, GetStatus: p50", calls, "ms")
     node.stop()
+
+
+@bench
+def rates(c):
+    """What it costs to ask whether a peer may: few peers, and more than are known apart."""
+    for keys in (100, 3000, 100000):
+        made, making = re.match(r"ns ([\d.]+) with key ([\d.]+)", c.program("rates_bench", keys)).groups()
+        c.report.add(f"a question of rate, {keys:,} peers", float(made), "ns", "under 200")
+        c.report.add(f"the same with the key made, {keys:,} peers", float(making), "ns", "")
 
 
 @bench

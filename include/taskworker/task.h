@@ -151,7 +151,7 @@ struct tw_input {
 struct tw_task_spec {
     size_t size;
     const char *id;          /* NULL or "": the node makes one; else 1 to 128 bytes, see tw_task_id_check() */
-    const char *type;        /* "python" or "shell" */
+    const char *type;        /* "python", "shell", "package" (data: an archive) or "function" */
     const char *owner;       /* NULL: nobody in particular */
     const void *data;        /* the source text */
     size_t data_len;         /* 1 to the node's MAX_TASK_SIZE */
@@ -188,12 +188,18 @@ struct tw_task_spec {
     uint64_t gpu_memory_bytes;
     const struct tw_input *inputs; /* stored files that it finds in /inputs */
     size_t n_inputs;
+    /*
+     * Patterns of the files below its workspace that it leaves: within a part of a path `*`, `?`, `[a-z]`, as a part `**` for any number of parts; one
+     * for a folder is for all that is in there. Each is kept as a file of the owner, named ID/PATH, however the task ends.
+     */
+    const char *const *outputs;
+    size_t n_outputs;
     enum tw_cache cache;
     /* Somebody waits for its result who does not outlast the node: it is not left running, and does not wait for another start. */
     bool for_caller;
 };
 
-enum { TW_INPUTS_MAX = 256, TW_INPUT_NAME_MAX = 1024 };
+enum { TW_INPUTS_MAX = 256, TW_INPUT_NAME_MAX = 1024, TW_OUTPUTS_MAX = 64, TW_OUTPUT_PATTERN_MAX = 1024 };
 
 enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
 
@@ -208,9 +214,12 @@ enum { TW_PRIORITY_MIN = -100, TW_PRIORITY_MAX = 100 };
     X(major_faults)                                                                             \
     X(read_bytes) /* by read() and the like, from whatever */                                   \
     X(written_bytes)                                                                            \
-    X(waits)       /* context switches because it waited */                                     \
-    X(preemptions) /* context switches because others had their turn */                         \
-    X(processes)   /* processes and threads that were started */
+    X(waits)           /* context switches because it waited */                                 \
+    X(preemptions)     /* context switches because others had their turn */                     \
+    X(processes)       /* processes and threads that were started */                            \
+    X(workspace_bytes) /* at most in its workspace, as far as was seen */                       \
+    X(outputs)         /* files that it left, and that are kept; */                             \
+    X(output_bytes)    /* their sizes together */
 
 struct tw_usage {
 #define X(name) uint64_t name;
@@ -283,6 +292,8 @@ struct tw_asked {
     uint64_t gpu_memory_bytes;
     const struct tw_input *inputs; /* with both the id and the name that the file had */
     size_t n_inputs;
+    const char *const *outputs; /* patterns */
+    size_t n_outputs;
 };
 
 struct tw_task_info {

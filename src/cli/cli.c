@@ -20,13 +20,24 @@
 #define AWAY_MAX_US UINT64_C(60000000)
 enum { AWAY_RETRY_MS = 500 };
 
+/* NULL where it is empty. */
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
 void cli_init(struct cli *cli)
 {
-    const char *server = getenv("HIVEMIND_SERVER"), *no_color = getenv("NO_COLOR");
+    const char *server = environment("HIVEMIND_SERVER"), *no_color = getenv("NO_COLOR");
     *cli = (struct cli){
-        .server = server && *server ? server : CLI_DEFAULT_SERVER,
+        .server = server ? server : CLI_DEFAULT_SERVER,
         .connect_timeout_us = CONNECT_TIMEOUT_US,
         .connect_code = EXIT_TROUBLE,
+        .tls_options = {.ca = environment("HIVEMIND_CA"),
+            .cert = environment("HIVEMIND_CERT"),
+            .key = environment("HIVEMIND_KEY"),
+            .pin = environment("HIVEMIND_PIN")},
         .color = isatty(STDOUT_FILENO) && !(no_color && *no_color),
     };
 }
@@ -81,11 +92,25 @@ void cli_note(struct cli *cli, const char *fmt, ...)
     print_error(cli, TW_OK, text ? text : "out of memory");
 }
 
+/* Whatever says whom to believe asks for TLS: it must never be ignored. */
+static void choose_tls(struct cli *cli)
+{
+    const struct rpc_client_tls *o = &cli->tls_options;
+    static const char scheme[] = "tls://";
+    if (!strncmp(cli->server, scheme, sizeof scheme - 1)) {
+        cli->tls = true;
+        cli->server += sizeof scheme - 1;
+    }
+    cli->tls = cli->tls || o->ca || o->cert || o->key || o->pin;
+}
+
 struct rpc_client *cli_connect(struct cli *cli)
 {
     struct tw_error error = {0};
     if (cli->client)
         return cli->client;
+    const char *given = cli->server;
+    choose_tls(cli);
     if (!cli->loop_open) {
         int r = uv_loop_init(&cli->loop);
         if (r < 0) {
@@ -94,17 +119,21 @@ struct rpc_client *cli_connect(struct cli *cli)
         }
         cli->loop_open = true;
     }
-    const struct rpc_client_options options = {
-        .target = cli->server, .connect_timeout_us = cli->connect_timeout_us, .fail_fast = cli->fail_fast};
+    const struct rpc_client_options options = {.target = cli->server,
+        .tls = cli->tls ? &cli->tls_options : NULL,
+        .connect_timeout_us = cli->connect_timeout_us,
+        .fail_fast = cli->fail_fast};
     if (rpc_client_new(&cli->loop, &options, &cli->client, &error) < 0) {
         cli->client = NULL;
-        if (error.code != TW_INVALID_ARGUMENT) {
-            cli_error(cli, error.code, "%s", error.message);
-            return NULL;
-        }
-        cli_error(cli, error.code, "%s: %s", cli->server == getenv("HIVEMIND_SERVER") ? "$HIVEMIND_SERVER" : "--server",
+        bool target = strstr(error.message, "is not the address of a server");
+        cli_error(cli, error.code, "%s%s",
+            !target                                  ? ""
+                : given == getenv("HIVEMIND_SERVER") ? "$HIVEMIND_SERVER: "
+                                                     : "--server: ",
             error.message);
-        cli->connect_code = EXIT_USAGE;
+        /* Files and pins that are wrong came from the command line, or the environment, as well. */
+        if (target || cli->tls)
+            cli->connect_code = EXIT_USAGE;
     }
     return cli->client;
 }

@@ -25,7 +25,9 @@ enum {
 #define CLI_DEFAULT_SERVER "127.0.0.1:50053"
 
 struct cli {
-    const char *server;
+    const char *server; /* without scheme, once cli_connect was called */
+    bool tls;
+    struct rpc_client_tls tls_options;
     uint64_t connect_timeout_us; /* 0: the client's default */
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
     bool json;
@@ -98,6 +100,7 @@ static inline void cli_free_message(void *p)
     X(status, "the node")                                    \
     X(drain, "end the node in order")                        \
     X(storage, "the files that the node keeps")              \
+    X(tls, "certificates for nodes and clients")             \
     X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);
 CLI_VERBS(X)

@@ -29,4 +29,9 @@ json_t *json_file(const Taskworker__File *file);
 int files_put(struct cli *cli, int argc, char **argv);
 int files_get(struct cli *cli, int argc, char **argv);
 
+/* Fetches one file to a path, or to standard output ("-"). An exit code. */
+int files_get_one(struct cli *cli, Taskworker__FileRequest *which, const char *path);
+/* files_get_all.c: all files whose names begin with the prefix, which ends in a slash, into a folder. */
+int files_get_all(struct cli *cli, const char *prefix, const char *owner, const char *top);
+
 #endif

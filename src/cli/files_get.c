@@ -129,20 +129,28 @@ static int receive_file(struct receiving *r, Taskworker__FileRequest *which)
     return code;
 }
 
-static int get(struct cli *cli, const struct words *words, const char *owner, bool by_id)
+int files_get_one(struct cli *cli, Taskworker__FileRequest *which, const char *path)
 {
-    Taskworker__FileRequest which = TASKWORKER__FILE_REQUEST__INIT;
-    struct receiving r = {.cli = cli, .fd = -1};
-    *(by_id ? &which.file_id : &which.filename) = (char *)words->items[0];
-    which.user_id = (char *)owner;
-    r.path = words->n > 1 ? words->items[1] : files_base_name(words->items[0]);
+    struct receiving r = {.cli = cli, .fd = -1, .path = path};
     struct stat st;
     if (strcmp(r.path, "-") != 0 && stat(r.path, &st) == 0 && !S_ISREG(st.st_mode)) {
         cli_error(
             cli, TW_INVALID_ARGUMENT, "%s is no regular file: name one to write to, or - for standard output", r.path);
         return EXIT_USAGE;
     }
-    return receive_file(&r, &which);
+    return receive_file(&r, which);
+}
+
+static int get(struct cli *cli, const struct words *words, const char *owner, bool by_id)
+{
+    Taskworker__FileRequest which = TASKWORKER__FILE_REQUEST__INIT;
+    const char *name = words->items[0];
+    size_t len = strlen(name);
+    if (!by_id && len > 0 && name[len - 1] == '/')
+        return files_get_all(cli, name, owner, words->n > 1 ? words->items[1] : ".");
+    *(by_id ? &which.file_id : &which.filename) = (char *)name;
+    which.user_id = (char *)owner;
+    return files_get_one(cli, &which, words->n > 1 ? words->items[1] : files_base_name(name));
 }
 
 int files_get(struct cli *cli, int argc, char **argv)
@@ -155,12 +163,15 @@ int files_get(struct cli *cli, int argc, char **argv)
     };
     const struct syntax syntax = {
         .verb = "storage get",
-        .usage = "[OPTION]... NAME [FILE|-]",
+        .usage = "[OPTION]... NAME [FILE|-] | FOLDER/ [DIR]",
         .text =
             "Fetches the newest version of a file, into FILE or one of its own name here; - is standard output. The\n"
-            "file takes its place when all of it has come and is what was put.",
+            "file takes its place when all of it has come and is what was put. With a slash at the end: all files "
+            "whose names\n"
+            "begin with that, below DIR or here.",
         .example = "  hivemind storage get inputs/data.csv\n"
-                   "  hivemind storage get photos.tar - | tar t",
+                   "  hivemind storage get photos.tar - | tar t\n"
+                   "  hivemind storage get 1m8547jejp6jcp1byg0n/ results",
         .options = options,
         .n_options = ARRAY_LEN(options),
         .missing = "NAME",

@@ -36,6 +36,8 @@ static int print_help(struct cli *cli)
         "\nhivemind VERB --help tells the options of a verb, with examples. Those of all verbs:\n"
         "  --server=HOST:PORT        the node [$HIVEMIND_SERVER, else " CLI_DEFAULT_SERVER "]\n"
         "  --connect-timeout=TIME    how long to try to reach it [2s]\n"
+        "  --tls, --ca=FILE, --pin=sha256:HEX, --cert=FILE, --key=FILE\n"
+        "                            encrypted, and whom to believe [$HIVEMIND_CA, ..._PIN, ..._CERT, ..._KEY]\n"
         "  --json                    print JSON, one object a line; errors as well, to standard error\n"
         "  --version, --help\n\n"
         "Exit codes: 0 success; 2 the command line is wrong; 123 what is named is not there; 124 a time-out; 125 the\n"

@@ -10,7 +10,7 @@
 #include "base/suggest.h"
 #include "cli/output.h"
 
-enum { COMMON_OPTIONS = 4, OPTIONS_MAX = 64 };
+enum { COMMON_OPTIONS = 9, OPTIONS_MAX = 64 };
 #define DAY UINT64_C(86400000000)
 #define DURATION_MAX (3650 * DAY) /* of parse_duration */
 
@@ -33,6 +33,7 @@ struct common {
 
 static void common_init(struct common *common, struct reader *r)
 {
+    struct rpc_client_tls *tls = &r->cli->tls_options;
     *common = (struct common){
         .options = {
             {.name = "server",
@@ -46,6 +47,30 @@ static void common_init(struct common *common, struct reader *r)
                 .target = &r->cli->connect_timeout_us,
                 .metavar = "TIME",
                 .help = "how long to try to reach the node [2s]"},
+            {.name = "tls",
+                .kind = OPTION_FLAG,
+                .target = &r->cli->tls,
+                .help = "encrypted, as with --server=tls://HOST:PORT; the four below ask for it, too"},
+            {.name = "ca",
+                .kind = OPTION_TEXT,
+                .target = &tls->ca,
+                .metavar = "FILE",
+                .help = "who has to have signed the node's certificate [$HIVEMIND_CA, else the CAs of this machine]"},
+            {.name = "pin",
+                .kind = OPTION_TEXT,
+                .target = &tls->pin,
+                .metavar = "sha256:HEX",
+                .help = "the key that the node has to have; without --ca no signature counts then [$HIVEMIND_PIN]"},
+            {.name = "cert",
+                .kind = OPTION_TEXT,
+                .target = &tls->cert,
+                .metavar = "FILE",
+                .help = "a certificate to show to the node [$HIVEMIND_CERT]"},
+            {.name = "key",
+                .kind = OPTION_TEXT,
+                .target = &tls->key,
+                .metavar = "FILE",
+                .help = "its key [$HIVEMIND_KEY]"},
             {.name = "json", .kind = OPTION_FLAG, .target = &r->cli->json, .help = "print JSON, one object a line"},
             {.name = "help", .letter = 'h', .kind = OPTION_FLAG, .target = &r->help, .help = "print this"},
         }};

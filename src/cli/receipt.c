@@ -164,6 +164,15 @@ void usage_print(const Taskworker__Usage *u, bool has_ended)
         print_label("read, written");
         printf("%s, %s\n", format_bytes(u->read_bytes, a), format_bytes(u->written_bytes, b));
     }
+    if (u->workspace_bytes) {
+        print_label("workspace");
+        printf("%s at most\n", format_bytes(u->workspace_bytes, a));
+    }
+    if (u->outputs) {
+        print_label("kept");
+        printf("%llu %s, %s\n", (unsigned long long)u->outputs, u->outputs == 1 ? "file" : "files",
+            format_bytes(u->output_bytes, a));
+    }
     if (!u->processes)
         return;
     print_label("processes");
@@ -223,6 +232,15 @@ static void print_inputs(const Taskworker__Task *t)
     }
 }
 
+static void print_outputs(const Taskworker__Task *t)
+{
+    for (size_t i = 0; i < t->n_outputs; i++) {
+        printf("%-*s ", LABEL_WIDTH, i ? "" : "outputs");
+        output_text(stdout, t->outputs[i]);
+        putchar('\n');
+    }
+}
+
 void asked_print(const Taskworker__Task *t)
 {
     static const char *const networks[] = {[TASKWORKER__NETWORK__NETWORK_NONE] = "no network",
@@ -235,6 +253,7 @@ void asked_print(const Taskworker__Task *t)
     size_t size = t->limits ? protobuf_c_message_get_packed_size(&t->limits->base) : 0;
     if (t->n_inputs)
         print_inputs(t);
+    print_outputs(t);
     if (!size && !names_network && !t->gpus && !t->gpu_memory_bytes && !t->grace_ms)
         return;
     list_begin(&l, "asked for");

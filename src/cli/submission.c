@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "cli/output.h"
+#include "cli/packing.h"
 #include "cli/when.h"
 
 /* What a node may be told to accept at most; it has its own, usually lower bound. */
@@ -49,6 +50,8 @@ static size_t shebang_program(const char *data, size_t len, char out[64])
 const char *submission_guess_type(const char *name, const char *data, size_t len)
 {
     char program[64] = "";
+    if (packing_is_package(data, len))
+        return "package";
     if (ends_with(name, ".py"))
         return "python";
     if (ends_with(name, ".sh"))
@@ -93,6 +96,8 @@ static int out_of_memory(struct cli *cli)
 static int read_source(struct cli *cli, struct submission *s, const char *name)
 {
     CLEANUP_BUF struct buf data = BUF_INIT(SOURCE_MAX);
+    if (packing_is_folder(name))
+        return packing_pack(cli, name, &s->data, &s->data_len);
     bool is_stdin = !strcmp(name, "-");
     CLEANUP_FD int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(name, O_RDONLY | O_CLOEXEC);
     const char *shown = is_stdin ? "standard input" : name;
@@ -337,6 +342,8 @@ static int fill_request(struct cli *cli, struct submission *s, const char *type,
     fill_limits(s);
     s->request.network = network;
     s->request.fresh_interpreter = s->fresh;
+    s->request.outputs = (char **)s->outputs.items;
+    s->request.n_outputs = s->outputs.n;
     code = fill_life(cli, s);
     code = code ? code : fill_gpus(cli, s);
     code = code ? code : fill_inputs(cli, s);
@@ -366,9 +373,9 @@ int submission_make(struct cli *cli, struct submission *s, const struct argument
     const char *type = s->type ? s->type : submission_guess_type(name, s->data, s->data_len);
     if (!type) {
         cli_error(cli, TW_INVALID_ARGUMENT,
-            "cannot tell the type of %s: its name ends in neither .py nor .sh and its first line names neither Python "
-            "nor "
-            "a shell; say --type=python or --type=shell",
+            "cannot tell the type of %s: its name ends in neither .py nor .sh, its first line names neither Python nor "
+            "a shell, and it is no package "
+            "(.zip, .tar.gz, .tar.zst); say --type=python, shell or package",
             name);
         return EXIT_USAGE;
     }
@@ -443,6 +450,7 @@ void submission_done(struct submission *s)
     free(s->label_list);
     free(s->input_entries);
     free(s->inputs.items);
+    free(s->outputs.items);
     free(s->input_list);
     labels_done(&s->labels);
 }

@@ -26,7 +26,7 @@ struct submission {
     Taskworker__ExecuteTaskRequest__LabelsEntry *label_entries, **label_list;
     struct tw_limits limits; /* 0: the node's own */
     const char *network, *gpu, *cache;
-    struct words inputs;
+    struct words inputs, outputs;
     Taskworker__TaskInput *input_entries, **input_list;
     bool fresh;
     struct words env;
@@ -56,7 +56,7 @@ struct submission {
             .kind = OPTION_TEXT,                                                                                     \
             .target = &(s)->type,                                                                                    \
             .metavar = "TYPE",                                                                                       \
-            .help = "python, shell or function [by .py, .sh or the #! line; from - python]"},                        \
+            .help = "python, shell, package or function [by what it is; from - python]"},                            \
         {.name = "timeout",                                                                                          \
             .kind = OPTION_DURATION,                                                                                 \
             .target = &(s)->timeout_us,                                                                              \
@@ -130,6 +130,11 @@ struct submission {
             .target = &(s)->inputs,                                                                                  \
             .metavar = "FILE[=PATH]",                                                                                \
             .help = "a stored file (its name, or @ID) to be found in /inputs; may be repeated"},                     \
+        {.name = "output",                                                                                           \
+            .kind = OPTION_LIST,                                                                                     \
+            .target = &(s)->outputs,                                                                                 \
+            .metavar = "PATTERN",                                                                                    \
+            .help = "files below /workspace to keep as ID/PATH, like result.csv or 'out/*.png'; may be repeated"},   \
         SUBMISSION_LIMIT(s, "cpu-time", DURATION, cpu_time_us, 1000, UINT64_C(365) * 86400000000, "TIME",            \
             "processor time of all its processes"),                                                                  \
         SUBMISSION_LIMIT(s, "processes", COUNT, processes, 1, 4194304, "N", "processes and threads at once"),        \

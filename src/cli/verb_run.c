@@ -245,7 +245,7 @@ static int run_task(struct run *run, const struct submission *s, bool raw)
 
 static const struct syntax run_syntax = {
     .verb = "run",
-    .usage = "[OPTION]... FILE|- [-- ARGUMENT...]\n   or: hivemind run [OPTION]... -- COMMAND [ARGUMENT]...",
+    .usage = "[OPTION]... FILE|FOLDER|- [-- ARGUMENT...]\n   or: hivemind run [OPTION]... -- COMMAND [ARGUMENT]...",
     .text = "Hands a task in as submit does (or a command, as a task of type shell), shows its output as it comes, "
             "then the\n"
             "result of a python task unless it is null, and exits as the task did: with its own code, 128 and the "

@@ -73,12 +73,20 @@ static json_t *json_inputs(const Taskworker__Task *t)
     return list;
 }
 
+static json_t *json_texts(char *const *texts, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++)
+        json_array_append_new(list, json_text(texts[i]));
+    return list;
+}
+
 static int print_json(const Taskworker__Task *t, const Taskworker__ListAttemptsResponse *former)
 {
     json_t *object = json_task(t), *attempts = json_array();
-    json_t *asked =
-        json_pack("{s:o, s:I, s:I, s:I, s:o}", "limits", json_limits(t->limits), "grace_ms", (json_int_t)t->grace_ms,
-            "gpus", (json_int_t)t->gpus, "gpu_memory_bytes", (json_int_t)t->gpu_memory_bytes, "inputs", json_inputs(t));
+    json_t *asked = json_pack("{s:o, s:I, s:I, s:I, s:o, s:o}", "limits", json_limits(t->limits), "grace_ms",
+        (json_int_t)t->grace_ms, "gpus", (json_int_t)t->gpus, "gpu_memory_bytes", (json_int_t)t->gpu_memory_bytes,
+        "inputs", json_inputs(t), "outputs", json_texts(t->outputs, t->n_outputs));
     if (object && json_object_set_new(object, "asked", asked) < 0) {
         json_decref(object);
         object = NULL;

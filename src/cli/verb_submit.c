@@ -90,11 +90,14 @@ int verb_submit(struct cli *cli, int argc, char **argv)
             .help = "the id of an array, and its label hivemind.batch [the node makes one]"}};
     const struct syntax syntax = {
         .verb = "submit",
-        .usage = "[OPTION]... FILE|- [-- ARGUMENT...]",
+        .usage = "[OPTION]... FILE|FOLDER|- [-- ARGUMENT...]",
         .text = "Hands the Python source text or shell script in FILE (-: standard input) in as a task, with these "
                 "arguments,\n"
-                "and prints the task's id once the node has it on disk.",
+                "and prints the task's id once the node has it on disk. A FOLDER is packed and handed in as a whole, "
+                "and so is\n"
+                "an archive of one (.zip, .tar.gz, .tar.zst).",
         .example = "  hivemind submit train.py -- --epochs 10\n"
+                   "  hivemind submit --output 'out/*.png' my-project/\n"
                    "  echo 'result = 6 * 7' | hivemind submit --timeout 5s -\n"
                    "  hivemind submit --id nightly-1 --retries 2 --env TOKEN backup.sh\n"
                    "  hivemind submit --array 0-99 --batch render --label project=maps frame.py",

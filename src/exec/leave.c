@@ -236,7 +236,7 @@ void sandbox_leave(struct run *base, const struct run_carried *carried)
 {
     struct sandbox_run *run = CONTAINER_OF(base, struct sandbox_run, base);
     struct sandbox *s = run->sandbox;
-    if (run->state != RUN_IS_RUNNING || run->killed || !run->slot || run->leaving)
+    if (run->state != RUN_IS_RUNNING || run->killed || !run->slot || run->leaving || run->collecting)
         return;
     run->leaving = true;
     run->carried = *carried;

@@ -114,6 +114,8 @@ struct sandbox_run {
     bool killed, tail_cut;
     bool paused;        /* as the slot was told last */
     bool leaving, left; /* to the next daemon */
+    bool collecting;    /* it has begun to leave its files: none of its processes is there any more */
+    unsigned files;     /* that were told of and are not kept yet */
 };
 
 /* --- between two daemons (leave.c, adopt.c) --- */
@@ -210,6 +212,8 @@ void pool_slot_disconnect(struct pool_slot *slot);
 /* Begins the run in this idle slot; a failure ends the run, and, if it is the slot's, the slot. */
 void pool_slot_begin(struct pool_slot *slot, struct sandbox_run *run);
 int pool_slot_send(struct pool_slot *slot, enum slot_request_type type);
+/* Its messages are read again. */
+void pool_slot_read_on(struct pool_slot *slot);
 /* May this idle slot take the run, as far as its owner and its network go? */
 bool pool_slot_fits(const struct pool_slot *slot, const struct sandbox_run *run);
 /* Gives an idle slot up when it has served for long enough. */
@@ -240,6 +244,7 @@ void run_tell(struct sandbox_run *run, enum slot_request_type type);
 void run_kill(struct sandbox_run *run);
 /* Only while it runs. */
 void run_terminate(struct sandbox_run *run);
+void run_file_kept(struct sandbox_run *run);
 void run_pause(struct sandbox_run *run, bool paused);
 /* How it ended; each is followed by the events' `ended` when all is in. The first one counts. */
 void run_exited(struct sandbox_run *run, const struct slot_reply *reply);

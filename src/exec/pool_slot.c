@@ -18,7 +18,14 @@
 #include "exec/run_limits.h"
 #include "slot/channel.h"
 
-enum { BOOT_DEADLINE_MS = 30000, KILL_DEADLINE_MS = 15000, READY_DEADLINE_MS = 30000, SLOT_TASKS_MAX = 500 };
+enum {
+    BOOT_DEADLINE_MS = 30000,
+    KILL_DEADLINE_MS = 15000,
+    READY_DEADLINE_MS = 30000,
+    FILES_DEADLINE_MS = 30000,
+    SLOT_TASKS_MAX = 500,
+    FILES_AT_ONCE = 8
+};
 static const uint64_t SLOT_AGE_MAX_US = 10 * 60 * UINT64_C(1000000);
 
 static void on_deadline(uv_timer_t *timer)
@@ -123,8 +130,41 @@ static int on_failed(struct pool_slot *slot, const struct slot_reply *reply)
         return -EPROTO;
     struct sandbox_run *run = release(slot);
     struct tw_error error;
+    if (reply->stage == STAGE_PACKAGE) { /* its own fault */
+        run_failed(run, RUN_BAD_INPUT, "%s", reply->detail);
+        return 0;
+    }
     error_set_errno(&error, reply->error, "%s%s%s", stage, colon, reply->detail);
     run_failed(run, RUN_SANDBOX_ERROR, "the sandbox failed while %s", error.message);
+    return 0;
+}
+
+/* What the task has left in memory is still its group's, and the slot has read what a client wrote: it has done its work. */
+static int on_exited(struct pool_slot *slot, const struct slot_reply *reply)
+{
+    bool collected = slot->run->collecting;
+    run_exited(release(slot), reply);
+    if (collected)
+        pool_slot_break(slot, "it has handed in what its task left");
+    return 0;
+}
+
+/* Reads no more while there is enough to be kept: the slot waits then. */
+static int on_output(struct pool_slot *slot, const struct slot_output *output, struct channel_fds *fds)
+{
+    struct sandbox_run *run = slot->run;
+    if (slot->state != SLOT_IS_BUSY || output->serial != run->serial || run->state != RUN_IS_RUNNING ||
+        !run->events.file)
+        return -EPROTO;
+    struct run_file file = {
+        .path = output->path, .fd = fd_steal(&fds->fd[0]), .size = output->size, .executable = output->executable};
+    run->collecting = true;
+    uv_timer_start(slot->deadline, on_deadline, FILES_DEADLINE_MS, 0);
+    if (++run->files >= FILES_AT_ONCE) {
+        uv_poll_stop(slot->poll);
+        stop_deadline(slot);
+    }
+    run->events.file(run->ctx, &file);
     return 0;
 }
 
@@ -145,10 +185,10 @@ static int on_message(struct pool_slot *slot, const struct slot_reply *reply, st
     case SLOT_EXITED:
         if (slot->state != SLOT_IS_BUSY || reply->serial != slot->run->serial)
             return -EPROTO;
-        run_exited(release(slot), reply);
-        return 0;
+        return on_exited(slot, reply);
     case SLOT_FAILED:
         return on_failed(slot, reply);
+    case SLOT_OUTPUT: /* is another message */
     case SLOT_REPLY_MAX:
         break;
     }
@@ -160,7 +200,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     struct pool_slot *slot = poll->data;
     struct sandbox *s = slot->sandbox;
     struct slot_reply reply;
-    char raw[sizeof reply + 1];
+    struct slot_output output;
+    char raw[sizeof output + 1];
+    _Static_assert(sizeof output > sizeof reply, "there is room for both");
     CLEANUP_FDS struct channel_fds fds;
     (void)events;
     ssize_t n = channel_recv(slot->fd, raw, sizeof raw, &fds);
@@ -168,6 +210,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         return;
     if (n <= 0) {
         pool_slot_break(slot, "it died");
+    } else if (n == (ssize_t)sizeof output && slot_output_check(raw, (size_t)n, fds.n, &output) == MESSAGE_OK) {
+        if (on_output(slot, &output, &fds) < 0)
+            pool_slot_break(slot, "it sent a file out of turn");
     } else if (slot_reply_check(raw, (size_t)n, fds.n, &reply) != MESSAGE_OK) {
         pool_slot_break(slot, "it sent what is no message");
     } else {
@@ -176,6 +221,16 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             pool_slot_break(slot, r == -ECANCELED ? NULL : "it sent a message out of turn");
     }
     sandbox_pump(s);
+}
+
+void pool_slot_read_on(struct pool_slot *slot)
+{
+    if (!slot->run->collecting || !slot->poll || uv_is_active((uv_handle_t *)slot->poll))
+        return;
+    uv_timer_start(slot->deadline, on_deadline, FILES_DEADLINE_MS, 0);
+    int r = uv_poll_start(slot->poll, UV_READABLE, on_readable);
+    if (r < 0)
+        pool_slot_break(slot, strerror(-r));
 }
 
 void pool_slot_connect(struct pool_slot *slot, int fd)

@@ -48,8 +48,8 @@ void run_move(struct sandbox_run *run, enum run_state to)
 
 static bool kind_of(const char *type, enum plan_kind *ret)
 {
-    *ret = !strcmp(type, "shell") ? PLAN_SHELL : PLAN_PYTHON;
-    return *ret == PLAN_SHELL || !strcmp(type, "python") || !strcmp(type, "function");
+    *ret = !strcmp(type, "shell") ? PLAN_SHELL : !strcmp(type, "package") ? PLAN_PACKAGE : PLAN_PYTHON;
+    return *ret != PLAN_PYTHON || !strcmp(type, "python") || !strcmp(type, "function");
 }
 
 static bool is_warm(const struct sandbox_run *run, const struct run_spec *spec)
@@ -67,6 +67,7 @@ static struct slot_shape shape_of(const struct sandbox_run *run, const struct ru
         .network = spec->network == TW_NETWORK_DEFAULT ? TW_NETWORK_NONE : spec->network,
         .gpu_minors = spec->gpu_minors,
         .inputs = spec->inputs,
+        .outputs = spec->n_outputs > 0,
         .runtime = run->kind == PLAN_SHELL ? TW_RUNTIME_SHELL
             : is_warm(run, spec)           ? TW_RUNTIME_PYTHON_WARM
                                            : TW_RUNTIME_PYTHON_FRESH,
@@ -113,6 +114,8 @@ static int make_files(struct sandbox_run *run, const struct run_spec *spec, stru
         .n_args = spec->n_args,
         .env = env,
         .n_env = spec->n_env,
+        .outputs = spec->outputs,
+        .n_outputs = spec->n_outputs,
     };
     enum plan_error bad = plan_encode(&plan, &raw);
     if (bad == PLAN_NO_MEMORY)
@@ -176,7 +179,7 @@ struct sandbox_run *run_new(
         return NULL;
     }
     if (!kind_of(spec->type, &run->kind)) {
-        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python, shell or function");
+        run_failed(run, RUN_BAD_INPUT, "the task cannot be run: the type must be python, shell, package or function");
     } else if (!strcmp(spec->type, "function") && spec->data_len > FUNCTION_CALL_MAX) {
         run_failed(run, RUN_BAD_INPUT, "the task cannot be run: a call has at most %d bytes", FUNCTION_CALL_MAX);
     } else if (make_files(run, spec, error) < 0) {
@@ -214,7 +217,7 @@ struct sandbox_run *run_taken_up(struct sandbox *s, const char *task_id, const s
 static void maybe_ended(struct sandbox_run *run)
 {
     struct sandbox *s = run->sandbox;
-    if (run->state != RUN_IS_DRAINING || run->pipes_open > 0 || run->pidfd_poll)
+    if (run->state != RUN_IS_DRAINING || run->pipes_open > 0 || run->pidfd_poll || run->files > 0)
         return;
     run_move(run, RUN_IS_ENDED);
     list_remove(&run->in_queue);
@@ -347,7 +350,7 @@ void run_tell(struct sandbox_run *run, enum slot_request_type type)
 
 void run_terminate(struct sandbox_run *run)
 {
-    if (run->state != RUN_IS_RUNNING || run->killed || run->leaving || !run->slot)
+    if (run->state != RUN_IS_RUNNING || run->killed || run->leaving || run->collecting || !run->slot)
         return;
     if (run->paused) { /* the slot lets it go on with this */
         run->paused = false;
@@ -358,7 +361,8 @@ void run_terminate(struct sandbox_run *run)
 
 void run_pause(struct sandbox_run *run, bool paused)
 {
-    if (run->state != RUN_IS_RUNNING || run->killed || run->leaving || !run->slot || run->paused == paused)
+    if (run->state != RUN_IS_RUNNING || run->killed || run->leaving || run->collecting || !run->slot ||
+        run->paused == paused)
         return;
     run->paused = paused;
     if (!paused)
@@ -368,7 +372,7 @@ void run_pause(struct sandbox_run *run, bool paused)
 
 void run_kill(struct sandbox_run *run)
 {
-    if (run->killed || run->leaving || run->state >= RUN_IS_DRAINING)
+    if (run->killed || run->leaving || run->collecting || run->state >= RUN_IS_DRAINING)
         return;
     run->killed = true;
     if (run->slot) {
@@ -394,6 +398,7 @@ static struct tw_usage usage_of(const struct slot_usage *u)
         .waits = u->waits,
         .preemptions = u->preemptions,
         .processes = u->processes,
+        .workspace_bytes = u->workspace_bytes,
     };
 }
 
@@ -435,6 +440,7 @@ void run_exited(struct sandbox_run *run, const struct slot_reply *reply)
         .exit_code = WIFEXITED(reply->status) ? WEXITSTATUS(reply->status) : 0,
         .signal = WIFSIGNALED(reply->status) ? WTERMSIG(reply->status) : 0,
         .usage = usage_of(&reply->usage),
+        .files_left = reply->outputs_left,
     };
     struct run_outcome *o = &run->outcome;
     o->receipt.denied = reply->denied;
@@ -445,6 +451,14 @@ void run_exited(struct sandbox_run *run, const struct slot_reply *reply)
     else if (reply->folder_full || o->signal == SIGXFSZ)
         o->limit = TW_REASON_DISK_LIMIT;
     run_move(run, RUN_IS_DRAINING);
+    maybe_ended(run);
+}
+
+void run_file_kept(struct sandbox_run *run)
+{
+    run->files--;
+    if (run->slot)
+        pool_slot_read_on(run->slot);
     maybe_ended(run);
 }
 
@@ -529,7 +543,7 @@ void run_deliver(struct sandbox_run *run)
         run_free(run);
         return;
     }
-    if (run->kind == PLAN_PYTHON)
+    if (run->kind != PLAN_SHELL)
         settle_python(run, &error);
     else
         settle_shell(run);

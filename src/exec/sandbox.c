@@ -304,7 +304,7 @@ static struct sandbox_run *run_of(struct run *run)
 
 static bool op_serves(const struct runtime *rt, const char *type)
 {
-    return !strcmp(type, "python") || !strcmp(type, "shell") ||
+    return !strcmp(type, "python") || !strcmp(type, "shell") || !strcmp(type, "package") ||
         (!strcmp(type, "function") && CONTAINER_OF(rt, struct sandbox, rt)->launcher->functions);
 }
 
@@ -348,6 +348,11 @@ static void op_terminate(struct run *run)
 static void op_pause(struct run *run, bool paused)
 {
     run_pause(run_of(run), paused);
+}
+
+static void op_file_kept(struct run *run)
+{
+    run_file_kept(CONTAINER_OF(run, struct sandbox_run, base));
 }
 
 static bool op_usage(struct run *run, struct tw_usage *ret)
@@ -438,6 +443,7 @@ static const struct runtime_ops sandbox_ops = {
     .kill = op_kill,
     .terminate = op_terminate,
     .pause = op_pause,
+    .file_kept = op_file_kept,
     .usage = op_usage,
     .detach = sandbox_detach,
     .leave = sandbox_leave,

@@ -194,9 +194,10 @@ static void sweep(void *ctx, uint64_t set)
 
 void inputs_begin(struct inputs *of, uv_loop_t *loop, struct tw_storage *storage, struct engine *engine)
 {
-    const struct engine_inputs for_engine = {.gather = gather, .release = release, .ctx = of};
+    const struct engine_files for_engine = {.gather = gather, .release = release, .keep = outputs_keep, .ctx = of};
     *of = (struct inputs){.loop = loop, .storage = storage};
-    engine_set_inputs(engine, &for_engine);
+    list_init(&of->outputs);
+    engine_set_files(engine, &for_engine);
     int r = inputs_list(storage, sweep, &(struct sweep){of, engine});
     if (r < 0)
         log_warning("cannot look for inputs of tasks that are over: %s", strerror(-r));

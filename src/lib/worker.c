@@ -111,6 +111,7 @@ static void free_server(struct tw_worker *w)
     rpc_server_free(STEAL(w->server));
     rpc_health_free(STEAL(w->health));
     rpc_reflection_free(STEAL(w->reflection));
+    rpc_tls_unref(STEAL(w->tls));
 }
 
 static void on_inputs_idle(void *ctx)
@@ -472,21 +473,49 @@ void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
 
 /* --- the RPC service --- */
 
+static int begin_tls(struct tw_worker *worker, const struct tw_rpc_options *options, struct tw_error *error)
+{
+    const struct rpc_tls_options o = {
+        .cert = options->tls_cert,
+        .key = options->tls_key,
+        .client_ca = options->tls_client_ca,
+        .client_auth = (enum rpc_tls_auth)options->tls_client_auth,
+    };
+    _Static_assert((int)TW_TLS_CLIENT_AUTH_REQUIRED == RPC_TLS_AUTH_REQUIRED, "the same words");
+    if ((unsigned)options->tls_client_auth > TW_TLS_CLIENT_AUTH_REQUIRED)
+        return error_set(error, TW_INVALID_ARGUMENT, "tls_client_auth is %u", (unsigned)options->tls_client_auth);
+    if (!o.cert && !o.key && !o.client_ca && o.client_auth == RPC_TLS_AUTH_OFF)
+        return 0;
+    return rpc_tls_new(&o, &worker->tls, error);
+}
+
+int tw_worker_reload_tls(struct tw_worker *worker, struct tw_error *error)
+{
+    if (!worker->tls)
+        return error_set(error, TW_FAILED_PRECONDITION, "this worker listens without TLS");
+    return rpc_tls_reload(worker->tls, error);
+}
+
 int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *given, struct tw_error *error)
 {
-    struct tw_rpc_options copy, *options = &copy;
+    struct tw_rpc_options copy = {0}, *options = &copy;
     if (options_take(&copy, sizeof copy, given, "tw_rpc_options", error) < 0)
         return -1;
     if (worker->server)
         return error_set(error, TW_FAILED_PRECONDITION, "this worker listens already");
+    if (begin_tls(worker, options, error) < 0)
+        return -1;
     struct rpc_server_options o = {
+        .tls = worker->tls,
         .host = options->host,
         .port = options->port,
         .max_connections = options->max_connections,
         .max_inflight = options->max_inflight,
     };
-    if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0)
+    if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0) {
+        rpc_tls_unref(STEAL(worker->tls));
         return -1;
+    }
     worker->service = (struct taskworker_service){
         .loop = worker->loop,
         .engine = worker->engine,

@@ -20,6 +20,7 @@
 #include "rpc/reflection.h"
 #include "rpc/server.h"
 #include "rpc/taskworker_service.h"
+#include "rpc/tls.h"
 #include "store/store.h"
 #include "task/engine.h"
 
@@ -48,6 +49,7 @@ struct tw_worker {
     struct rpc_health *health;
     struct rpc_reflection *reflection;
     uint16_t port;
+    struct rpc_tls *tls; /* NULL: plain text */
     struct taskworker_service service;
     struct file_service files; /* without storage where there is none */
     struct inputs inputs;

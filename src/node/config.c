@@ -435,18 +435,57 @@ static void check_networks(struct loader *l)
             given->where, most->text, most->where);
 }
 
+static void check_tls(struct loader *l)
+{
+    static const enum setting_id files[] = {SETTING_TLS_CERT, SETTING_TLS_KEY, SETTING_TLS_CLIENT_CA};
+    const struct config *c = l->config;
+    bool cert = config_text(c, SETTING_TLS_CERT), key = config_text(c, SETTING_TLS_KEY);
+    bool ca = config_text(c, SETTING_TLS_CLIENT_CA), auth = config_number(c, SETTING_TLS_CLIENT_AUTH);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        const struct setting_value *v = &c->values[files[i]];
+        if (l->complained[files[i]] || l->complained[SETTING_TLS_CLIENT_AUTH])
+            return;
+        if (v->text && *v->text != '/')
+            config_complain(l->errors, "%s is \"%s\" (%s), but has to be an absolute path, one that begins with \"/\"",
+                setting_get(files[i])->key, v->text, v->where);
+    }
+    if (cert != key)
+        config_complain(l->errors, "%s is set (%s), and %s is not: a certificate and its key go together",
+            cert ? "TLS_CERT" : "TLS_KEY", c->values[cert ? SETTING_TLS_CERT : SETTING_TLS_KEY].where,
+            cert ? "TLS_KEY" : "TLS_CERT");
+    if (auth && (!ca || !cert))
+        config_complain(l->errors, "TLS_CLIENT_AUTH is \"%s\" (%s), which needs %s",
+            config_text(c, SETTING_TLS_CLIENT_AUTH), c->values[SETTING_TLS_CLIENT_AUTH].where,
+            cert ? "TLS_CLIENT_CA, the CA that has signed the certificates of clients" : "TLS_CERT and TLS_KEY");
+    if (ca && !auth)
+        config_complain(l->errors,
+            "TLS_CLIENT_CA is set (%s), but certificates of clients are not asked for: set TLS_CLIENT_AUTH to optional "
+            "or "
+            "required",
+            c->values[SETTING_TLS_CLIENT_CA].where);
+}
+
+/* Who gets in from other machines: only who shows a certificate, or whoever comes. */
+static void check_reach(struct loader *l)
+{
+    const struct config *c = l->config;
+    const char *host = config_text(c, SETTING_GRPC_HOST);
+    if (host && !l->complained[SETTING_GRPC_HOST] && !setting_host_is_loopback(host) &&
+        !config_number(c, SETTING_INSECURE_LISTEN) && !config_wants_certificates(c)) {
+        config_complain(l->errors,
+            "GRPC_HOST is \"%s\" (%s), which other machines can reach, and nothing says who may come: keep "
+            "127.0.0.1, let in only who has a certificate (TLS_CLIENT_AUTH=required; see hivemind tls --help), or "
+            "accept "
+            "with --insecure-listen (INSECURE_LISTEN=true) that whoever reaches the port can run tasks here",
+            host, c->values[SETTING_GRPC_HOST].where);
+    }
+}
+
 static void check_rules(struct loader *l)
 {
     struct config *c = l->config;
-    const char *host = config_text(c, SETTING_GRPC_HOST);
-    if (host && !l->complained[SETTING_GRPC_HOST] && !setting_host_is_loopback(host) &&
-        !config_number(c, SETTING_INSECURE_LISTEN)) {
-        config_complain(l->errors,
-            "GRPC_HOST is \"%s\" (%s), which other machines can reach, and there is no authentication yet: keep "
-            "127.0.0.1, or accept with --insecure-listen (INSECURE_LISTEN=true) that whoever reaches the port can "
-            "run tasks here",
-            host, c->values[SETTING_GRPC_HOST].where);
-    }
+    check_tls(l);
+    check_reach(l);
     const char *storage = config_text(c, SETTING_STORAGE_PATH);
     if (storage && *storage != '/' && !l->complained[SETTING_STORAGE_PATH])
         config_complain(l->errors,

@@ -30,6 +30,9 @@ struct setting_value {
     char *where; /* "flag --grpc-port", "/etc/hivemind/worker.conf:3"; never NULL */
 };
 
+/* The last of the choices of TLS_CLIENT_AUTH. */
+enum { CLIENT_AUTH_REQUIRED = 2 };
+
 enum config_action {
     CONFIG_RUN,
     CONFIG_SHOW,
@@ -86,6 +89,12 @@ static inline const char *config_text(const struct config *c, enum setting_id id
 static inline bool config_given(const struct config *c, enum setting_id id)
 {
     return c->values[id].origin > ORIGIN_DEV;
+}
+/* Whether nobody gets in without a certificate. */
+static inline bool config_wants_certificates(const struct config *c)
+{
+    const char *auth = config_text(c, SETTING_TLS_CLIENT_AUTH);
+    return auth && config_number(c, SETTING_TLS_CLIENT_AUTH) == CLIENT_AUTH_REQUIRED;
 }
 bool config_equal(const struct config *a, const struct config *b, enum setting_id id);
 

@@ -97,9 +97,9 @@ static void log_config_warnings(const struct node *node)
             "DEVELOPMENT MODE (--dev): no authentication; do not use this for anything that matters. State is in "
             "%s%s",
             node->storage, node->storage_temporary ? ", which is removed at the end" : "");
-    if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)))
-        log_warning("INSECURE: listening on %s without authentication: whoever reaches the port can run tasks here",
-            config_text(c, SETTING_GRPC_HOST));
+    if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)) && !config_wants_certificates(c))
+        log_warning("INSECURE: listening on %s without authentication%s: whoever reaches the port can run tasks here",
+            config_text(c, SETTING_GRPC_HOST), config_text(c, SETTING_TLS_CERT) ? "" : " and without encryption");
     if (option_network(c, SETTING_MAX_TASK_NETWORK) == TW_NETWORK_HOST)
         log_warning("MAX_TASK_NETWORK is host (%s): tasks can reach all that this machine reaches, its services on "
                     "loopback and this node's own port included",
@@ -339,6 +339,18 @@ static void log_config_errors(const struct config_errors *errors)
     }
 }
 
+/* Apart from the settings: the files may be new where their names are not. */
+static void reload_tls(struct node *node)
+{
+    struct tw_error error = {0};
+    if (!config_text(node->config, SETTING_TLS_CERT))
+        return;
+    if (tw_worker_reload_tls(node->worker, &error) < 0)
+        log_error("reload: TLS stays as it was: %s", error.message);
+    else
+        log_info("reload: the files of TLS were read again, for connections from now on");
+}
+
 static void reload(struct node *node)
 {
     struct config fresh;
@@ -362,6 +374,7 @@ static void reload(struct node *node)
     }
     config_done(&fresh);
     config_errors_done(&errors);
+    reload_tls(node);
     tell_manager(node, "READY=1");
 }
 
@@ -389,6 +402,8 @@ static int complain_of_port(const struct node *node, const struct tw_error *erro
 {
     unsigned port = (unsigned)config_number(node->config, SETTING_GRPC_PORT);
     fail(error, "cannot serve");
+    if (error->code == TW_PERMISSION_DENIED && config_text(node->config, SETTING_TLS_KEY))
+        log_error("the files of TLS are read by uid %u, which the worker runs as", (unsigned)node->identity.uid);
     if (strstr(error->message, strerror(EADDRINUSE)))
         log_error("port %u is another program's, or another node's (who holds it: ss -ltnp 'sport = :%u'); choose "
                   "another with --grpc-port (0: any free one)",
@@ -425,11 +440,8 @@ static int start_worker(struct node *node)
     tw_worker_set_on_shutdown_request(node->worker, on_shutdown_request, node);
     if (open_files(node) < 0)
         return -1;
-    struct tw_rpc_options rpc = {
-        .size = sizeof rpc,
-        .host = config_text(node->config, SETTING_GRPC_HOST),
-        .port = (uint16_t)config_number(node->config, SETTING_GRPC_PORT),
-    };
+    struct tw_rpc_options rpc;
+    options_of_rpc(node->config, &rpc);
     if (tw_worker_listen(node->worker, &rpc, &error) < 0)
         return complain_of_port(node, &error);
     node->serving = true;
@@ -494,8 +506,9 @@ static void log_ready(const struct node *node, uint64_t started)
     bool v6 = strchr(host, ':');
     for (size_t i = 0; (warning = tw_worker_warning(node->worker, i)); i++)
         log_warning("%s", warning);
-    log_info("ready: listening on %s%s%s:%u as %s, %llu tasks at once, state in %s, started in %.1f ms", v6 ? "[" : "",
-        host, v6 ? "]" : "", (unsigned)tw_worker_rpc_port(node->worker), config_text(c, SETTING_NODE_ID),
+    log_info("ready: listening on %s%s%s:%u%s as %s, %llu tasks at once, state in %s, started in %.1f ms",
+        v6 ? "[" : "", host, v6 ? "]" : "", (unsigned)tw_worker_rpc_port(node->worker),
+        config_text(c, SETTING_TLS_CERT) ? " with TLS" : "", config_text(c, SETTING_NODE_ID),
         (unsigned long long)config_number(c, SETTING_MAX_CONCURRENT_TASKS), node->storage,
         (double)(clock_monotonic_us() - started) / 1000.0);
     tell_manager(node, "READY=1\nSTATUS=Taking tasks");

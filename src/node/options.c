@@ -50,6 +50,21 @@ void options_of_worker(const struct config *c, const char *storage, struct tw_wo
     };
 }
 
+void options_of_rpc(const struct config *c, struct tw_rpc_options *ret)
+{
+    _Static_assert(
+        (int)TW_TLS_CLIENT_AUTH_REQUIRED == CLIENT_AUTH_REQUIRED, "the choices stand in the order of the enum");
+    *ret = (struct tw_rpc_options){
+        .size = sizeof *ret,
+        .host = config_text(c, SETTING_GRPC_HOST),
+        .port = (uint16_t)config_number(c, SETTING_GRPC_PORT),
+        .tls_cert = config_text(c, SETTING_TLS_CERT),
+        .tls_key = config_text(c, SETTING_TLS_KEY),
+        .tls_client_ca = config_text(c, SETTING_TLS_CLIENT_CA),
+        .tls_client_auth = (enum tw_tls_client_auth)config_number(c, SETTING_TLS_CLIENT_AUTH),
+    };
+}
+
 void options_of_files(const struct config *c, struct tw_storage_options *ret)
 {
     *ret = (struct tw_storage_options){

@@ -10,6 +10,7 @@
 enum tw_network option_network(const struct config *c, enum setting_id id);
 /* Without loop and launcher. What it points to is the configuration's, or the caller's. */
 void options_of_worker(const struct config *c, const char *storage, struct tw_worker_options *ret);
+void options_of_rpc(const struct config *c, struct tw_rpc_options *ret);
 /* Without path. */
 void options_of_files(const struct config *c, struct tw_storage_options *ret);
 

@@ -56,8 +56,8 @@ enum { NODE_SLOTS_MAX = 1024 };
  */
 #define SETTINGS(X)                                                                                                    \
     X(GRPC_HOST, .type = SETTING_HOST, .group = GROUP_NETWORK, .fallback = "127.0.0.1", .metavar = "ADDRESS",          \
-        .help = "address to listen on. There is no authentication yet: any other than a loopback address "             \
-                "needs --insecure-listen")                                                                             \
+        .help = "address to listen on. Any other than a loopback address needs TLS_CLIENT_AUTH=required, or "          \
+                "--insecure-listen")                                                                                   \
     X(GRPC_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
         .help = "port of the gRPC service; 0: any free one, named in the log")                                         \
     X(NODE_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
@@ -67,6 +67,16 @@ enum { NODE_SLOTS_MAX = 1024 };
                 "run tasks here")                                                                                      \
     X(NODE_ID, .type = SETTING_NAME, .group = GROUP_NETWORK, .computed = "worker-HOSTNAME-PORT", .metavar = "NAME",    \
         .help = "the name of this node, as its clients see it")                                                        \
+    X(TLS_CERT, .type = SETTING_PATH, .group = GROUP_NETWORK, .computed = "none", .metavar = "FILE",                   \
+        .help = "certificate of this node (PEM, with those between it and its CA): the gRPC port then takes TLS "      \
+                "only. hivemind tls init makes one. The files are read again on SIGHUP")                               \
+    X(TLS_KEY, .type = SETTING_PATH, .group = GROUP_NETWORK, .computed = "none", .metavar = "FILE",                    \
+        .help = "its key (PEM), a file that nobody but its owner can read")                                            \
+    X(TLS_CLIENT_CA, .type = SETTING_PATH, .group = GROUP_NETWORK, .computed = "none", .metavar = "FILE",              \
+        .help = "the CA that has signed the certificates of clients")                                                  \
+    X(TLS_CLIENT_AUTH, .type = SETTING_CHOICE, .group = GROUP_NETWORK, .fallback = "off", .metavar = "MODE",           \
+        .choices = "off optional required",                                                                            \
+        .help = "certificates of clients: not asked for; checked if there is one; or nobody gets in without")          \
     X(MAX_CONCURRENT_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "4", .min = 1,                    \
         .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N", .help = "tasks that run at the same time")              \
     X(MAX_QUEUED_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "10000", .min = 1, .max = 10000000,   \

@@ -423,6 +423,12 @@ const char *rpc_call_peer(const struct rpc_call *call)
     return call->conn->peer;
 }
 
+const char *rpc_call_peer_identity(const struct rpc_call *call)
+{
+    const struct tls_stream *tls = call->conn->conn.tls;
+    return tls ? tls_stream_identity(tls) : NULL;
+}
+
 const char *rpc_call_method(const struct rpc_call *call)
 {
     return call->entry ? call->entry->method->name : "";

@@ -154,6 +154,15 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
+static void fail_all(struct client_conn *cc, const struct tw_error *error)
+{
+    while (!list_empty(&cc->calls)) {
+        struct rpc_client_call *call = CONTAINER_OF(cc->calls.next, struct rpc_client_call, link);
+        call->status = *error;
+        call_over(call);
+    }
+}
+
 static int on_frame_recv(nghttp2_session *session UNUSED, const nghttp2_frame *frame, void *user_data)
 {
     struct client_conn *cc = client_conn_of(user_data);
@@ -274,7 +283,7 @@ static void send_call(struct client_conn *cc, struct rpc_client_call *call)
     nghttp2_nv nv[9];
     size_t n = 0;
     nv_set(&nv[n++], ":method", "POST");
-    nv_set(&nv[n++], ":scheme", "http");
+    nv_set(&nv[n++], ":scheme", cc->client->tls ? "https" : "http");
     nv_set(&nv[n++], ":path", call->method);
     nv_set(&nv[n++], ":authority", cc->client->target);
     nv_set(&nv[n++], "te", "trailers");
@@ -339,15 +348,9 @@ static void on_conn_end(struct conn *conn, const char *why)
     alarm_clear(&client->hub.alarms, &cc->timeout);
     if (client->current == cc)
         client->current = NULL;
-    while (!list_empty(&cc->calls)) {
-        struct rpc_client_call *call = CONTAINER_OF(cc->calls.next, struct rpc_client_call, link);
-        if (cc->heard)
-            error_set(&call->status, TW_UNAVAILABLE, "the connection to %s is lost: %s", client->target, why);
-        else
-            error_set(&call->status, TW_UNAVAILABLE,
-                "cannot connect to %s: what listens there does not answer as gRPC does (%s)", client->target, why);
-        call_over(call);
-    }
+    struct tw_error error;
+    client_describe_end(cc, why, &error);
+    fail_all(cc, &error);
 }
 
 static void on_conn_free(struct conn *conn)
@@ -379,6 +382,7 @@ static void on_hub_closed(struct hub *hub)
     if (client->option)
         nghttp2_option_del(client->option);
     hub_done(hub);
+    rpc_tls_unref(client->tls);
     free(client);
 }
 
@@ -409,7 +413,7 @@ static int parse_target(struct rpc_client *client, const char *target, struct tw
         strpbrk(target, " \t\r\n/"))
         return error_set(error, TW_INVALID_ARGUMENT,
             "\"%.100s\" is not the address of a server: it has to be HOST:PORT, for example 127.0.0.1:50053%s", target,
-            strstr(target, "://") ? ", without a scheme such as http://" : "");
+            strstr(target, "://") ? "; the only scheme is tls://" : "");
     snprintf(client->target, sizeof client->target, "%s", target);
     snprintf(client->host, sizeof client->host, "%.*s", (int)(end - host), host);
     snprintf(client->port, sizeof client->port, "%s", colon + 1);
@@ -435,7 +439,8 @@ int rpc_client_new(
     struct rpc_client *client = calloc(1, sizeof *client);
     if (!client)
         return error_oom(error);
-    if (parse_target(client, options->target, error) < 0) {
+    if (parse_target(client, options->target, error) < 0 ||
+        (options->tls && rpc_tls_new_client(options->tls, &client->tls, error) < 0)) {
         free(client);
         return -1;
     }

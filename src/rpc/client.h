@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A gRPC client over HTTP/2 (h2c) on a libuv loop, on the same connection code as the server. Everything belongs to the
+ * A gRPC client over HTTP/2, with TLS or without (h2c), on a libuv loop, on the same connection code as the server. Everything belongs to the
  * loop's thread. It connects when the first call needs it, reconnects with back-off (100 ms doubling to 5 s, with
  * jitter) as long as calls wait for it, and fails a call with UNAVAILABLE when its deadline or `connect_timeout_us` has
  * passed without a connection. Calls that were sent are never sent twice.
@@ -20,11 +20,22 @@
 struct rpc_client;
 struct rpc_client_call;
 
+/*
+ * Whom to believe, by paths of PEM files. The server's certificate has to be signed by `ca` and be for the host of the target.
+ * With a pin its public key counts (sha256:HEX), and its signature only if there is a `ca` as well.
+ */
+struct rpc_client_tls {
+    const char *ca;         /* NULL: the CAs of this machine */
+    const char *cert, *key; /* of this client; NULL: none */
+    const char *pin;        /* NULL: none */
+};
+
 struct rpc_client_options {
-    const char *target;          /* "host:port", "[::1]:port" */
-    uint64_t connect_timeout_us; /* 0: 5 s */
-    size_t max_message;          /* of a response, bytes; 0: 110 MiB */
-    bool fail_fast;              /* no second attempt where nobody listens: for who waits for just that */
+    const char *target;               /* "host:port", "[::1]:port" */
+    const struct rpc_client_tls *tls; /* NULL: plain text */
+    uint64_t connect_timeout_us;      /* 0: 5 s */
+    size_t max_message;               /* of a response, bytes; 0: 110 MiB */
+    bool fail_fast;                   /* no second attempt where nobody listens: for who waits for just that */
 };
 
 int rpc_client_new(

@@ -59,6 +59,23 @@ void client_connect_done(struct rpc_client *client)
     client->addresses = client->next_address = NULL;
 }
 
+void client_describe_end(const struct client_conn *cc, const char *why, struct tw_error *ret)
+{
+    const char *target = cc->client->target, *tls = cc->conn.tls ? tls_stream_failure(cc->conn.tls) : NULL;
+    if (why == conn_unexpected_tls)
+        error_set(ret, TW_UNAUTHENTICATED, "%s takes TLS only; use --tls, or write it as tls://%s", target, target);
+    else if (tls && tls_stream_is_hopeless(cc->conn.tls))
+        error_set(ret, TW_UNAUTHENTICATED, "%s", tls);
+    else if (cc->heard)
+        error_set(ret, TW_UNAVAILABLE, "the connection to %s is lost: %s", target, tls ? tls : why);
+    else if (cc->conn.tls && (tls || tls_stream_state(cc->conn.tls) == TLS_SHAKING))
+        error_set(
+            ret, TW_UNAVAILABLE, "cannot connect to %s: the TLS handshake has failed (%s)", target, tls ? tls : why);
+    else
+        error_set(ret, TW_UNAVAILABLE, "cannot connect to %s: what listens there does not answer as gRPC does (%s)",
+            target, why);
+}
+
 static void on_connect(uv_connect_t *req, int status)
 {
     struct client_conn *cc = CONTAINER_OF(req, struct client_conn, connect);
@@ -106,8 +123,11 @@ static int connect_to(struct rpc_client *client, const struct sockaddr *addr)
         return -ENOMEM;
     cc->client = client;
     list_init(&cc->calls);
-    int r = conn_init(&cc->conn, &client->hub);
+    if (client->tls)
+        cc->conn.tls = tls_stream_new(client->tls, &client->hub.sealed, client->host, client->target);
+    int r = client->tls && !cc->conn.tls ? -ENOMEM : conn_init(&cc->conn, &client->hub);
     if (r < 0) {
+        tls_stream_free(cc->conn.tls);
         free(cc);
         return r;
     }

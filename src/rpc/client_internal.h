@@ -32,6 +32,7 @@ struct client_conn {
 
 struct rpc_client {
     struct hub hub;
+    struct rpc_tls *tls; /* NULL: plain text */
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
     char target[CLIENT_TARGET_MAX]; /* as given: for messages and :authority */
@@ -91,6 +92,8 @@ void client_call_fail(struct rpc_client_call *call, enum tw_code code, const cha
 /* client_connect.c */
 /* Begins to connect unless that is under way already. */
 void client_connect(struct rpc_client *client);
+/* What to tell the calls of a connection that is over. */
+void client_describe_end(const struct client_conn *cc, const char *why, struct tw_error *ret);
 /* Forgets what connecting has left behind. */
 void client_connect_done(struct rpc_client *client);
 

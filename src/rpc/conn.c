@@ -14,6 +14,10 @@
  * everything that ends a connection runs after the session has returned: on_end once, then the
  * handle is closed, then session and struct go.
  *
+ * With TLS a stream of tls_stream.c sits in between: conn_receive() opens records for conn_input(), write_out() seals what was
+ * collected. Nothing is taken out of the session before the handshake is done. What TLS has to say of its own accord
+ * (handshake, alerts, new keys) does not wait for the socket as frames do; so it is bounded by itself.
+ *
  * One timer per hub looks at all connections a few times per time-out: silence while calls are open
  * is probed by PING, and a frame, header block or preface that was begun and does not get finished
  * ends the connection.
@@ -33,12 +37,19 @@ enum {
     TICK_MIN_US = 5000,
     TICK_MAX_US = 1000000,
     PREFACE_LEN = 24,
+    TLS_ALERT = 21,     /* how a peer begins that speaks TLS: a server that was not spoken to so, ... */
+    TLS_HANDSHAKE = 22, /* ... and a client */
+    TLS_MAJOR = 3,
     TCP_KEEPALIVE_S = 60,
     /* Frames that wait in a session whose peer takes nothing: answers to what it keeps asking for.
      */
     QUEUE_MAX = 20000,
+    SEALED_QUEUE_MAX = 256 * 1024,                    /* what TLS may add while the peer takes nothing */
+    SEALED_MAX = HUB_OUT + HUB_OUT_SLACK + 64 * 1024, /* frames, what sealing adds to them, and handshakes */
     FLUSH_ROUNDS = 16, /* buffers of one connection that are written in one round of the loop */
 };
+
+const char conn_unexpected_tls[] = "it speaks TLS";
 
 /* --- the hub --- */
 
@@ -75,7 +86,9 @@ int hub_init(struct hub *hub, uv_loop_t *loop, const struct hub_ops *ops)
     hub->ops = ops;
     list_init(&hub->conns);
     list_init(&hub->dirty);
+    buf_init(&hub->sealed, SEALED_MAX);
     uint64_t tick = MIN(hub->keepalive_us, hub->keepalive_timeout_us);
+    tick = MIN(tick, hub->handshake_us ? hub->handshake_us : tick);
     tick = MIN(tick, hub->idle_us) / 4;
     tick = MIN(tick, (uint64_t)TICK_MAX_US);
     hub->tick_us = MAX(tick, (uint64_t)TICK_MIN_US);
@@ -104,9 +117,11 @@ void hub_close(struct hub *hub)
 void hub_done(struct hub *hub)
 {
     alarm_queue_done(&hub->alarms);
+    buf_done(&hub->sealed);
     free(hub->in);
     free(hub->out);
-    hub->in = hub->out = NULL;
+    free(hub->opened);
+    hub->in = hub->out = hub->opened = NULL;
 }
 
 /* --- ending --- */
@@ -117,15 +132,31 @@ static void on_conn_closed(uv_handle_t *handle)
     struct hub *hub = conn->hub;
     nghttp2_session_del(conn->session);
     conn->session = NULL;
+    tls_stream_free(conn->tls);
+    conn->tls = NULL;
     list_remove(&conn->link);
     hub->ops->on_free(conn);
     hub_release(hub);
+}
+
+/* TLS ends with a word, so that nobody can cut a stream unnoticed. Only if it can be said at once. */
+static void close_tls(struct conn *conn)
+{
+    struct buf *sealed = &conn->hub->sealed;
+    if (!conn->tls || conn->state != CONN_OPEN || conn->writing || conn->sink)
+        return;
+    tls_stream_close(conn->tls);
+    uv_buf_t buf = uv_buf_init((char *)sealed->data, (unsigned)sealed->len);
+    if (sealed->len)
+        (void)uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    buf_reset(sealed);
 }
 
 void conn_abort(struct conn *conn, const char *why)
 {
     if (conn->state == CONN_CLOSED)
         return;
+    close_tls(conn);
     bool ended = conn->state == CONN_LINGER;
     conn->state = CONN_CLOSED;
     list_remove(&conn->dirty);
@@ -158,6 +189,7 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 static void conn_linger(struct conn *conn)
 {
     conn->hub->ops->on_end(conn, conn->fail ? conn->fail : "connection closed");
+    close_tls(conn);
     conn->state = CONN_LINGER;
     conn->linger_us = clock_monotonic_us();
     list_remove(&conn->dirty);
@@ -176,22 +208,24 @@ static void on_written(uv_write_t *req, int status)
 {
     struct conn *conn = req->data;
     free(CONTAINER_OF(req, struct pending_write, req));
-    conn->writing = false;
+    conn->writing--;
     if (conn->state != CONN_OPEN)
         return;
     if (status < 0)
         conn_abort(conn, "the peer has closed the connection");
-    else
+    else if (!conn->writing)
         conn_wake(conn);
 }
 
-/* Where bytes leave; TLS would encrypt here. Takes all of them, or fails. */
-static int write_out(struct conn *conn, const uint8_t *data, size_t len)
+/* Where bytes leave. Takes all of them, or fails. */
+static int write_wire(struct conn *conn, const uint8_t *data, size_t len)
 {
     if (conn->sink) {
         conn->sink(conn, data, len);
         return 0;
     }
+    if (conn->writing && uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp) > SEALED_QUEUE_MAX)
+        return -ENOBUFS;
     uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
     int n = uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
     if (n < 0 && n != UV_EAGAIN)
@@ -209,8 +243,23 @@ static int write_out(struct conn *conn, const uint8_t *data, size_t len)
     if (r < 0)
         free(w);
     else
-        conn->writing = true;
+        conn->writing++;
     return r;
+}
+
+static int send_sealed(struct conn *conn)
+{
+    struct buf *sealed = &conn->hub->sealed;
+    int r = sealed->error ? sealed->error : sealed->len ? write_wire(conn, sealed->data, sealed->len) : 0;
+    buf_reset(sealed);
+    return r;
+}
+
+static int write_out(struct conn *conn, const uint8_t *data, size_t len)
+{
+    if (!conn->tls)
+        return write_wire(conn, data, len);
+    return tls_stream_write(conn->tls, data, len) < 0 ? -EPROTO : send_sealed(conn);
 }
 
 /* Fills the hub's buffer with frames. Returns the length, or -1 when the session has broken down.
@@ -237,6 +286,8 @@ static ssize_t collect(struct conn *conn, uint8_t *out)
  */
 static bool write_all(struct conn *conn)
 {
+    if (!conn_is_ready(conn))
+        return true;
     for (unsigned round = 0; !conn->writing; round++) {
         if (round == FLUSH_ROUNDS) {
             conn_wake(conn);
@@ -355,6 +406,14 @@ static void track(struct conn *conn, const uint8_t *data, size_t len, uint64_t n
     }
 }
 
+/* Whether the very first bytes are those of a record of TLS; no frame could be so long. */
+static bool begins_tls(const struct conn *conn, const uint8_t *data, size_t len)
+{
+    bool first = conn->preface && !conn->head_len && conn->skip == (conn->is_server ? PREFACE_LEN : 0);
+    return first && !conn->tls && len > 1 && data[0] == (conn->is_server ? TLS_HANDSHAKE : TLS_ALERT) &&
+        data[1] == TLS_MAJOR;
+}
+
 void conn_input(struct conn *conn, const uint8_t *data, size_t len)
 {
     if (conn->state != CONN_OPEN)
@@ -364,6 +423,10 @@ void conn_input(struct conn *conn, const uint8_t *data, size_t len)
     conn->ping_pending = false;
     if (conn->fail)
         return;
+    if (begins_tls(conn, data, len)) {
+        conn_fail(conn, (uint32_t)CONN_SILENT, conn_unexpected_tls);
+        return;
+    }
     track(conn, data, len, now);
     conn->in_session = true;
     ssize_t n = nghttp2_session_mem_recv(conn->session, data, len);
@@ -379,6 +442,38 @@ void conn_input(struct conn *conn, const uint8_t *data, size_t len)
     conn_wake(conn);
 }
 
+/* What TLS has made of it: frames may flow from now on, or it is over. */
+static void after_tls(struct conn *conn, bool was_ready)
+{
+    enum tls_state state = tls_stream_state(conn->tls);
+    if (send_sealed(conn) < 0)
+        conn_abort(conn, "the peer asks and does not read");
+    else if (state == TLS_FAILED)
+        conn_fail(conn, (uint32_t)CONN_SILENT, "TLS has failed");
+    else if (state == TLS_ENDED)
+        conn_abort(conn, "the peer has closed the connection");
+    else if (state == TLS_OPEN && !was_ready)
+        conn_wake(conn);
+}
+
+void conn_receive(struct conn *conn, const uint8_t *data, size_t len)
+{
+    struct hub *hub = conn->hub;
+    if (!conn->tls) {
+        conn_input(conn, data, len);
+        return;
+    }
+    if (conn->state != CONN_OPEN || conn->fail)
+        return;
+    bool was_ready = conn_is_ready(conn);
+    size_t n;
+    tls_stream_feed(conn->tls, data, len);
+    while (!conn->fail && (n = tls_stream_read(conn->tls, hub->opened, HUB_IN)) > 0)
+        conn_input(conn, hub->opened, n);
+    tls_stream_feed(conn->tls, NULL, 0);
+    after_tls(conn, was_ready);
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *buf)
 {
     struct conn *conn = CONTAINER_OF(handle, struct conn, tcp);
@@ -391,7 +486,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (n < 0)
         conn_abort(conn, "the peer has closed the connection");
     else if (n > 0)
-        conn_input(conn, (const uint8_t *)buf->base, (size_t)n);
+        conn_receive(conn, (const uint8_t *)buf->base, (size_t)n);
 }
 
 /* --- time --- */
@@ -423,6 +518,8 @@ static void on_ticker(uv_timer_t *timer)
             conn_abort(conn, "lingered");
         if (conn->state != CONN_OPEN)
             continue;
+        if (conn->is_server && hub->handshake_us && !conn_is_ready(conn) && now - conn->begun_us >= hub->handshake_us)
+            conn_fail(conn, (uint32_t)CONN_SILENT, "the TLS handshake was not done in time");
         if (conn->is_server && conn->unit_since_us && now - conn->unit_since_us >= hub->idle_us)
             conn_fail(conn, NGHTTP2_ENHANCE_YOUR_CALM, "a frame was begun and not finished in time");
         keep_alive(conn, now);
@@ -458,9 +555,11 @@ int conn_start(struct conn *conn, nghttp2_session *session, bool is_server)
     conn->session = session;
     conn->is_server = is_server;
     conn->state = CONN_OPEN;
-    conn->last_recv_us = clock_monotonic_us();
+    conn->begun_us = conn->last_recv_us = clock_monotonic_us();
+    if (conn->tls && !conn->hub->opened && !(conn->hub->opened = malloc(HUB_IN)))
+        return -ENOMEM;
+    conn->preface = true;
     if (is_server) {
-        conn->preface = true;
         conn->skip = PREFACE_LEN;
         conn->unit_since_us = conn->last_recv_us;
     }
@@ -469,5 +568,10 @@ int conn_start(struct conn *conn, nghttp2_session *session, bool is_server)
         return 0;
     uv_tcp_nodelay(&conn->tcp, 1);
     uv_tcp_keepalive(&conn->tcp, 1, TCP_KEEPALIVE_S);
-    return uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
+    int r = uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read);
+    if (r < 0 || !conn->tls)
+        return r;
+    tls_stream_begin(conn->tls);
+    after_tls(conn, false);
+    return conn->state == CONN_OPEN ? 0 : -ECONNABORTED;
 }

@@ -16,8 +16,10 @@
 #include <nghttp2/nghttp2.h>
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "rpc/alarm.h"
+#include "rpc/tls_stream.h"
 
 struct hub;
 struct conn;
@@ -50,7 +52,10 @@ struct hub {
     bool closing;
     bool ticking;
     uint64_t keepalive_us, keepalive_timeout_us, idle_us, tick_us;
-    uint8_t *in, *out; /* one read and one write at a time: shared by all connections */
+    uint64_t handshake_us; /* of TLS, how long it may take a client; 0: for ever */
+    uint8_t *in, *out;     /* one read and one write at a time: shared by all connections */
+    uint8_t *opened;       /* with TLS: what was in the records that were read */
+    struct buf sealed;     /* with TLS: what is on its way to the socket */
 };
 
 /* What HUB_IN holds is read, and what HUB_OUT holds is written, by one system call. */
@@ -71,13 +76,14 @@ struct conn {
     nghttp2_session *session;
     enum conn_state state;
     bool is_server;
-    bool writing;       /* a uv_write is under way */
-    bool in_session;    /* inside nghttp2_session_mem_recv */
-    bool ping_pending;  /* a keepalive ping waits for its answer */
-    bool hold_open;     /* the session may think that it is done, the owner does not */
-    const char *fail;   /* set inside nghttp2's callbacks: close as soon as it has returned; static text */
-    uint32_t fail_code; /* for the GOAWAY then, or CONN_SILENT */
-    uint64_t last_recv_us, ping_us, linger_us;
+    struct tls_stream *tls; /* NULL: plain text */
+    unsigned writing;       /* uv_writes that are under way; with TLS there may be several */
+    bool in_session;        /* inside nghttp2_session_mem_recv */
+    bool ping_pending;      /* a keepalive ping waits for its answer */
+    bool hold_open;         /* the session may think that it is done, the owner does not */
+    const char *fail;       /* set inside nghttp2's callbacks: close as soon as it has returned; static text */
+    uint32_t fail_code;     /* for the GOAWAY then, or CONN_SILENT */
+    uint64_t begun_us, last_recv_us, ping_us, linger_us;
 
     /* Where the peer is in its byte stream; see track(). */
     uint64_t unit_since_us; /* when the unfinished frame or header block began; 0: between them */
@@ -108,16 +114,25 @@ void hub_release(struct hub *hub);
 /* Puts a zeroed conn into the hub with a fresh TCP handle: 0 or -errno (then the struct is the
  * caller's again). */
 int conn_init(struct conn *conn, struct hub *hub);
-/* The socket is connected: begins to read. `session` becomes the connection's. */
+/* The socket is connected: begins to read. `session` becomes the connection's, as conn->tls, set before, is. */
 int conn_start(struct conn *conn, nghttp2_session *session, bool is_server);
-/* Bytes from the peer. (TLS would sit in front of this and behind conn.c: write_out.) */
+/* Bytes from the wire, sealed or not. */
+void conn_receive(struct conn *conn, const uint8_t *data, size_t len);
+/* Bytes of HTTP/2 from the peer. */
 void conn_input(struct conn *conn, const uint8_t *data, size_t len);
+/* Whether HTTP/2 flows: with TLS, after the handshake. */
+static inline bool conn_is_ready(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && (!conn->tls || tls_stream_state(conn->tls) == TLS_OPEN);
+}
 /* Something was submitted to the session: it is written before the loop sleeps again. */
 void conn_wake(struct conn *conn);
 /* Closes now. Calls ops->on_end unless that was done; never from within a callback of nghttp2.
  * `why` is static text. */
 void conn_abort(struct conn *conn, const char *why);
 enum { CONN_SILENT = -1 };
+/* The reason for the end of a connection in plain text whose peer begins as TLS does. */
+extern const char conn_unexpected_tls[];
 /* From anywhere: GOAWAY with the error (CONN_SILENT: without) when the session can still say so,
  * then closes. `why` is static text. */
 void conn_fail(struct conn *conn, uint32_t http2_error, const char *why);

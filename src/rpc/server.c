@@ -21,6 +21,8 @@ enum {
     REFUSED_LOG_US = 10000000,
     TRIM_BYTES = 8 * 1024 * 1024,
     TRIM_CALLS = 256,
+    CONN_BYTES = 14 * 1024, /* what one takes, measured */
+    CONN_TLS_BYTES = 40 * 1024,
 };
 
 static struct server_conn *server_conn_of(struct conn *conn)
@@ -44,9 +46,30 @@ static void check_drained(struct rpc_server *server)
     done(server->drained_ctx);
 }
 
-static void on_conn_end(struct conn *conn, const char *why UNUSED)
+/* Who cannot talk to us is told to the operator, who may have to help; one line in ten seconds, however many come. */
+static void log_tls_trouble(struct rpc_server *server, const struct server_conn *sc, const char *what)
+{
+    uint64_t now = clock_monotonic_us();
+    if (server->tls_logged_us && now - server->tls_logged_us < REFUSED_LOG_US) {
+        server->tls_unlogged++;
+        return;
+    }
+    char more[64] = "";
+    if (server->tls_unlogged)
+        snprintf(more, sizeof more, " (and %u others since the last such line)", server->tls_unlogged);
+    log_warning("rpc: no connection with the client %s: %s%s", sc->peer, what, more);
+    server->tls_logged_us = now;
+    server->tls_unlogged = 0;
+}
+
+static void on_conn_end(struct conn *conn, const char *why)
 {
     struct server_conn *sc = server_conn_of(conn);
+    const char *failure = conn->tls ? tls_stream_failure(conn->tls) : NULL;
+    if (failure)
+        log_tls_trouble(sc->server, sc, failure);
+    else if (why == conn_unexpected_tls)
+        log_tls_trouble(sc->server, sc, "it speaks TLS, and this port does not: TLS_CERT is not set");
     while (!list_empty(&sc->calls))
         call_end(CONTAINER_OF(sc->calls.next, struct rpc_call, link));
 }
@@ -57,6 +80,7 @@ static void on_conn_free(struct conn *conn)
     struct rpc_server *server = sc->server;
     free(sc);
     server->connections--;
+    server->freed_bytes += server->options.tls ? CONN_TLS_BYTES : CONN_BYTES;
     if (!server->freed)
         check_drained(server);
 }
@@ -92,7 +116,12 @@ static struct server_conn *server_conn_new(struct rpc_server *server)
         return NULL;
     sc->server = server;
     list_init(&sc->calls);
+    if (server->options.tls && !(sc->conn.tls = tls_stream_new(server->options.tls, &server->hub.sealed, NULL, NULL))) {
+        free(sc);
+        return NULL;
+    }
     if (conn_init(&sc->conn, &server->hub) < 0) {
+        tls_stream_free(sc->conn.tls);
         free(sc);
         return NULL;
     }
@@ -212,6 +241,7 @@ static void on_hub_closed(struct hub *hub)
     if (server->option)
         nghttp2_option_del(server->option);
     hub_done(hub);
+    rpc_tls_unref(server->options.tls);
     free(server);
 }
 
@@ -236,6 +266,7 @@ static void fill_defaults(struct rpc_server_options *o)
     o->keepalive_us = o->keepalive_us ? o->keepalive_us : 30000000;
     o->keepalive_timeout_us = o->keepalive_timeout_us ? o->keepalive_timeout_us : 20000000;
     o->idle_request_us = o->idle_request_us ? o->idle_request_us : 60000000;
+    o->handshake_us = o->handshake_us ? o->handshake_us : 10000000;
     o->host = o->host && *o->host ? o->host : "127.0.0.1";
 }
 
@@ -317,6 +348,9 @@ int rpc_server_new(
     server->hub.keepalive_us = server->options.keepalive_us;
     server->hub.keepalive_timeout_us = server->options.keepalive_timeout_us;
     server->hub.idle_us = server->options.idle_request_us;
+    server->hub.handshake_us = server->options.tls ? server->options.handshake_us : 0;
+    if (server->options.tls)
+        rpc_tls_ref(server->options.tls);
     if (hub_init(&server->hub, loop, &server_hub_ops) < 0 ||
         session_callbacks_new(&server->callbacks, &server->option) < 0) {
         rpc_server_free(server);
@@ -372,6 +406,10 @@ static void drain_conn(struct server_conn *sc, uint64_t now)
 {
     if (sc->conn.state != CONN_OPEN || sc->drain)
         return;
+    if (!conn_is_ready(&sc->conn)) { /* still in the handshake: it has no calls, and shall have none */
+        conn_fail(&sc->conn, (uint32_t)CONN_SILENT, "draining");
+        return;
+    }
     sc->drain = DRAIN_NOTICE;
     sc->conn.hold_open = true; /* calls may be under way to us that the client sent before it knew */
     sc->drain_us = now;

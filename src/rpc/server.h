@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A gRPC server over HTTP/2 (h2c) in a libuv loop. Everything here belongs to the loop's thread.
+ * A gRPC server over HTTP/2, with TLS or without (h2c), in a libuv loop. Everything here belongs to the loop's thread.
  *
  * Life of a call: the server calls `on_start` when the request's headers have arrived and are legal, `on_message` for
  * each complete message (already inflated), `on_half_close` when the client has sent its last, and `on_done` exactly once
@@ -24,6 +24,7 @@
 
 struct rpc_server;
 struct rpc_call;
+struct rpc_tls; /* tls.h */
 
 /* `name` is the full path, "/taskworker.TaskWorkerService/GetTask". Static: the server keeps the pointer. */
 struct rpc_method {
@@ -52,6 +53,8 @@ struct rpc_server_options {
      * nothing for this long. A connection or a call on which nothing needs to happen stays open.
      */
     uint64_t idle_request_us;
+    struct rpc_tls *tls;   /* NULL: plain text. The server takes a reference of its own */
+    uint64_t handshake_us; /* how long a client has for the TLS handshake; 0: 10 s */
 };
 
 /*
@@ -129,6 +132,11 @@ uint64_t rpc_call_deadline_us(const struct rpc_call *call);
 const char *rpc_call_metadata(const struct rpc_call *call, const char *name);
 /* "127.0.0.1:40000", "[::1]:40000". Valid until on_done. */
 const char *rpc_call_peer(const struct rpc_call *call);
+/*
+ * Whom the client's certificate names, verified against the CA of clients: its common name, or else its first other name. Printable
+ * UTF-8, at most 128 bytes; NULL: it has shown none. Valid until on_done.
+ */
+const char *rpc_call_peer_identity(const struct rpc_call *call);
 const char *rpc_call_method(const struct rpc_call *call);
 
 #endif

@@ -55,6 +55,8 @@ struct rpc_server {
     unsigned connections, calls;
     uint64_t calls_total;
     uint64_t refused_logged_us;
+    uint64_t tls_logged_us; /* when a client without good TLS, or with unexpected TLS, was last named in the log */
+    unsigned tls_unlogged;  /* how many came since */
 
     /* What went back to malloc since it was last asked to give memory back to the system. */
     size_t freed_bytes;
@@ -171,7 +173,7 @@ void calls_run_drained(struct rpc_server *server);
 
 /* server.c */
 void server_conn_final_goaway(struct server_conn *conn);
-/* A connection without a socket: what it has to say goes to `sink`. Feed it with conn_input. NULL:
+/* A connection without a socket: what it has to say goes to `sink`. Feed it with conn_receive. NULL:
  * no memory. */
 struct server_conn *server_attach(
     struct rpc_server *server, void (*sink)(struct conn *conn, const uint8_t *data, size_t len));

@@ -109,6 +109,10 @@ static void inputs_to_message(const struct tw_asked *asked, struct input_part *p
 static void lists_to_message(const struct tw_task_info *info, struct task_message *ret)
 {
     size_t n = info->n_labels, m = info->n_after, k = info->asked ? info->asked->n_inputs : 0;
+    if (info->asked) {
+        ret->task.outputs = (char **)info->asked->outputs;
+        ret->task.n_outputs = info->asked->n_outputs;
+    }
     size_t first = n * sizeof(struct label_part) + m * sizeof(struct after_part);
     ret->lists = NULL;
     if (n + m + k == 0 || !(ret->lists = calloc(1, first + k * sizeof(struct input_part))))
@@ -323,6 +327,8 @@ int spec_from_request(
     for (size_t i = 0; i < MIN(request->n_inputs, (size_t)TW_INPUTS_MAX); i++) /* more are refused by their number */
         arrays->inputs[i] = (struct tw_input){
             .file_id = request->inputs[i]->file_id, .name = request->inputs[i]->name, .path = request->inputs[i]->path};
+    ret->outputs = (const char *const *)request->outputs;
+    ret->n_outputs = request->n_outputs;
     ret->inputs = arrays->inputs;
     ret->n_inputs = request->n_inputs;
     ret->env = arrays->env;

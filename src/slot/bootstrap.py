@@ -32,10 +32,14 @@ def _run_task(source_fd=3, result_fd=4):
     source = os.read(source_fd, size)
     while len(source) < size:  # a read may bring less than it was asked for
         source += os.read(source_fd, size - len(source))
+    name = os.readlink(f"/proc/self/fd/{source_fd}")
     os.close(source_fd)
 
     cwd = os.getcwd()
-    name = cwd + "/task.py"
+    if name.startswith("/memfd:"):
+        name = cwd + "/task.py"
+    else:  # a file of the task's package
+        sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path and path != cwd]
     sys.argv[0] = name
     sys.path.insert(0, cwd)
     if not sys.stdout.line_buffering:

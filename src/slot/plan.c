@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/glob.h"
+
 #define PLAN_MAGIC 0x686d706cu
-enum { PLAN_VERSION = 2 };
+enum { PLAN_VERSION = 3 };
 
 const char *plan_error_to_string(enum plan_error error)
 {
@@ -20,6 +22,7 @@ const char *plan_error_to_string(enum plan_error error)
         [PLAN_BAD_STRING] = "a NUL byte inside a string",
         [PLAN_BAD_NAME] = "not a name for an environment variable",
         [PLAN_BAD_LIMIT] = "a limit out of range",
+        [PLAN_BAD_PATTERN] = "not a pattern for outputs",
         [PLAN_NO_MEMORY] = "out of memory",
     };
     return (unsigned)error < ARRAY_LEN(texts) ? texts[error] : "?";
@@ -70,6 +73,11 @@ static enum plan_error encode_lists(const struct plan *plan, struct buf *out)
         if (!e)
             e = encode_string(out, plan->env[i].value, PLAN_STRING_MAX);
     }
+    if (plan->n_outputs > PLAN_OUTPUTS_MAX)
+        return PLAN_TOO_LARGE;
+    buf_append_u32le(out, (uint32_t)plan->n_outputs);
+    for (size_t i = 0; i < plan->n_outputs && !e; i++)
+        e = glob_flaw(plan->outputs[i]) ? PLAN_BAD_PATTERN : encode_string(out, plan->outputs[i], PLAN_PATTERN_MAX);
     return e;
 }
 
@@ -118,6 +126,24 @@ static enum plan_error decode_string(struct cursor *c, struct arena *arena, size
     return PLAN_OK;
 }
 
+static enum plan_error decode_outputs(struct cursor *c, struct arena *arena, struct plan *ret)
+{
+    uint32_t n;
+    const char **outputs = (const char **)ret->outputs;
+    if (!cursor_u32le(c, &n))
+        return PLAN_CUT;
+    if (n > PLAN_OUTPUTS_MAX)
+        return PLAN_TOO_LARGE;
+    for (; ret->n_outputs < n; ret->n_outputs++) {
+        enum plan_error e = decode_string(c, arena, PLAN_PATTERN_MAX, &outputs[ret->n_outputs]);
+        if (e)
+            return e;
+        if (glob_flaw(outputs[ret->n_outputs]))
+            return PLAN_BAD_PATTERN;
+    }
+    return PLAN_OK;
+}
+
 static enum plan_error decode_lists(struct cursor *c, struct arena *arena, struct plan *ret)
 {
     uint32_t n;
@@ -150,7 +176,7 @@ static enum plan_error decode_lists(struct cursor *c, struct arena *arena, struc
         if (e)
             return e;
     }
-    return PLAN_OK;
+    return decode_outputs(c, arena, ret);
 }
 
 enum plan_error plan_decode(const void *data, size_t len, struct plan *ret)
@@ -175,15 +201,17 @@ enum plan_error plan_decode(const void *data, size_t len, struct plan *ret)
     if (!limits_ok(&ret->limits))
         return PLAN_BAD_LIMIT;
 
-    /* One block: the two tables at their largest, then the strings. */
-    size_t args_size = PLAN_ARGS_MAX * sizeof(char *), env_size = PLAN_ENV_MAX * sizeof(struct plan_env);
-    char *memory = malloc(args_size + env_size + len + 1);
+    /* One block: the three tables at their largest, then the strings. */
+    size_t args_size = PLAN_ARGS_MAX * sizeof(char *), env_size = PLAN_ENV_MAX * sizeof(struct plan_env),
+           outputs_size = PLAN_OUTPUTS_MAX * sizeof(char *);
+    char *memory = malloc(args_size + env_size + outputs_size + len + 1);
     if (!memory)
         return PLAN_NO_MEMORY;
     ret->memory = memory;
     ret->args = (const char *const *)memory;
     ret->env = (const struct plan_env *)(memory + args_size);
-    struct arena arena = {.next = memory + args_size + env_size};
+    ret->outputs = (const char *const *)(memory + args_size + env_size);
+    struct arena arena = {.next = memory + args_size + env_size + outputs_size};
     enum plan_error e = decode_lists(&c, &arena, ret);
     if (e)
         return e;

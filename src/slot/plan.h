@@ -3,8 +3,8 @@
  * What a slot is to run: everything about a task but its source and its surroundings (protocol.h). The daemon encodes it into a sealed memfd, the slot
  * decodes it with the same code; the decoder takes nothing on trust, since the strings in it come from clients.
  *
- * Encoding: magic, version, kind, limits, task id, arguments, environment; numbers little-endian, strings as a u32 length
- * and the bytes, lists as a u32 count and their members.
+ * Encoding: magic, version, kind, limits, task id, arguments, environment, patterns of outputs; numbers little-endian, strings as a
+ * u32 length and the bytes, lists as a u32 count and their members.
  */
 #ifndef SLOT_PLAN_H
 #define SLOT_PLAN_H
@@ -23,9 +23,11 @@ enum {
     PLAN_ARGS_MAX = 4096,
     PLAN_ENV_MAX = 1032, /* what the engine takes, and what it adds */
     PLAN_TASK_ID_MAX = 128,
+    PLAN_OUTPUTS_MAX = 64,
+    PLAN_PATTERN_MAX = 1024,
 };
 
-enum plan_kind { PLAN_PYTHON = 1, PLAN_SHELL, PLAN_KIND_MAX };
+enum plan_kind { PLAN_PYTHON = 1, PLAN_SHELL, PLAN_PACKAGE, PLAN_KIND_MAX };
 
 #define PLAN_LIMITS(X)                   \
     X(open_files)                        \
@@ -52,6 +54,8 @@ struct plan {
     size_t n_args;
     const struct plan_env *env;
     size_t n_env;
+    const char *const *outputs; /* patterns (base/glob.h) of paths below the workspace */
+    size_t n_outputs;
     void *memory;
 };
 
@@ -65,6 +69,7 @@ enum plan_error {
     PLAN_BAD_STRING, /* a NUL inside */
     PLAN_BAD_NAME,   /* no name for an environment variable */
     PLAN_BAD_LIMIT,
+    PLAN_BAD_PATTERN,
     PLAN_NO_MEMORY,
     PLAN_ERROR_MAX
 };

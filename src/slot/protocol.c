@@ -123,7 +123,7 @@ static bool shape_ok(const struct slot_shape *s, bool start)
     static const struct slot_shape none;
     if (!start)
         return !memcmp(s, &none, sizeof none);
-    return s->tmp_bytes && s->shm_bytes && s->workspace_bytes && s->network > TW_NETWORK_DEFAULT &&
+    return s->outputs <= 1 && s->tmp_bytes && s->shm_bytes && s->workspace_bytes && s->network > TW_NETWORK_DEFAULT &&
         s->network < TW_NETWORK_MAX && s->runtime > TW_RUNTIME_NONE && s->runtime < TW_RUNTIME_MAX;
 }
 
@@ -144,7 +144,7 @@ enum message_error slot_request_check(const void *data, size_t len, size_t n_fds
 
 enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, struct slot_reply *ret)
 {
-    enum message_error e = header_check(data, len, sizeof *ret, SLOT_MAGIC, SLOT_REPLY_MAX);
+    enum message_error e = header_check(data, len, sizeof *ret, SLOT_MAGIC, SLOT_OUTPUT);
     if (e)
         return e;
     struct slot_reply m;
@@ -154,11 +154,50 @@ enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, 
     if (m.folder_full > 1 || !serial_ok || !errno_ok(m.error) || !detail_ok(m.detail) || m.stage >= SLOT_STAGE_MAX ||
         failed != (m.stage != STAGE_NONE))
         return MESSAGE_BAD_FIELD;
-    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status) : m.status || m.folder_full || m.denied)
+    if (exited ? !WIFEXITED(m.status) && !WIFSIGNALED(m.status)
+               : m.status || m.folder_full || m.denied || m.outputs || m.outputs_left)
         return MESSAGE_BAD_FIELD;
     if ((m.header.type == SLOT_READY) != (m.layers != 0))
         return MESSAGE_BAD_FIELD;
     if (n_fds != (m.header.type == SLOT_READY ? 1 : 0))
+        return MESSAGE_BAD_FDS;
+    *ret = m;
+    return MESSAGE_OK;
+}
+
+/* What becomes a name elsewhere must not lead anywhere. */
+static bool path_part_ok(const char *part, size_t len)
+{
+    return len > 0 && len <= 255 && !(len == 1 && part[0] == '.') && !(len == 2 && !memcmp(part, "..", 2));
+}
+
+bool slot_output_path_ok(const char *path)
+{
+    size_t len = strnlen(path, PROTOCOL_PATH_MAX);
+    if (len == PROTOCOL_PATH_MAX || text_has_control(path, len))
+        return false;
+    for (;;) {
+        size_t part = strcspn(path, "/");
+        if (!path_part_ok(path, part))
+            return false;
+        if (path[part] == '\0')
+            return true;
+        path += part + 1;
+    }
+}
+
+enum message_error slot_output_check(const void *data, size_t len, size_t n_fds, struct slot_output *ret)
+{
+    enum message_error e = header_check(data, len, sizeof *ret, SLOT_MAGIC, SLOT_REPLY_MAX);
+    if (e)
+        return e;
+    struct slot_output m;
+    memcpy(&m, data, sizeof m);
+    if (m.header.type != SLOT_OUTPUT)
+        return MESSAGE_BAD_TYPE;
+    if (m.serial == 0 || m.size > INT64_MAX || m.executable > 1 || !slot_output_path_ok(m.path))
+        return MESSAGE_BAD_FIELD;
+    if (n_fds != 1)
         return MESSAGE_BAD_FDS;
     *ret = m;
     return MESSAGE_OK;

@@ -10,7 +10,9 @@
  *                         KEEP what belongs to each, then DETACHes; the successor ADOPTs (launcher_keep.c).
  *   daemon <-> slot       The slot begins with HELLO (its root stands) or FAILED. Then START (with fds), answered by
  *                         READY or FAILED or EXITED; GO; KILL at any time after START; TERMINATE, PAUSE and RESUME after
- *                         GO, earlier or later they mean nothing; the end is EXITED or FAILED, exactly one per START.
+ *                         GO, earlier or later they mean nothing; the end is EXITED or FAILED, exactly one per START,
+ *                         and before EXITED, once nothing of the task runs any more, comes an OUTPUT for each of the
+ *                         files that it is to leave. Meanwhile the slot heeds nothing, and it is of no use afterwards.
  *
  * All run on one machine from one installation, so numbers are in host order; the version still is checked, for a daemon
  * that was upgraded under its feet. The *_check functions judge bytes that came in; a message they refuse ends the
@@ -19,10 +21,11 @@
 #ifndef SLOT_PROTOCOL_H
 #define SLOT_PROTOCOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 5, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160 };
+enum { PROTOCOL_VERSION = 6, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160, PROTOCOL_PATH_MAX = 1024 };
 
 /* The fds that a helper program is started on: its connection, and the slots' profile (profile.h). */
 enum { PROTOCOL_FD = 3, PROTOCOL_PROFILE_FD };
@@ -138,6 +141,7 @@ struct slot_shape {
     uint32_t runtime;         /* enum tw_runtime, not NONE */
     uint64_t gpu_minors;      /* bits 1 << N: the devices /dev/nvidiaN that it can reach */
     uint64_t inputs;          /* the number of the folder that it sees as /inputs; 0: an empty one */
+    uint64_t outputs;         /* 1: the plan has patterns of what it is to leave */
 };
 
 struct slot_request {
@@ -151,6 +155,7 @@ enum slot_reply_type {
     SLOT_READY,     /* one fd: a pidfd of the task's pid 1; it becomes readable when nothing of the task is left */
     SLOT_EXITED,
     SLOT_FAILED, /* serial 0: the slot is of no use */
+    SLOT_OUTPUT, /* a struct slot_output, with one fd: the file, open for reading */
     SLOT_REPLY_MAX
 };
 
@@ -175,6 +180,7 @@ enum slot_reply_type {
     X(FDS, "arranging file descriptors")          \
     X(LANDLOCK, "restricting it by Landlock")     \
     X(SECCOMP, "loading the system call filter")  \
+    X(PACKAGE, "opening its package")             \
     X(EXEC, "starting the interpreter")
 
 enum slot_stage {
@@ -187,18 +193,28 @@ enum slot_stage {
 struct slot_reply {
     struct protocol_header header;
     uint64_t serial;
-    uint32_t stage;       /* FAILED */
-    int32_t error;        /* FAILED: a positive errno */
-    int32_t status;       /* EXITED: as wait() gives it */
-    uint32_t folder_full; /* EXITED: 1 when one of the task's folders had no room left at its end */
-    uint64_t layers;      /* READY: bits 1 << enum tw_layer, what the slot knows to be in force */
-    uint64_t denied;      /* EXITED: system calls that the filter refused, as far as they are watched */
-    struct slot_usage {   /* EXITED: of the whole process tree, from GO */
+    uint32_t stage;        /* FAILED */
+    int32_t error;         /* FAILED: a positive errno */
+    int32_t status;        /* EXITED: as wait() gives it */
+    uint32_t folder_full;  /* EXITED: 1 when one of the task's folders had no room left at its end */
+    uint64_t layers;       /* READY: bits 1 << enum tw_layer, what the slot knows to be in force */
+    uint64_t denied;       /* EXITED: system calls that the filter refused, as far as they are watched */
+    uint32_t outputs;      /* EXITED: how many were sent, */
+    uint32_t outputs_left; /* and how many matched, but could not be: a name that cannot be, or they are too many */
+    struct slot_usage {    /* EXITED: of the whole process tree, from GO */
         uint64_t wall_us, user_us, system_us, max_rss_bytes, minor_faults, major_faults, read_bytes, written_bytes,
-            waits, preemptions, processes;
+            waits, preemptions, processes, workspace_bytes;
     } usage;
     /* FAILED: which thing, or ""; EXITED: the first few refused calls, "bpf 1, ptrace 3". NUL-terminated */
     char detail[PROTOCOL_DETAIL_MAX];
+};
+
+struct slot_output {
+    struct protocol_header header; /* SLOT_OUTPUT */
+    uint64_t serial;
+    uint64_t size; /* bytes */
+    uint32_t executable;
+    char path[PROTOCOL_PATH_MAX]; /* below the workspace; UTF-8 without control characters, NUL-terminated */
 };
 
 /* What is wrong with a message. */
@@ -222,5 +238,8 @@ enum message_error launcher_reply_check(
     const void *data, size_t len, size_t n_fds, uint32_t slots, struct launcher_reply *ret);
 enum message_error slot_request_check(const void *data, size_t len, size_t n_fds, struct slot_request *ret);
 enum message_error slot_reply_check(const void *data, size_t len, size_t n_fds, struct slot_reply *ret);
+enum message_error slot_output_check(const void *data, size_t len, size_t n_fds, struct slot_output *ret);
+/* A path that an OUTPUT may have. */
+bool slot_output_path_ok(const char *path);
 
 #endif

@@ -8,7 +8,8 @@
  *   slot_task.c    its other process, which becomes the task
  *   slot_root.c    the root folder that all seats have in common, slot_extra.c: what the operator adds to it;
  *                  slot_inputs.c: the files that a task has asked for;
- *                  slot_folders.c: what each has for itself
+ *                  slot_folders.c: what each has for itself; slot_outputs.c: what it leaves;
+ *                  slot_package.c: one that is a package
  *   slot_filter.c, slot_landlock.c, slot_watch.c   what the task may ask of the kernel, and what it asked beyond
  */
 #ifndef SLOT_SLOT_H
@@ -85,6 +86,29 @@ int slot_inputs_lock(const struct slot *slot, struct slot_error *error);
 /* In the mount namespace of a seat, before its /tmp is mounted: shows the task this set. */
 int slot_inputs_give(const struct slot *slot, uint64_t set, struct slot_error *error);
 
+/* --- slot_outputs.c --- */
+struct slot_outputs {
+    uint32_t sent, left; /* files; left: matched, but could not be sent */
+};
+/*
+ * Sends an OUTPUT for each file below the workspace, which is taken over, that the plan wants. Nothing may run in there any more.
+ * 0 or -errno; -EPIPE and the like: there is no daemon.
+ */
+int slot_outputs_send(const struct slot *slot, uint64_t serial, int plan_fd, int *workspace, struct slot_outputs *ret);
+
+/* --- slot_package.c: a task that is a package --- */
+struct slot_package {
+    bool is_shell;
+    char folder[300]; /* in which it works */
+    char file[300];   /* that is run, in there */
+    char python_path[400];
+};
+/*
+ * In the task's process, in its workspace, when it was let go: unpacks what is on `source`, installs what it requires, goes to its folder, and
+ * puts the file to be run in the source's place.
+ */
+int slot_package_open(int source, const char *python, struct slot_package *ret, struct slot_error *error);
+
 /* --- slot_folders.c --- */
 /*
  * In the mount namespace of a seat: its /proc, /tmp, /workspace and /dev/shm. Where the task will have to write its id
@@ -138,15 +162,23 @@ struct init {
 };
 /* What it says of the processes that it was left to reap. */
 struct init_report {
-    struct slot_usage usage; /* `processes` are all that were started in the namespace but pid 1; 0: unknown */
-    bool folder_full;        /* no room left in one of the task's folders */
-    uint64_t folder_bytes;   /* in all of them */
+    struct slot_usage usage;  /* `processes` are all that were started in the namespace but pid 1; 0: unknown */
+    bool folder_full;         /* no room left in one of the task's folders */
+    uint64_t folder_bytes;    /* in all of them */
+    uint64_t workspace_bytes; /* at most in the workspace, as far as was seen */
 };
-enum init_order { INIT_KILL = 'k', INIT_END = 'e', INIT_TERMINATE = 't', INIT_PAUSE = 'p', INIT_RESUME = 'r' };
+enum init_order {
+    INIT_WATCH = 'w',
+    INIT_KILL = 'k',
+    INIT_END = 'e',
+    INIT_TERMINATE = 't',
+    INIT_PAUSE = 'p',
+    INIT_RESUME = 'r'
+};
 /* Starts one in fresh pid and mount namespaces. */
 int init_start(struct init *ret, struct slot_error *error);
 /*
- * KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits.
+ * WATCH: looks at the size of the workspace from time to time. KILL: kills everything in its namespace. END: the same, reaps it all, answers on the socket with one byte, and exits.
  * TERMINATE: SIGTERM for everything there, and SIGCONT, so that what is stopped can heed it. PAUSE: SIGSTOP, again and again
  * until another order comes. RESUME: SIGCONT.
  */
@@ -160,7 +192,7 @@ void init_reap(struct init *init);
 enum seat_message_type { SEAT_SETTLED = 1, SEAT_FAILED, SEAT_TASK_READY };
 struct seat_message {
     uint32_t type;
-    uint32_t landlock; /* SETTLED, which also carries the listener, if there is one */
+    uint32_t landlock; /* SETTLED, which also carries its workspace and the listener, if there is one */
     struct slot_error error;
     struct slot_usage usage; /* TASK_READY: what it took to get there, and is not the task's */
 };
@@ -168,8 +200,9 @@ struct seat {
     struct init init;
     pid_t pid; /* of the process that becomes the task */
     int pidfd;
-    int socket; /* to it; -1 once it has closed its end */
-    int io;     /* its /proc/PID/io, opened while it lives: that of a zombie belongs to the host's root */
+    int socket;    /* to it; -1 once it has closed its end */
+    int workspace; /* its folder, from outside; -1 once nobody is going to look into it */
+    int io;        /* its /proc/PID/io, opened while it lives: that of a zombie belongs to the host's root */
     struct slot_shape shape;
     bool landlock, watched;
     struct watch watch;
@@ -178,9 +211,9 @@ struct seat {
     {                                        \
         .pid = -1, .pidfd = -1, .socket = -1 \
     }
-#define NO_SEAT                                                                               \
-    {                                                                                         \
-        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .io = -1, .watch = {.fd = -1 } \
+#define NO_SEAT                                                                                                \
+    {                                                                                                          \
+        .init = NO_INIT, .pid = -1, .pidfd = -1, .socket = -1, .workspace = -1, .io = -1, .watch = {.fd = -1 } \
     }
 int seat_make(const struct slot *slot, const struct slot_shape *shape, struct seat *ret, struct slot_error *error);
 /* Hands the START over: fds as SLOT_START_FDS. */

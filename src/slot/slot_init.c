@@ -33,14 +33,14 @@
 #include "slot/caps.h"
 #include "slot/channel.h"
 
-enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64, IO_MAX = 256, PAUSE_AGAIN_S = 1 };
+enum { BLOCK_SIZE = 32 * 1024, LOADAVG_MAX = 64, IO_MAX = 256, PAUSE_AGAIN_S = 1, WATCH_NS = 250 * 1000 * 1000 };
 
 struct init_block {
     int socket;
     uint64_t reaped;
     struct rusage usage;
     bool folder_full;
-    uint64_t folder_bytes;
+    uint64_t folder_bytes, workspace_bytes;
     char io[IO_MAX];           /* its /proc/PID/io */
     char loadavg[LOADAVG_MAX]; /* as read from its /proc; its last word is the pid that was given out last */
 };
@@ -105,6 +105,16 @@ NO_LIBRARY static inline void obey(char order)
     }
 }
 
+NO_LIBRARY static inline void watch_workspace(struct init_block *block)
+{
+    struct statfs st = {0};
+    if (raw(SYS_statfs, (long)"/workspace", (long)&st, 0, 0, 0) != 0)
+        return;
+    uint64_t bytes = (st.f_blocks - st.f_bfree) * (uint64_t)st.f_bsize;
+    if (bytes > block->workspace_bytes)
+        block->workspace_bytes = bytes;
+}
+
 NO_LIBRARY static inline void look_into(const char *path, struct init_block *block)
 {
     struct statfs st = {0};
@@ -125,6 +135,7 @@ NO_LIBRARY static inline void read_file(const char *path, char *ret, size_t size
 
 NO_LIBRARY static inline void report(struct init_block *block)
 {
+    watch_workspace(block);
     look_into("/workspace", block);
     look_into("/tmp", block);
     look_into("/dev/shm", block);
@@ -161,12 +172,14 @@ NO_LIBRARY static int init_main(void *arg)
     polls[0].fd = sock;
     polls[1].fd = (int)signals;
     polls[0].events = polls[1].events = POLLIN;
-    bool paused = false;
+    bool paused = false, watching = false;
     for (;;) {
         char order = 0, drop[128];
-        struct timespec again = {.tv_sec = PAUSE_AGAIN_S};
-        long n = raw(SYS_ppoll, (long)polls, 2, paused ? (long)&again : 0, 0, 0);
-        if (n == 0)
+        struct timespec again = {.tv_sec = PAUSE_AGAIN_S}, soon = {.tv_nsec = WATCH_NS};
+        long n = raw(SYS_ppoll, (long)polls, 2, paused ? (long)&again : watching ? (long)&soon : 0, 0, 0);
+        if (n == 0 && watching)
+            watch_workspace(block);
+        if (n == 0 && paused)
             obey(INIT_PAUSE); /* processes that wake each other may have outlived the first try */
         if (n <= 0)
             continue;
@@ -178,6 +191,10 @@ NO_LIBRARY static int init_main(void *arg)
             continue;
         if (raw(SYS_read, sock, (long)&order, 1, 0, 0) != 1)
             return 0; /* the slot is gone, or does not want us any more; so is then everything here */
+        if (order == INIT_WATCH) {
+            watching = true;
+            continue;
+        }
         obey(order);
         paused = order == INIT_PAUSE;
         if (order == INIT_END) {
@@ -233,6 +250,7 @@ void init_take_report(const struct init *init, struct init_report *ret)
         .usage = slot_usage_of(&block->usage),
         .folder_full = block->folder_full,
         .folder_bytes = block->folder_bytes,
+        .workspace_bytes = block->workspace_bytes,
     };
     ret->usage.processes = last_pid > 1 ? last_pid - 1 : 0;
     slot_usage_set_io(&ret->usage, block->io);

@@ -43,6 +43,7 @@
 
 enum {
     STOP_DEADLINE_MS = 1000,
+    WATCH_AFTER_MS = 250,   /* how large its workspace becomes is looked at from then on */
     IDLE_MS = 1,            /* a seat is made ahead when no START has come for so long */
     LEAVING_MAX = 4,        /* seats that are being taken down */
     FOLDERS_MAX = 16 << 20, /* bytes that may be left in the folders of one */
@@ -68,6 +69,8 @@ struct run_in_slot {
     uint64_t kill_us; /* when all was told to end; 0: not yet */
     int status;
     struct slot_error error;
+    bool watched; /* its pid 1 has been told to */
+    int plan;     /* -1: it is to leave nothing */
     uint64_t go_us;
     struct slot_usage before, used; /* up to READY; of its main process with all that this has waited for */
 };
@@ -169,11 +172,11 @@ static int set_loopback(struct slot *slot, bool up, struct slot_error *error)
 
 /* --- the run --- */
 
-static int start_run(struct place *p, const struct slot_request *request, const struct channel_fds *fds)
+static int start_run(struct place *p, const struct slot_request *request, struct channel_fds *fds)
 {
     struct slot_error error = {0};
     p->last = request->shape;
-    p->last.inputs = 0; /* those are this task's alone */
+    p->last.inputs = p->last.outputs = 0; /* those are this task's alone */
     errno = EINVAL;
     if ((request->shape.network == TW_NETWORK_HOST) != p->slot.host_network) {
         slot_error_set(&error, STAGE_NETWORK, "this slot is for another one");
@@ -187,7 +190,11 @@ static int start_run(struct place *p, const struct slot_request *request, const 
         drop_seat(p);
         return reply_failed(&p->slot, request->serial, &error);
     }
-    p->run = (struct run_in_slot){.state = RUN_PREPARING, .serial = request->serial};
+    p->run = (struct run_in_slot){.state = RUN_PREPARING, .serial = request->serial, .plan = -1};
+    if (request->shape.outputs)
+        p->run.plan = fd_steal(&fds->fd[SLOT_FD_PLAN]);
+    else if (p->seat.workspace >= 0)
+        fd_close(&p->seat.workspace); /* or the last to close it would wait for its folder to be taken down */
     return 0;
 }
 
@@ -210,7 +217,10 @@ static void take_message(struct place *p)
     }
     if (m.type == SEAT_SETTLED) {
         seat->landlock = m.landlock;
-        seat->watch.fd = fd_steal(&fds.fd[0]);
+        seat->workspace = fd_steal(&fds.fd[0]);
+        if (run->state == RUN_PREPARING && run->plan < 0) /* it was made for a task that leaves nothing */
+            fd_close(&seat->workspace);
+        seat->watch.fd = fd_steal(&fds.fd[1]);
         seat->watched = seat->watch.fd >= 0;
     } else if (m.type == SEAT_TASK_READY && run->state == RUN_PREPARING) {
         run->state = RUN_READY;
@@ -264,6 +274,18 @@ static void end_process(struct place *p)
     init_order(&p->seat.init, INIT_END);
 }
 
+/* What it leaves, if it was let go; negative: the daemon cannot be reached. */
+static int send_outputs(struct place *p, struct slot_reply *r)
+{
+    struct slot_outputs count = {0};
+    if (p->run.plan < 0 || !p->run.go_us || p->seat.workspace < 0 || p->run.error.stage)
+        return 0;
+    int sent = slot_outputs_send(&p->slot, p->run.serial, p->run.plan, &p->seat.workspace, &count);
+    r->outputs = count.sent;
+    r->outputs_left = count.left;
+    return sent;
+}
+
 /* Everything in the task's namespace is dead: pid 1 has reaped it, or was killed itself. */
 static int finish_run(struct place *p, bool by_report)
 {
@@ -275,14 +297,19 @@ static int finish_run(struct place *p, bool by_report)
         init_take_report(&p->seat.init, &report);
     slot_usage_add(used, &report.usage);
     used->processes = MAX(used->processes, UINT64_C(1));
+    used->workspace_bytes = report.workspace_bytes;
+    int sent = send_outputs(p, &r);
+    fd_close(&p->run.plan);
     r.usage = *used;
     r.folder_full = report.folder_full;
     r.denied = p->seat.watch.denied;
     watch_describe(&p->seat.watch, r.detail, sizeof r.detail);
-    p->run = (struct run_in_slot){0};
+    p->run = (struct run_in_slot){.plan = -1};
     leave_seat(p);
     if (report.folder_bytes > FOLDERS_MAX) /* this much is to be free again before the next task has its share */
         reap_leaving(p, p->n_leaving - 1);
+    if (sent < 0)
+        return sent;
     return run.error.stage ? reply_failed(&p->slot, run.serial, &run.error) : reply(&p->slot, SLOT_EXITED, &r, -1);
 }
 
@@ -353,10 +380,21 @@ static int serve(struct place *p)
     return 0;
 }
 
+/* Most tasks are over before it is worth the while. */
+static void watch_run(struct place *p)
+{
+    if (p->run.state != RUN_STARTED || p->run.watched || p->run.kill_us)
+        return;
+    p->run.watched = true;
+    init_order(&p->seat.init, INIT_WATCH);
+}
+
 static int timeout_ms(const struct place *p)
 {
     if (p->run.kill_us)
         return STOP_DEADLINE_MS;
+    if (p->run.state == RUN_STARTED && !p->run.watched)
+        return WATCH_AFTER_MS;
     return p->run.state == RUN_NONE && p->seat.pid <= 0 && p->last.runtime != TW_RUNTIME_NONE ? IDLE_MS : -1;
 }
 
@@ -405,6 +443,8 @@ static void loop(struct place *p)
             break;
         if (n == 0 && p->run.state == RUN_NONE)
             make_seat_ahead(p);
+        if (n == 0)
+            watch_run(p);
         if (n <= 0 && !p->run.kill_us)
             continue;
         if (p->run.kill_us && clock_monotonic_us() - p->run.kill_us >= STOP_DEADLINE_MS * UINT64_C(1000))
@@ -507,7 +547,7 @@ static int setup(struct slot *slot, int argc, char **argv, struct slot_error *er
 
 int main(int argc, char **argv)
 {
-    static struct place p = {.slot = {.control = PROTOCOL_FD}, .seat = NO_SEAT};
+    static struct place p = {.slot = {.control = PROTOCOL_FD}, .seat = NO_SEAT, .run = {.plan = -1}};
     struct slot_error error = {0};
     (void)clearenv(); /* what was there was for the dynamic linker; interpreters would show it to tasks */
     if (setup(&p.slot, argc, argv, &error) < 0) {

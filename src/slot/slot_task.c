@@ -139,7 +139,7 @@ static int arrange_task_fds(const struct channel_fds *fds, const struct plan *pl
     const int from[] = {
         -1, fds->fd[SLOT_FD_STDOUT], fds->fd[SLOT_FD_STDERR], fds->fd[SLOT_FD_SOURCE], fds->fd[SLOT_FD_RESULT]};
     for (int i = 1; i < TASK_FD_SOCKET; i++) {
-        bool keep = i != TASK_FD_RESULT || plan->kind == PLAN_PYTHON;
+        bool keep = i != TASK_FD_RESULT || plan->kind != PLAN_SHELL;
         if (dup3(from[i], i, keep ? 0 : O_CLOEXEC) < 0)
             return slot_error_set(error, STAGE_FDS, "%s", "");
     }
@@ -158,17 +158,20 @@ void slot_reset_signals(void)
 }
 
 /* The base, then the task's own over it; TASK_ID cannot be had otherwise. NULL: no memory. */
-static char **make_environment(const struct plan *plan)
+static char **make_environment(const struct plan *plan, const struct slot_package *package)
 {
     const struct plan_env base[] = {
         {"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/workspace"}, {"LANG", "C.UTF-8"}, {"TMPDIR", "/tmp"}};
     const struct plan_env last[] = {{"TASK_ID", plan->task_id}};
+    const struct plan_env for_package[] = {
+        {"PYTHONUNBUFFERED", "1"}, {"PYTHONPATH", package ? package->python_path : ""}};
     const struct {
         const struct plan_env *vars;
         size_t n;
-    } sets[] = {{base, ARRAY_LEN(base)}, {plan->env, plan->n_env}, {last, ARRAY_LEN(last)}};
+    } sets[] = {{base, ARRAY_LEN(base)}, {for_package, package ? ARRAY_LEN(for_package) : 0}, {plan->env, plan->n_env},
+        {last, ARRAY_LEN(last)}};
     size_t n = 0;
-    char **env = calloc(ARRAY_LEN(base) + plan->n_env + ARRAY_LEN(last) + 1, sizeof *env);
+    char **env = calloc(ARRAY_LEN(base) + ARRAY_LEN(for_package) + plan->n_env + ARRAY_LEN(last) + 1, sizeof *env);
     for (size_t s = 0; env && s < ARRAY_LEN(sets); s++) {
         for (size_t i = 0; i < sets[s].n; i++) {
             const struct plan_env *v = &sets[s].vars[i];
@@ -183,11 +186,13 @@ static char **make_environment(const struct plan *plan)
     return env;
 }
 
-static char **make_arguments(const struct slot *slot, const struct plan *plan)
+static char **make_arguments(const struct slot *slot, const struct plan *plan, const struct slot_package *package)
 {
-    const char *python[] = {slot->profile.python, "-I", "-c", bootstrap_py}, *shell[] = {"/bin/sh", "/dev/fd/3"};
-    const char **head = plan->kind == PLAN_PYTHON ? python : shell;
-    size_t n = plan->kind == PLAN_PYTHON ? ARRAY_LEN(python) : ARRAY_LEN(shell);
+    bool is_shell = package ? package->is_shell : plan->kind == PLAN_SHELL;
+    const char *python[] = {slot->profile.python, "-I", "-c", bootstrap_py},
+               *shell[] = {"/bin/sh", package ? package->file : "/dev/fd/3"};
+    const char **head = is_shell ? shell : python;
+    size_t n = is_shell ? ARRAY_LEN(shell) : ARRAY_LEN(python);
     char **argv = calloc(n + plan->n_args + 1, sizeof *argv);
     if (argv) {
         memcpy(argv, head, n * sizeof *argv);
@@ -264,25 +269,25 @@ static int take_start(struct plan *ret, struct slot_error *error)
 
 /* --- from first to last --- */
 
-static void tell(int socket, struct seat_message *m, int fd)
+static void tell(int socket, struct seat_message *m, const int *fds, size_t n_fds)
 {
     struct rusage u;
     if (m->type == SEAT_TASK_READY && getrusage(RUSAGE_SELF, &u) == 0)
         m->usage = slot_usage_of(&u);
-    if (channel_send(socket, m, sizeof *m, &fd, fd >= 0 ? 1 : 0) < 0)
+    if (channel_send(socket, m, sizeof *m, fds, n_fds) < 0)
         _exit(127); /* the slot is gone, and this namespace with it */
 }
 
 static _Noreturn void fail(int socket, const struct slot_error *error)
 {
     struct seat_message m = {.type = SEAT_FAILED, .error = *error};
-    tell(socket, &m, -1);
+    tell(socket, &m, NULL, 0);
     _exit(127);
 }
 
 /* All that needs no task to be known. *socket moves to its place. */
 static int settle(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int *socket,
-    bool *ret_landlock, int *ret_listener, struct slot_error *error)
+    bool *ret_landlock, int ret_fds[2], struct slot_error *error)
 {
     CLEANUP_FD int proc = -1;
     if (setns(init_pidfd, CLONE_NEWNS) < 0)
@@ -308,7 +313,53 @@ static int settle(const struct slot *slot, const struct slot_shape *shape, int i
         return -1;
     if (slot_landlock_restrict(slot, shape->gpu_minors, ret_landlock, error) < 0)
         return -1;
-    return slot_filter_load(slot, ret_listener, error);
+    ret_fds[0] = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return ret_fds[0] < 0 ? slot_error_set(error, STAGE_FOLDERS, "opening /workspace")
+                          : slot_filter_load(slot, &ret_fds[1], error);
+}
+
+/* Says that all is ready, and waits to be let go. */
+static void await_go(int socket)
+{
+    char go;
+    struct seat_message m = {.type = SEAT_TASK_READY};
+    tell(socket, &m, NULL, 0);
+    if (recv(socket, &go, 1, 0) != 1)
+        _exit(127); /* the slot is gone, and this namespace with it */
+}
+
+/* A package is opened when the task is let go, and has its interpreter made ready behind that; all else before. */
+static _Noreturn void begin(const struct slot *slot, const struct plan *plan, bool warm, bool forked, int socket)
+{
+    struct slot_error error = {0};
+    struct slot_package opened = {0}, *package = plan->kind == PLAN_PACKAGE ? &opened : NULL;
+    if (package) {
+        await_go(socket);
+        if (slot_package_open(TASK_FD_SOURCE, slot->profile.python, &opened, &error) < 0)
+            fail(socket, &error);
+        warm = warm && !opened.is_shell;
+        if (opened.is_shell)
+            close(TASK_FD_RESULT);
+    }
+    char **env = make_environment(plan, package), **argv = warm ? NULL : make_arguments(slot, plan, package);
+    errno = ENOMEM;
+    if (!env || (!argv && !warm)) {
+        slot_error_set(&error, STAGE_PLAN, "%s", "");
+        fail(socket, &error);
+    }
+    if (warm && !forked)
+        warm_after_fork();
+    if (warm && warm_become(plan, env, &error) < 0)
+        fail(socket, &error);
+    if (!package)
+        await_go(socket);
+    if (warm) {
+        close(socket);
+        warm_run();
+    }
+    execve(argv[0], argv, env);
+    slot_error_set(&error, STAGE_EXEC, "%s", argv[0]);
+    fail(socket, &error);
 }
 
 _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *shape, int init_pidfd, int socket)
@@ -317,41 +368,20 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     struct seat_message m = {.type = SEAT_SETTLED};
     struct plan plan = {0};
     bool landlock = false, forked = slot->profile.warm && shape->runtime == TW_RUNTIME_PYTHON_WARM;
-    int listener = -1;
-    if (forked) /* the task to come will be of the kind of the last one, mostly */
+    int fds[] = {-1, -1}; /* its workspace, and the listener for refused calls, for the slot */
+    if (forked)           /* the task to come will be of the kind of the last one, mostly */
         warm_copy_pages();
-    if (settle(slot, shape, init_pidfd, &socket, &landlock, &listener, &error) < 0)
+    if (settle(slot, shape, init_pidfd, &socket, &landlock, fds, &error) < 0)
         fail(socket, &error);
     m.landlock = landlock;
-    tell(socket, &m, listener);
-    fd_close(&listener);
+    tell(socket, &m, fds, fds[1] >= 0 ? 2 : 1);
+    fd_close(&fds[0]);
+    fd_close(&fds[1]);
     if (forked)
         warm_after_fork();
 
     int runtime = take_start(&plan, &error);
     if (runtime < 0 || set_limits(&plan.limits, &error) < 0)
         fail(socket, &error);
-    bool warm = slot->profile.warm && runtime == TW_RUNTIME_PYTHON_WARM;
-    char **env = make_environment(&plan), **argv = warm ? NULL : make_arguments(slot, &plan), go;
-    errno = ENOMEM;
-    if (!env || (!argv && !warm)) {
-        slot_error_set(&error, STAGE_PLAN, "%s", "");
-        fail(socket, &error);
-    }
-    if (warm && !forked)
-        warm_after_fork();
-    if (warm && warm_become(&plan, env, &error) < 0)
-        fail(socket, &error);
-
-    m = (struct seat_message){.type = SEAT_TASK_READY};
-    tell(socket, &m, -1);
-    if (recv(socket, &go, 1, 0) != 1)
-        _exit(127); /* the slot is gone, and this namespace with it */
-    if (warm) {
-        close(socket);
-        warm_run();
-    }
-    execve(argv[0], argv, env);
-    slot_error_set(&error, STAGE_EXEC, "%s", argv[0]);
-    fail(socket, &error);
+    begin(slot, &plan, slot->profile.warm && runtime == TW_RUNTIME_PYTHON_WARM, forked, socket);
 }

@@ -14,15 +14,21 @@
 /* --- schema.c: the database --- */
 
 /* What the receipts table has of the usage; the rest stands in tasks, where layout 1 put it. */
-#define STORE_RECEIPT_USAGE(X) \
-    X(peak_memory_bytes)       \
-    X(minor_faults)            \
-    X(major_faults)            \
-    X(read_bytes)              \
-    X(written_bytes)           \
-    X(waits)                   \
-    X(preemptions)             \
+#define STORE_RECEIPT_USAGE_2(X) \
+    X(peak_memory_bytes)         \
+    X(minor_faults)              \
+    X(major_faults)              \
+    X(read_bytes)                \
+    X(written_bytes)             \
+    X(waits)                     \
+    X(preemptions)               \
     X(processes)
+/* What came with layout 8. */
+#define STORE_RECEIPT_USAGE_8(X) \
+    X(workspace_bytes)           \
+    X(outputs)                   \
+    X(output_bytes)
+#define STORE_RECEIPT_USAGE(X) STORE_RECEIPT_USAGE_2(X) STORE_RECEIPT_USAGE_8(X)
 /* Limits have columns with names of their own: there is a limit of processes, and how many there were. */
 #define STORE_LIMIT_COLUMN(name) "max_" #name
 

@@ -37,6 +37,18 @@ static int encode_number(json_t *object, const char *key, uint64_t value, struct
     return json_object_set_new(object, key, json_integer((json_int_t)value)) < 0 ? error_oom(error) : 0;
 }
 
+static int encode_outputs(json_t *object, const struct store_spec *spec, struct tw_error *error)
+{
+    json_t *list = spec->n_outputs ? json_array() : NULL;
+    int r = spec->n_outputs && !list ? error_oom(error) : 0;
+    for (size_t i = 0; r == 0 && i < spec->n_outputs; i++)
+        r = encode_string(list, spec->outputs[i], "output", i, error);
+    if (r == 0 && list)
+        return json_object_set_new(object, "outputs", list) < 0 ? error_oom(error) : 0;
+    json_decref(list);
+    return r;
+}
+
 static int encode_inputs(json_t *object, const struct store_spec *spec, struct tw_error *error)
 {
     json_t *list = spec->n_inputs ? json_array() : NULL;
@@ -81,6 +93,8 @@ static int encode_options(const struct store_spec *spec, char **ret, struct tw_e
         r = encode_number(object, "inputs_set", spec->inputs_set, error);
     if (r == 0)
         r = encode_inputs(object, spec, error);
+    if (r == 0)
+        r = encode_outputs(object, spec, error);
     if (r == 0 && json_object_size(object) > 0 && !(*ret = json_dumps(object, JSON_COMPACT)))
         r = error_oom(error);
     json_decref(object);
@@ -171,6 +185,18 @@ static int decode_env(const json_t *array, struct store_spec *spec)
     return r;
 }
 
+static int decode_outputs(const json_t *list, struct store_spec *spec)
+{
+    size_t n = json_array_size(list);
+    spec->outputs = calloc(n ? n : 1, sizeof *spec->outputs);
+    int r = spec->outputs ? 0 : -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        r = decode_string(json_array_get(list, i), &spec->outputs[i]);
+        spec->n_outputs += r == 0;
+    }
+    return r;
+}
+
 static int decode_inputs(const json_t *list, struct store_spec *spec)
 {
     size_t n = json_array_size(list);
@@ -186,7 +212,7 @@ static int decode_inputs(const json_t *list, struct store_spec *spec)
     return r;
 }
 
-/* Every key is known, every value a number above 0; but for the inputs. */
+/* Every key is known, every value a number above 0; but for the inputs and outputs. */
 static int decode_options(const json_t *object, struct store_spec *spec)
 {
     const char *key;
@@ -194,8 +220,8 @@ static int decode_options(const json_t *object, struct store_spec *spec)
     json_object_foreach((json_t *)object, key, value)
     {
         json_int_t number = json_integer_value(value);
-        if (!strcmp(key, "inputs")) {
-            int r = decode_inputs(value, spec);
+        if (!strcmp(key, "inputs") || !strcmp(key, "outputs")) {
+            int r = *key == 'i' ? decode_inputs(value, spec) : decode_outputs(value, spec);
             if (r < 0)
                 return r;
             continue;

@@ -25,7 +25,7 @@
 
 enum {
     APPLICATION_ID = 0x484d574b, /* "HMWK" */
-    VERSION = 7,
+    VERSION = 8,
     BUSY_MS = 10000,
     WRITER_CACHE_KIB = 8192, /* for bursts; write.c gives back what is above 2 MiB when one is over */
     READER_CACHE_KIB = 1024,
@@ -101,8 +101,8 @@ static const char schema_v2[] =
     "  network INTEGER NOT NULL," /* enum tw_network */
     "  layers INTEGER NOT NULL,"
     "  missing INTEGER NOT NULL,"
-    "  denied INTEGER NOT NULL," STORE_RECEIPT_USAGE(NUMBER) TW_LIMITS(LIMIT) "  denied_calls TEXT NOT NULL"
-                                                                              ") STRICT;";
+    "  denied INTEGER NOT NULL," STORE_RECEIPT_USAGE_2(NUMBER) TW_LIMITS(LIMIT) "  denied_calls TEXT NOT NULL"
+                                                                                ") STRICT;";
 #undef NUMBER
 #undef LIMIT
 
@@ -129,7 +129,7 @@ static const char schema_v4[] =
     "  exit_code INTEGER NOT NULL, signal INTEGER NOT NULL, started_us INTEGER NOT NULL, finished_us INTEGER NOT NULL,"
     "  wall_us INTEGER NOT NULL, user_us INTEGER NOT NULL, system_us INTEGER NOT NULL, max_rss_bytes INTEGER NOT NULL,"
     "  runtime INTEGER NOT NULL, network INTEGER NOT NULL, layers INTEGER NOT NULL, missing INTEGER NOT NULL,"
-    "  denied INTEGER NOT NULL, denied_calls TEXT NOT NULL," STORE_RECEIPT_USAGE(NUMBER) TW_LIMITS(
+    "  denied INTEGER NOT NULL, denied_calls TEXT NOT NULL," STORE_RECEIPT_USAGE_2(NUMBER) TW_LIMITS(
         LIMIT) "  PRIMARY KEY (seq, attempt)) STRICT, WITHOUT ROWID;"
                "CREATE TABLE labels ("
                "  key TEXT NOT NULL, value TEXT NOT NULL, seq INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,"
@@ -157,8 +157,18 @@ static const char schema_v6[] = "ALTER TABLE tasks ADD COLUMN stopping INTEGER N
 static const char schema_v7[] = "ALTER TABLE tasks ADD COLUMN cache_key TEXT;"
                                 "CREATE INDEX tasks_by_cache_key ON tasks (cache_key) WHERE cache_key IS NOT NULL;";
 
+/* More of what a task used: of its workspace, and what it left. */
+#define COLUMN_OF(table, name) "ALTER TABLE " table " ADD COLUMN " #name " INTEGER NOT NULL DEFAULT 0;"
+#define RECEIPTS(name) COLUMN_OF("receipts", name)
+#define ATTEMPTS(name) COLUMN_OF("attempts", name)
+static const char schema_v8[] = STORE_RECEIPT_USAGE_8(RECEIPTS) STORE_RECEIPT_USAGE_8(ATTEMPTS);
+#undef RECEIPTS
+#undef ATTEMPTS
+#undef COLUMN_OF
+
 /* steps[n] makes layout n + 1 of layout n. */
-static const char *const steps[VERSION] = {schema_v1, schema_v2, schema_v3, schema_v4, schema_v5, schema_v6, schema_v7};
+static const char *const steps[VERSION] = {
+    schema_v1, schema_v2, schema_v3, schema_v4, schema_v5, schema_v6, schema_v7, schema_v8};
 
 static int fail_newer(const struct folder *f, int64_t version, struct tw_error *error)
 {

@@ -52,6 +52,8 @@ struct store_spec {
     size_t n_inputs;
     uint8_t inputs_digest[STORE_DIGEST_LEN]; /* of what they are; not kept */
     uint64_t inputs_set;                     /* where they are; 0: nowhere. Below 2^63 */
+    char **outputs;                          /* patterns of what it leaves */
+    size_t n_outputs;
 };
 void store_spec_done(struct store_spec *spec);
 

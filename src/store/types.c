@@ -166,6 +166,9 @@ void store_spec_done(struct store_spec *spec)
         free(spec->env[i].name);
         free(spec->env[i].value);
     }
+    for (size_t i = 0; i < spec->n_outputs; i++)
+        free(spec->outputs[i]);
+    free(spec->outputs);
     for (size_t i = 0; i < spec->n_inputs; i++) {
         free((char *)spec->inputs[i].file_id);
         free((char *)spec->inputs[i].name);

@@ -93,6 +93,8 @@ static void on_old_spec(void *ctx, const struct store_task *stored, const struct
         .gpu_memory_bytes = old->gpu_memory_bytes,
         .inputs = inputs,
         .n_inputs = old->n_inputs,
+        .outputs = (const char *const *)old->outputs,
+        .n_outputs = old->n_outputs,
     };
     admit_task(a->engine, &spec, STEAL(a->data), false, a->cb, a->ctx);
     again_free(a);

@@ -23,6 +23,7 @@
 #include "base/text.h"
 #include "task/attempt.h"
 #include "task/gpu_env.h"
+#include "task/outputs.h"
 
 enum { MAX_FALSE_STARTS = 5, USAGE_EVERY_US = 100 * 1000 };
 
@@ -180,6 +181,7 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         .receipt = verdict_receipt(outcome, a, begun),
     };
     a->run = NULL;
+    outputs_settle(a, outcome, &v);
     if (!begun && task->end_asked == TW_REASON_SHUTDOWN) {
         put_back(a, stopped_before_it_began);
         return;
@@ -249,7 +251,7 @@ void attempt_pause(struct attempt *a, bool paused)
             go_if_ready(a);
         return;
     }
-    if (!a->run || a->ending || task->end_asked != TW_REASON_NONE || !a->run->rt->ops->pause)
+    if (!a->run || a->ending || a->outputs.begun || task->end_asked != TW_REASON_NONE || !a->run->rt->ops->pause)
         return;
     if (paused) {
         uint64_t passed = clock_monotonic_us() - a->wall_from_us;
@@ -291,7 +293,7 @@ static void on_output(void *ctx, enum tw_stream stream, const void *data, size_t
 }
 
 const struct run_events attempt_events = {
-    .ready = on_ready, .output = on_output, .ended = on_ended, .left = handover_left};
+    .ready = on_ready, .output = on_output, .file = outputs_on_file, .ended = on_ended, .left = handover_left};
 
 void attempt_turn_back(struct attempt *a, const struct tw_error *why)
 {
@@ -344,6 +346,8 @@ static void prepare(struct attempt *a)
         .max_result = engine->options.max_result_size,
         .limits = a->limits,
         .inputs = record->spec.inputs_set,
+        .outputs = (const char *const *)record->spec.outputs,
+        .n_outputs = record->spec.n_outputs,
         .network = network,
         .fresh_interpreter = record->spec.fresh_interpreter,
     };
@@ -515,7 +519,7 @@ void task_end_early(struct task *task, enum tw_reason reason)
     if (a && a->again && reason != TW_REASON_SHUTDOWN)
         task->end_asked = reason;
     note_stopping(task);
-    if (task->end_asked != TW_REASON_NONE || (a && a->ending))
+    if (task->end_asked != TW_REASON_NONE || (a && (a->ending || a->outputs.begun)))
         return;
     if (!a) {
         engine_dequeue(task);

@@ -17,10 +17,16 @@ struct attempt {
     uint64_t wall_left_us;   /* what was left of it then */
     uint64_t usage_seen_us;  /* on the same, when the runtime was asked for its usage last */
     bool holds_slot;
-    bool written;        /* the store was asked to make it durable, and has not failed, */
-    bool durable;        /* and has done it */
-    bool ready;          /* the sandbox waits for its go */
-    bool terminated;     /* its processes were asked to end */
+    bool written;    /* the store was asked to make it durable, and has not failed, */
+    bool durable;    /* and has done it */
+    bool ready;      /* the sandbox waits for its go */
+    bool terminated; /* its processes were asked to end */
+    struct attempt_outputs {
+        bool begun;          /* its processes have ended, and it leaves files: nobody can end it any more */
+        bool lost;           /* not all of them could be kept, for the reason in `why` */
+        uint64_t n, bytes;   /* that are kept */
+        struct tw_error why; /* names the first one */
+    } outputs;
     bool cannot_begin;   /* not durable, or the node goes: its run is being killed, the task goes back */
     struct tw_error why; /* of cannot_begin */
     /* The end, until it is on disk; the task's own record knows nothing of it before. */

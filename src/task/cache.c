@@ -81,6 +81,9 @@ char *cache_key(const struct engine *engine, const struct store_task *record)
     if (add_env(&h, spec) < 0)
         return NULL;
     add(&h, spec->inputs_digest, sizeof spec->inputs_digest);
+    add(&h, &spec->n_outputs, sizeof spec->n_outputs);
+    for (size_t i = 0; i < spec->n_outputs; i++)
+        add_text(&h, spec->outputs[i]);
     const uint64_t numbers[] = {
 #define X(name) spec->limits.name,
         TW_LIMITS(X)

@@ -281,11 +281,25 @@ static char *describe(const struct attempt *a, const struct verdict *v)
     case TW_REASON_LOST:
         n = asprintf(&text, "its sandbox was lost");
         break;
+    case TW_REASON_STORAGE_ERROR:
+        n = asprintf(&text, "ended well"); /* but for what follows */
+        break;
     default:
         n = asprintf(&text, "ended because of %s", tw_reason_to_string(v->reason));
         break;
     }
     return n < 0 ? NULL : text;
+}
+
+/* What there is to say of its outputs, behind the rest. */
+static char *with_outputs(const struct attempt *a, char *message)
+{
+    char *all;
+    const char *why = a->outputs.why.message;
+    if (!message || a->outputs.why.code == TW_OK || asprintf(&all, "%s; %s", message, why) < 0)
+        return message;
+    free(message);
+    return all;
 }
 
 char *attempt_describe_end(const struct attempt *a, const struct verdict *v, struct tw_task_info *ret)
@@ -300,6 +314,7 @@ char *attempt_describe_end(const struct attempt *a, const struct verdict *v, str
     ret->receipt = v->receipt;
     ret->finished_us = clock_wall_us();
     char *message = v->message ? text_printable(v->message, strlen(v->message), 1000, false) : describe(a, v);
+    message = with_outputs(a, message);
     ret->message = message ? message : nothing;
     ret->error = v->error ? (char *)v->error : nothing;
     return message;

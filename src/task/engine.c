@@ -36,6 +36,8 @@ static void tell_task(const struct store_task *task, const struct tw_task_info *
         .gpu_memory_bytes = spec->gpu_memory_bytes,
         .inputs = spec->inputs,
         .n_inputs = spec->n_inputs,
+        .outputs = (const char *const *)spec->outputs,
+        .n_outputs = spec->n_outputs,
     };
     struct tw_task_info info = *known;
     info.asked = &asked;

@@ -34,20 +34,23 @@ struct engine_gpu {
 };
 
 /*
- * Who keeps the files that tasks name as inputs; without `gather` nobody does. All on the loop's thread.
+ * Who keeps the files that tasks name as inputs and that they leave as outputs; without `gather` nobody does. All on the loop's thread.
  * gather: has these files of the owner put together for a task, fills in what is not said of them (id, name, path: the strings
  * are replaced by others from malloc) and what `to` points to. All is borrowed until `done`, which comes from the loop.
  * release: no task has a use for the set any more.
+ * keep: stores a file that a task of the owner leaves, durable, as ID/PATH. The fd is taken over; `done` comes from the loop.
  */
 typedef void (*engine_gathered_cb)(void *ctx, const struct tw_error *error);
 struct engine_gathered {
     uint64_t *set;   /* its number, never 0 */
     uint8_t *digest; /* of all paths and contents, STORE_DIGEST_LEN bytes */
 };
-struct engine_inputs {
+struct engine_files {
     void (*gather)(void *ctx, const char *owner, struct tw_input *inputs, size_t n, struct engine_gathered to,
         engine_gathered_cb done, void *done_ctx);
     void (*release)(void *ctx, uint64_t set);
+    void (*keep)(void *ctx, const char *owner, const char *task_id, const struct run_file *file,
+        engine_gathered_cb done, void *done_ctx);
     void *ctx;
 };
 
@@ -74,7 +77,7 @@ struct engine_options {
     const struct engine_gpu *gpus;     /* borrowed; n_gpus of them, GPUS_MAX at most */
     size_t n_gpus;
     uint32_t detach_seconds; /* within which the next engine takes running tasks up */
-    struct engine_inputs inputs;
+    struct engine_files files;
     const char *runtime_version; /* borrowed; another one where the same task might come to something else */
 };
 
@@ -93,7 +96,7 @@ enum {
  * run again or end as LOST. */
 int engine_new(const struct engine_options *options, struct engine **ret, struct tw_error *error);
 /* Before it is started, or never. */
-void engine_set_inputs(struct engine *engine, const struct engine_inputs *inputs);
+void engine_set_files(struct engine *engine, const struct engine_files *files);
 /* Whether a live task has this set. */
 bool engine_has_inputs(const struct engine *engine, uint64_t set);
 /* Begins to run what was taken up. */

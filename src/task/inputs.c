@@ -18,7 +18,7 @@ int inputs_check(const struct engine *engine, const struct tw_task_spec *spec, s
 {
     if (spec->n_inputs == 0)
         return 0;
-    if (!engine->options.inputs.gather)
+    if (!engine->options.files.gather)
         return error_set(error, TW_FAILED_PRECONDITION, "this node keeps no files, so a task can have no inputs");
     if (spec->n_inputs > TW_INPUTS_MAX)
         return error_set(
@@ -83,15 +83,15 @@ int inputs_share(const struct store_spec *from, struct store_spec *to)
 void inputs_gather(
     struct engine *engine, struct store_spec *spec, const char *owner, engine_gathered_cb done, void *ctx)
 {
-    const struct engine_inputs *of = &engine->options.inputs;
+    const struct engine_files *of = &engine->options.files;
     of->gather(of->ctx, owner, spec->inputs, spec->n_inputs,
         (struct engine_gathered){&spec->inputs_set, spec->inputs_digest}, done, ctx);
 }
 
 void inputs_give_up(struct engine *engine, struct store_spec *spec)
 {
-    if (spec->inputs_set && engine->options.inputs.release)
-        engine->options.inputs.release(engine->options.inputs.ctx, spec->inputs_set);
+    if (spec->inputs_set && engine->options.files.release)
+        engine->options.files.release(engine->options.files.ctx, spec->inputs_set);
     spec->inputs_set = 0;
 }
 
@@ -140,11 +140,11 @@ void inputs_drop(struct engine *engine, uint64_t set, bool ended)
         return;
     (void)map_remove(&engine->input_sets, s->key);
     free(s);
-    if (ended && engine->options.inputs.release)
-        engine->options.inputs.release(engine->options.inputs.ctx, set);
+    if (ended && engine->options.files.release)
+        engine->options.files.release(engine->options.files.ctx, set);
 }
 
-void engine_set_inputs(struct engine *engine, const struct engine_inputs *inputs)
+void engine_set_files(struct engine *engine, const struct engine_files *files)
 {
-    engine->options.inputs = *inputs;
+    engine->options.files = *files;
 }

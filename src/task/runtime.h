@@ -34,8 +34,10 @@ struct run_spec {
     struct tw_limits limits; /* resolved: 0 is no limit; output_bytes is the engine's own business */
     enum tw_network network; /* resolved: never DEFAULT */
     bool fresh_interpreter;
-    uint64_t gpu_minors; /* bits 1 << N of the devices /dev/nvidiaN that it is given */
-    uint64_t inputs;     /* the set of stored files that it sees (files/inputs.h); 0: none */
+    uint64_t gpu_minors;        /* bits 1 << N of the devices /dev/nvidiaN that it is given */
+    uint64_t inputs;            /* the set of stored files that it sees (files/inputs.h); 0: none */
+    const char *const *outputs; /* patterns (base/glob.h) of the files below its workspace that it leaves */
+    size_t n_outputs;
 };
 
 enum run_end {
@@ -44,6 +46,14 @@ enum run_end {
     RUN_BAD_INPUT,     /* the input cannot be run; `message` says why */
     RUN_SANDBOX_ERROR, /* never started: the sandbox could not be made; `message` says why */
     RUN_LOST,          /* the sandbox went away under it (slot or launcher died) */
+};
+
+/* A file that a task leaves. */
+struct run_file {
+    const char *path; /* below its workspace, as a name in a storage may be; borrowed during the call */
+    int fd;           /* open for reading; the receiver's */
+    uint64_t size;
+    bool executable;
 };
 
 /* Borrowed during run_events.ended. */
@@ -62,6 +72,7 @@ struct run_outcome {
      * DISK_LIMIT (which explain a bad end, and are no more than a remark at a good one). NONE otherwise.
      */
     enum tw_reason limit;
+    uint32_t files_left; /* files that it was to leave and that could not be told of */
     struct tw_usage usage;
     struct tw_receipt receipt; /* all zero where the task never began */
 };
@@ -86,6 +97,11 @@ struct run_events {
      */
     void (*ready)(void *ctx);
     void (*output)(void *ctx, enum tw_stream stream, const void *data, size_t len);
+    /*
+     * One of the files that its patterns are for, once all its processes are dead, however they ended; file_kept() has to follow for each,
+     * at once or later, and `ended` comes after the last of these. From the first on the run cannot be killed, left or paused: it has ended.
+     */
+    void (*file)(void *ctx, const struct run_file *file);
     /*
      * Exactly once, last, never from within run_start: the whole process tree is dead, all output has been delivered.
      * The run is freed when this returns.
@@ -115,6 +131,8 @@ struct runtime_ops {
      * here. A paused task can be killed. terminate() of a paused one lets it go on first.
      */
     void (*pause)(struct run *run, bool paused);
+    /* A file is dealt with, and its fd closed. NULL where there are none. */
+    void (*file_kept)(struct run *run);
     /* What the run has used so far, as well as can be seen from outside; false: nothing is known. May be NULL. */
     bool (*usage)(struct run *run, struct tw_usage *ret);
 

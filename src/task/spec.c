@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "task/cache.h"
 #include "task/inputs.h"
+#include "task/outputs.h"
 
 static const uint64_t timeout_max_us = 365ull * 86400 * 1000000;
 
@@ -306,7 +307,8 @@ int spec_check(const struct engine *engine, const struct tw_task_spec *spec, boo
         return error_set(
             error, TW_INVALID_ARGUMENT, "%u retries are too many: at most %d", spec->retries, ENGINE_MAX_RETRIES);
     if (limits_check(engine, &spec->limits, error) < 0 || network_check(engine, spec->network, error) < 0 ||
-        gpus_check(engine, spec, error) < 0 || inputs_check(engine, spec, error) < 0 || cache_check(spec, error) < 0)
+        gpus_check(engine, spec, error) < 0 || inputs_check(engine, spec, error) < 0 ||
+        outputs_check(engine, spec, error) < 0 || cache_check(spec, error) < 0)
         return -1;
     return check_strings(spec, error);
 }
@@ -384,6 +386,10 @@ static void spec_digest(const struct tw_task_spec *spec, const struct spec_diges
         hash_text(&h, spec->inputs[i].name);
         hash_text(&h, spec->inputs[i].path);
     }
+    if (spec->n_outputs)
+        hash_bytes(&h, &spec->n_outputs, sizeof spec->n_outputs);
+    for (size_t i = 0; i < spec->n_outputs; i++)
+        hash_text(&h, spec->outputs[i]);
     crypto_generichash_final(&h, out, STORE_DIGEST_LEN);
 }
 
@@ -505,7 +511,7 @@ int spec_record(const struct engine *engine, const struct tw_task_spec *spec, co
     info->retry_delay_us = spec->retry_delay_us ? spec->retry_delay_us : engine->options.retry_delay_us;
     if (!info->id || !info->type || !info->owner || !info->message || !info->error || !info->retry_of ||
         !record->spec.data || copy_labels(spec, info) < 0 || copy_after(spec, info) < 0 ||
-        inputs_copy(spec->inputs, spec->n_inputs, &record->spec) < 0)
+        inputs_copy(spec->inputs, spec->n_inputs, &record->spec) < 0 || outputs_copy(spec, &record->spec) < 0)
         return -ENOMEM;
     if (!begun)
         spec_begin_digest(spec, &own);
@@ -528,6 +534,8 @@ size_t record_bytes(const struct store_task *record)
         bytes += strlen(spec->env[i].name) + strlen(spec->env[i].value) + 64;
     for (size_t i = 0; i < spec->n_inputs; i++)
         bytes += strlen(spec->inputs[i].name) + strlen(spec->inputs[i].path) + 128;
+    for (size_t i = 0; i < spec->n_outputs; i++)
+        bytes += strlen(spec->outputs[i]) + 32;
     return bytes;
 }
 /* NOLINTEND(clang-analyzer-core.NonNullParamChecker) */

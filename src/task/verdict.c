@@ -41,7 +41,8 @@ void verdict_take_result(struct verdict *v, const struct attempt *a, const struc
     bool asked = a->terminated && outcome->exit_code == 0 && !outcome->result_too_large && !outcome->bad_result;
     if (outcome->end != RUN_EXITED ||
         (!asked && v->reason != TW_REASON_NONE && v->reason != TW_REASON_EXIT_CODE &&
-            v->reason != TW_REASON_PIDS_LIMIT && v->reason != TW_REASON_DISK_LIMIT))
+            v->reason != TW_REASON_PIDS_LIMIT && v->reason != TW_REASON_DISK_LIMIT &&
+            v->reason != TW_REASON_STORAGE_ERROR))
         return;
     v->result = (uint8_t *)text_dup(outcome->result, outcome->result_len);
     v->result_len = outcome->result_len;

@@ -56,7 +56,7 @@ static void input(struct rpc_server *server, const uint8_t *data, size_t len)
 {
     struct conn *conn = alive(server);
     if (conn)
-        conn_input(conn, data, len);
+        conn_receive(conn, data, len);
 }
 
 static void add_literal(struct buf *b, const char *name, const char *value)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The checks of all four kinds of message; the first byte is the number of fds that came along. */
+/* The checks of all five kinds of message; the first byte is the number of fds that came along. */
 #include <assert.h>
 #include <string.h>
 
@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct launcher_reply launcher_reply;
     struct slot_request slot_request;
     struct slot_reply slot_reply;
+    struct slot_output output;
     if (size == 0)
         return 0;
     size_t fds = data[0];
@@ -33,5 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (slot_reply_check(data, size, fds, &slot_reply) == MESSAGE_OK)
         assert(slot_reply.stage < SLOT_STAGE_MAX && fds <= 1 &&
             strnlen(slot_reply.detail, sizeof slot_reply.detail) < sizeof slot_reply.detail);
+    if (slot_output_check(data, size, fds, &output) == MESSAGE_OK)
+        assert(fds == 1 && output.path[0] && output.path[0] != '/' && !strstr(output.path, "//"));
     return 0;
 }

@@ -123,7 +123,7 @@ def test_show_tells_what_was_used(node):
     node.run("print('x')\nresult = sum(range(100_000))", task_id="shown")
     row = json.loads(node.run_cli("show", "--json", "shown").stdout)
     assert {"wall_us", "user_us", "system_us", "max_rss_bytes", "peak_memory_bytes", "minor_faults", "major_faults", "read_bytes",
-            "written_bytes", "waits", "preemptions", "processes"} == set(row["usage"])
+            "written_bytes", "waits", "preemptions", "processes", "workspace_bytes", "outputs", "output_bytes"} == set(row["usage"])
     assert row["usage"]["wall_us"] > 0 and row["usage"]["max_rss_bytes"] > 1_000_000 and "receipt" in row
     text = node.run_cli("show", "shown").stdout.decode()
     assert "used " in text and " wall, " in text and "in its largest process" in text
@@ -168,5 +168,5 @@ def test_a_store_of_the_first_version_is_taken_up(make_node, pb):
     assert node.run("result = 3", limits=pb.Limits(processes=50))[1] == b"3"
     node.stop()
     with database(node) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (7,)
+        assert db.execute("PRAGMA user_version").fetchone() == (8,)
         assert json.loads(db.execute("SELECT options FROM inputs WHERE options IS NOT NULL").fetchone()[0]) == {"processes": 50}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of docs/tasks.md, docs/functions.md, docs/files.md and the README: each is run, in order, and prints what the document says."""
+"""The examples of docs/tasks.md, docs/functions.md, docs/files.md, docs/packages.md and the README: each is run, in order, and prints what the document says."""
 import dataclasses
 
 import pytest
@@ -8,7 +8,7 @@ from harness.examples import Example, Reader, examples, matches
 from harness.stubs import ROOT
 
 MANUAL, FUNCTIONS, README = ROOT / "docs" / "tasks.md", ROOT / "docs" / "functions.md", ROOT / "README.md"
-FILES = ROOT / "docs" / "files.md"
+FILES, PACKAGES = ROOT / "docs" / "files.md", ROOT / "docs" / "packages.md"
 
 
 def test_the_manual(make_node, tmp_path):
@@ -36,6 +36,12 @@ def test_the_page_about_files(make_node, stubs, tmp_path):
     found = [dataclasses.replace(e, source=e.source.replace("127.0.0.1:50053", node.address)) for e in examples(FILES)]
     assert {e.language for e in found} == {"sh", "python"}
     Reader(FILES, node, tmp_path, PYTHONPATH=str(stubs.folder)).follow(found)
+    node.stop()
+
+
+def test_the_page_about_packages(make_node, tmp_path):
+    node = make_node().start()
+    Reader(PACKAGES, node, tmp_path).follow(examples(PACKAGES))
     node.stop()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/2 frame by frame, for what no well-behaved client library would send."""
 import socket
+import ssl
 import struct
 import time
 
@@ -61,11 +62,14 @@ class Response:
 
 
 class Connection:
-    def __init__(self, address, seconds=15, preface=True):
+    def __init__(self, address, seconds=15, preface=True, tls=None):
+        """`tls` is an ssl.SSLContext."""
         host, port = address.rsplit(":", 1)
         self.seconds = seconds
         self.socket = socket.create_connection((host, int(port)), timeout=seconds)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.buffer = b""
         self.responses = {}
@@ -82,7 +86,7 @@ class Connection:
     def send(self, raw):
         try:
             self.socket.sendall(raw)
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
             raise Closed() from error
 
     def send_headers(self, stream, headers, flags=END_HEADERS):

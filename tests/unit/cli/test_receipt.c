@@ -135,11 +135,11 @@ static void usage_in_both(void **state)
     assert_int_equal(usage_memory(&u), 30 << 20);
     assert_int_equal(usage_cpu(&u), 250000);
     json_t *o = json_usage(&u);
-    assert_int_equal(json_object_size(o), 12);
+    assert_int_equal(json_object_size(o), 15);
     assert_true(json_integer_value(json_object_get(o, "waits")) == INT64_MAX);
     json_decref(o);
     o = json_usage(NULL);
-    assert_int_equal(json_object_size(o), 12);
+    assert_int_equal(json_object_size(o), 15);
     json_decref(o);
 }
 

@@ -112,10 +112,19 @@ static int setup_for(void **state, unsigned tasks)
     if (open_worker(n, &error) < 0)
         fail_msg("%s", error.message);
     register_functions(n->worker);
-    struct tw_rpc_options rpc = {.size = sizeof rpc};
+    struct tw_rpc_options rpc = {.size = sizeof rpc, .tls_cert = "/nowhere/node.crt", .tls_key = "/nowhere/node.key"};
+    assert_int_equal(tw_worker_listen(n->worker, &rpc, &error), -1); /* not in plain text instead */
+    assert_int_equal(error.code, TW_NOT_FOUND);
+    rpc.tls_key = NULL;
+    assert_int_equal(tw_worker_listen(n->worker, &rpc, &error), -1);
+    rpc = (struct tw_rpc_options){.size = sizeof rpc, .tls_client_auth = TW_TLS_CLIENT_AUTH_REQUIRED};
+    assert_int_equal(tw_worker_listen(n->worker, &rpc, &error), -1);
+    rpc = (struct tw_rpc_options){.size = sizeof rpc};
     if (tw_worker_listen(n->worker, &rpc, &error) < 0)
         fail_msg("%s", error.message);
     assert_int_not_equal(tw_worker_rpc_port(n->worker), 0);
+    assert_int_equal(tw_worker_reload_tls(n->worker, &error), -1);
+    assert_int_equal(error.code, TW_FAILED_PRECONDITION);
     assert_int_equal(pthread_create(&n->thread, NULL, run_worker, n->worker), 0);
     *state = n;
     return 0;

@@ -98,12 +98,22 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *opti
 {
     (void)worker;
     event("listen %s:%u\n", options->host, options->port);
+    if (options->tls_cert)
+        event("tls cert=%s key=%s ca=%s auth=%d\n", options->tls_cert, options->tls_key, options->tls_client_ca,
+            (int)options->tls_client_auth);
     if (fake_library.listen_fails)
         return error_set(error, TW_UNAVAILABLE, "the port is taken");
     event("running\n");
     if (fake_library.breaks_down)
         uv_async_send(&worker->stopped);
     return 0;
+}
+
+int tw_worker_reload_tls(struct tw_worker *worker, struct tw_error *error)
+{
+    (void)worker;
+    event("reload tls\n");
+    return fake_library.listen_fails ? error_set(error, TW_INVALID_ARGUMENT, "a bad certificate") : 0;
 }
 
 uint16_t tw_worker_rpc_port(const struct tw_worker *worker)

@@ -347,6 +347,41 @@ static void other_machines_need_consent(void **state)
     assert_false(setting_host_is_loopback("10.127.0.1"));
 }
 
+static void certificates_let_other_machines_in(void **state)
+{
+    struct world *w = *state;
+    add_env(w, "GRPC_HOST=0.0.0.0");
+    add_env(w, "TLS_CERT=/tls/node.crt");
+    add_env(w, "TLS_KEY=/tls/node.key");
+    expect_error(w, 1, "nothing says who may come"); /* encrypted, but open to anybody */
+    add_env(w, "TLS_CLIENT_CA=/tls/ca.crt");
+    add_flag(w, "--tls-client-auth=optional");
+    expect_error(w, 1, "nothing says who may come");
+    add_flag(w, "--tls-client-auth=required");
+    struct config *c = load(w);
+    assert_int_equal(w->result, 0);
+    assert_true(config_wants_certificates(c));
+}
+
+static void settings_of_tls_go_together(void **state)
+{
+    struct world *w = *state;
+    add_env(w, "TLS_CERT=node.crt");
+    expect_error(w, 2, "TLS_CERT is \"node.crt\" (environment variable TLS_CERT), but has to be an absolute path");
+    expect_error(w, 2, "and TLS_KEY is not: a certificate and its key go together");
+    add_flag(w, "--tls-cert=/tls/node.crt");
+    add_flag(w, "--tls-key=/tls/node.key");
+    load(w);
+    assert_int_equal(w->result, 0);
+    add_flag(w, "--tls-client-auth=required");
+    expect_error(w, 1, "which needs TLS_CLIENT_CA");
+    add_flag(w, "--tls-client-auth=off");
+    add_flag(w, "--tls-client-ca=/tls/ca.crt");
+    expect_error(w, 1, "certificates of clients are not asked for");
+    add_flag(w, "--tls-client-auth=sometimes");
+    expect_error(w, 1, "has to be one of these words: off optional required");
+}
+
 static void a_relative_storage_path_is_a_mistake(void **state)
 {
     struct world *w = *state;
@@ -527,6 +562,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_of_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(certificates_let_other_machines_in, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(settings_of_tls_go_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_relative_storage_path_is_a_mistake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dev_changes_defaults_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_file_must_exist_only_if_named, set_up, tear_down),

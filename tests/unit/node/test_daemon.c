@@ -291,6 +291,29 @@ static void reload_takes_what_can_change(void **state)
     expect_exit(p, 0);
 }
 
+/* The names of TLS' files wait for a start; what is in them may be new at any time, and where the settings are wrong as well. */
+static void tls_reaches_the_library(void **state)
+{
+    struct node_process *p = *state;
+    static const char tls[] =
+        "TLS_CERT=/t/node.crt\nTLS_KEY=/t/node.key\nTLS_CLIENT_CA=/t/ca.crt\nTLS_CLIENT_AUTH=required\n";
+    char text[512];
+    snprintf(text, sizeof text, "DEV=true\n%s", tls);
+    write_config(p, text);
+    start_node(p, (struct fake_library){0}, NULL);
+    skip_to_event(p, "tls cert=/t/node.crt key=/t/node.key ca=/t/ca.crt auth=2");
+    skip_to_event(p, "running");
+    kill(p->pid, SIGHUP);
+    skip_to_event(p, "reload tls");
+    snprintf(text, sizeof text, "DEV=true\nMAX_QUEUED_TASKS=many\n%s", tls);
+    write_config(p, text);
+    kill(p->pid, SIGHUP);
+    expect_event(p, "reload tls");
+    kill(p->pid, SIGTERM);
+    expect_event(p, "shutdown 1");
+    expect_exit(p, 0);
+}
+
 static void limits_of_tasks_reach_the_library(void **state)
 {
     struct node_process *p = *state;
@@ -418,6 +441,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_drain_has_an_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_time_to_drain, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reload_takes_what_can_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tls_reaches_the_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits_of_tasks_reach_the_library, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_root_that_is_no_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failed_start_leaves_nothing, set_up, tear_down),

@@ -30,6 +30,8 @@ static void begin(struct rpc_call *call, struct echo *echo)
 static void get_status(struct rpc_call *call, const uint8_t *msg UNUSED, size_t len UNUSED, void *ctx)
 {
     Taskworker__GetStatusResponse response = TASKWORKER__GET_STATUS_RESPONSE__INIT;
+    const char *identity = rpc_call_peer_identity(call);
+    snprintf(((struct echo *)ctx)->identity, sizeof((struct echo *)ctx)->identity, "%s", identity ? identity : "-");
     rpc_call_set_on_done(call, count_done, ctx);
     response.node_id = (char *)"echo";
     response.version = (char *)"1";

@@ -26,6 +26,7 @@ struct echo {
     unsigned choked;  /* rpc_call_send said stop */
     size_t streamed;  /* messages of StreamLogs that were queued */
     char peer[64], metadata[64], method[128];
+    char identity[160]; /* of the caller of GetStatus; "-": it has none */
     uint64_t deadline_us;
     struct rpc_call *last_wait;
 };

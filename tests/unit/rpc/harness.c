@@ -188,7 +188,7 @@ void raw_done(struct raw *raw)
 void raw_bytes(struct raw *raw, const void *data, size_t len)
 {
     if (!raw_closed(raw))
-        conn_input(raw->conn, data, len);
+        conn_receive(raw->conn, data, len);
 }
 
 void raw_flush(struct raw *raw)

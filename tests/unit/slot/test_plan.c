@@ -14,6 +14,8 @@
 static const char *const args[] = {"one", "", "drei \xc3\xa4"};
 static const struct plan_env env[] = {{"NAME", "value"}, {"_x9", ""}};
 
+static const char *const outputs[] = {"result.csv", "out/**/*.png"};
+
 static struct plan plan_ok(void)
 {
     return (struct plan){
@@ -24,6 +26,8 @@ static struct plan plan_ok(void)
         .n_args = ARRAY_LEN(args),
         .env = env,
         .n_env = ARRAY_LEN(env),
+        .outputs = outputs,
+        .n_outputs = ARRAY_LEN(outputs),
     };
 }
 
@@ -56,6 +60,9 @@ static void test_round_trip(void **state)
     assert_memory_equal(&in.limits, &out.limits, sizeof in.limits);
     assert_string_equal(out.task_id, "task_001");
     assert_int_equal(out.n_args, 3);
+    assert_int_equal(out.n_outputs, 2);
+    for (size_t i = 0; i < out.n_outputs; i++)
+        assert_string_equal(out.outputs[i], outputs[i]);
     for (size_t i = 0; i < out.n_args; i++)
         assert_string_equal(out.args[i], args[i]);
     assert_int_equal(out.n_env, 2);
@@ -93,6 +100,7 @@ static void test_every_byte_changed(void **state)
         for (size_t v = 0; v < ARRAY_LEN(values); v++) {
             raw.data[i] = values[v];
             if (decode(raw.data, raw.len, &out) == PLAN_OK) {
+                assert_true(out.n_outputs <= PLAN_OUTPUTS_MAX);
                 assert_true(out.kind > 0 && out.kind < PLAN_KIND_MAX);
                 assert_true(out.n_args <= PLAN_ARGS_MAX && out.n_env <= PLAN_ENV_MAX);
                 for (size_t k = 0; k < out.n_env; k++)
@@ -117,6 +125,14 @@ static void test_refused(void **state)
     p = plan_ok();
     p.limits.open_files = 3;
     assert_int_equal(plan_encode(&p, &raw), PLAN_BAD_LIMIT);
+    p = plan_ok();
+    p.n_outputs = PLAN_OUTPUTS_MAX + 1;
+    assert_int_equal(plan_encode(&p, &raw), PLAN_TOO_LARGE);
+    const char *const up[] = {"../up"};
+    p = plan_ok();
+    p.outputs = up;
+    p.n_outputs = 1;
+    assert_int_equal(plan_encode(&p, &raw), PLAN_BAD_PATTERN);
     p = plan_ok();
     p.n_args = PLAN_ARGS_MAX + 1;
     assert_int_equal(plan_encode(&p, &raw), PLAN_TOO_LARGE);

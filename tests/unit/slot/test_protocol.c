@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -260,6 +261,44 @@ static void test_slot_reply(void **state)
     assert_int_equal(slot_reply_check(&m, sizeof m, 0, &out), MESSAGE_OK);
 }
 
+static void test_slot_output(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "/", "/a", "a//b", "a/", ".", "..", "a/..", "a/./b", "a\nb", "\xff", "a\x1b"};
+    static const char *const good[] = {"a", "...", ".a", "a/b/c", "a b", "\xc3\xa4"};
+    struct slot_output m = {.header = {SLOT_MAGIC, PROTOCOL_VERSION, SLOT_OUTPUT}, .serial = 9, .size = 4}, out;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        snprintf(m.path, sizeof m.path, "%s", good[i]);
+        assert_int_equal(slot_output_check(&m, sizeof m, 1, &out), MESSAGE_OK);
+        assert_memory_equal(&m, &out, sizeof m);
+    }
+    assert_int_equal(slot_output_check(&m, sizeof m, 0, &out), MESSAGE_BAD_FDS);
+    assert_int_equal(slot_output_check(&m, sizeof m, 2, &out), MESSAGE_BAD_FDS);
+    assert_int_equal(slot_output_check(&m, sizeof m - 1, 1, &out), MESSAGE_BAD_SIZE);
+    struct slot_output wrong = m;
+    wrong.serial = 0;
+    assert_int_equal(slot_output_check(&wrong, sizeof m, 1, &out), MESSAGE_BAD_FIELD);
+    wrong = m;
+    wrong.executable = 2;
+    assert_int_equal(slot_output_check(&wrong, sizeof m, 1, &out), MESSAGE_BAD_FIELD);
+    wrong = m;
+    wrong.size = UINT64_MAX;
+    assert_int_equal(slot_output_check(&wrong, sizeof m, 1, &out), MESSAGE_BAD_FIELD);
+    wrong = m;
+    wrong.header.type = SLOT_EXITED;
+    assert_int_equal(slot_output_check(&wrong, sizeof m, 1, &out), MESSAGE_BAD_TYPE);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(m.path, sizeof m.path, "%s", bad[i]);
+        assert_int_equal(slot_output_check(&m, sizeof m, 1, &out), MESSAGE_BAD_FIELD);
+    }
+    memset(m.path, 'a', 256); /* one part of more than a file system takes, and no NUL */
+    m.path[256] = '\0';
+    assert_int_equal(slot_output_check(&m, sizeof m, 1, &out), MESSAGE_BAD_FIELD);
+    for (size_t i = 0; i < sizeof m.path; i++)
+        m.path[i] = i % 2 ? '/' : 'a';
+    assert_int_equal(slot_output_check(&m, sizeof m, 1, &out), MESSAGE_BAD_FIELD);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -321,6 +360,7 @@ int main(void)
         cmocka_unit_test(test_launcher_reply_of_detaching),
         cmocka_unit_test(test_slot_request),
         cmocka_unit_test(test_slot_reply),
+        cmocka_unit_test(test_slot_output),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_channel),
     };

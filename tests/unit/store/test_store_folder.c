@@ -226,7 +226,7 @@ static void test_newer_and_foreign_databases(void **state)
     fixture_sql(f, "PRAGMA user_version = 0; PRAGMA application_id = 0");
     assert_int_equal(fixture_open_fails(f, f->path), TW_FAILED_PRECONDITION);
     assert_named(f, "another program");
-    fixture_sql(f, "PRAGMA user_version = 7; PRAGMA application_id = 0x484d574b");
+    fixture_sql(f, "PRAGMA user_version = 8; PRAGMA application_id = 0x484d574b");
     fixture_open(f);
 }
 

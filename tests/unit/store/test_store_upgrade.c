@@ -76,7 +76,7 @@ static void test_its_tasks_are_intact(void **state)
     assert_string_equal((char *)o.data, "y");
     outcome_done(&o);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 7);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 8);
 }
 
 static void test_it_goes_on(void **state)
@@ -117,10 +117,14 @@ static void test_all_or_nothing(void **state)
     fixture_sql(f, "DROP TABLE receipts");
     fixture_open(f);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 7);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 8);
 }
 
-#define DROP_7 "DROP INDEX tasks_by_cache_key; ALTER TABLE tasks DROP COLUMN cache_key; "
+#define DROP_8                                                                                         \
+    "ALTER TABLE receipts DROP COLUMN workspace_bytes; ALTER TABLE receipts DROP COLUMN outputs;"      \
+    "ALTER TABLE receipts DROP COLUMN output_bytes; ALTER TABLE attempts DROP COLUMN workspace_bytes;" \
+    "ALTER TABLE attempts DROP COLUMN outputs; ALTER TABLE attempts DROP COLUMN output_bytes; "
+#define DROP_7 DROP_8 "DROP INDEX tasks_by_cache_key; ALTER TABLE tasks DROP COLUMN cache_key; "
 #define DROP_6 DROP_7 "ALTER TABLE tasks DROP COLUMN stopping; "
 #define DROP_5 DROP_6 "ALTER TABLE receipts DROP COLUMN gpus; "
 #define DROP_4                                                                                               \
@@ -150,7 +154,7 @@ static void test_layout_3(void **state)
     assert_int_equal(store_last_event(f->store), 1);
     store_task_done(&got);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 7);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 8);
 }
 
 static void test_layout_2(void **state)
@@ -172,7 +176,7 @@ static void test_layout_2(void **state)
     store_task_done(&got);
     fixture_add(f, "b");
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 7);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 8);
 }
 
 /* What a task has of GPUs is kept from layout 5 on. */
@@ -190,7 +194,7 @@ static void test_layout_4(void **state)
     assert_int_equal(got.info.receipt.gpus, 0);
     store_task_done(&got);
     fixture_close(f);
-    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 7);
+    assert_int_equal(fixture_sql_int(f, "PRAGMA user_version"), 8);
 }
 
 int main(void)

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is made of parsed requirements: the canonical file, the key, and pip's command line. The parser is requirements_parse.c. */
+#include "package/requirements.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "base/error.h"
+
+const char *requirements_result_to_string(enum requirements_result result)
+{
+    static const char *const sentences[] = {
+#define X(name, sentence) [REQUIREMENTS_##name] = sentence,
+        REQUIREMENTS_RESULTS(X)
+#undef X
+    };
+    return (size_t)result < ARRAY_LEN(sentences) ? sentences[result] : "it cannot be read";
+}
+
+int requirements_read(const void *data, size_t len, struct requirements *ret, struct tw_error *error)
+{
+    unsigned line = 0;
+    enum requirements_result result = requirements_parse(data, len, ret, &line);
+    if (result == REQUIREMENTS_OK)
+        return 0;
+    if (result == REQUIREMENTS_NO_MEMORY)
+        return error_oom(error);
+    const char *sentence = requirements_result_to_string(result);
+    if (line == 0)
+        return error_set(error, TW_INVALID_ARGUMENT, "requirements.txt: %s", sentence);
+    return error_set(error, TW_INVALID_ARGUMENT, "requirements.txt, line %u: %s", line, sentence);
+}
+
+void requirement_done(struct requirement *item)
+{
+    free(item->name);
+    free(item->extras);
+    free(item->specifier);
+    free(item->marker);
+    free(item->hashes);
+    *item = (struct requirement){0};
+}
+
+void requirements_done(struct requirements *r)
+{
+    for (size_t i = 0; i < r->n_items; i++)
+        requirement_done(&r->items[i]);
+    free(r->items);
+    *r = (struct requirements){0};
+}
+
+static void write_one(const struct requirement *item, struct buf *out)
+{
+    (void)buf_append_str(out, item->name);
+    if (*item->extras)
+        (void)buf_printf(out, "[%s]", item->extras);
+    (void)buf_append_str(out, item->specifier);
+    if (*item->marker)
+        (void)buf_printf(out, " ; %s", item->marker);
+    for (const char *hash = item->hashes; *hash;) {
+        size_t len = strcspn(hash, " ");
+        (void)buf_append_str(out, " --hash=");
+        (void)buf_append(out, hash, len);
+        hash += len + (hash[len] == ' ');
+    }
+    (void)buf_append_u8(out, '\n');
+}
+
+int requirements_write(const struct requirements *r, struct buf *out)
+{
+    for (size_t i = 0; i < r->n_items; i++)
+        write_one(&r->items[i], out);
+    return out->error;
+}
+
+/* --- the key --- */
+
+static void add(struct buf *b, const void *data, size_t len)
+{
+    (void)buf_append_u64le(b, len);
+    (void)buf_append(b, data, len);
+}
+
+static void add_text(struct buf *b, const char *s)
+{
+    add(b, s, strlen(s));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct requirements_wheel *x = *(const struct requirements_wheel *const *)a;
+    const struct requirements_wheel *y = *(const struct requirements_wheel *const *)b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : memcmp(x->digest, y->digest, sizeof x->digest);
+}
+
+static int add_wheels(struct buf *b, const struct requirements_context *context)
+{
+    CLEANUP_FREE const struct requirements_wheel **sorted = calloc(context->n_wheels + 1, sizeof *sorted);
+    if (!sorted)
+        return -ENOMEM;
+    for (size_t i = 0; i < context->n_wheels; i++)
+        sorted[i] = &context->wheels[i];
+    qsort(sorted, context->n_wheels, sizeof *sorted, by_name);
+    (void)buf_append_u64le(b, context->n_wheels);
+    for (size_t i = 0; i < context->n_wheels; i++) {
+        add_text(b, sorted[i]->name);
+        add(b, sorted[i]->digest, sizeof sorted[i]->digest);
+    }
+    return 0;
+}
+
+int requirements_key(const struct requirements *r, const struct requirements_context *context, uint8_t ret[32])
+{
+    CLEANUP_BUF struct buf text = BUF_INIT(REQUIREMENTS_BYTES_MAX), all = BUF_INIT(SIZE_MAX / 2);
+    int failed = requirements_write(r, &text);
+    if (failed)
+        return failed;
+    add_text(&all, "hivemind requirements 1"); /* one more whenever the same question is to have another answer */
+    add_text(&all, context->python);
+    add_text(&all, context->owner);
+    (void)buf_append_u8(&all, context->index_url != NULL);
+    add_text(&all, context->index_url ? context->index_url : "");
+    add(&all, text.data, text.len);
+    failed = add_wheels(&all, context);
+    if (failed || all.error)
+        return failed ? failed : all.error;
+    return EVP_Digest(all.data, all.len, ret, NULL, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
+}
+
+/* --- pip --- */
+
+static const char **add_all(const char **to, const char *const *from)
+{
+    while (*from)
+        *to++ = *from++;
+    return to;
+}
+
+void requirements_pip_arguments(const struct requirements_pip *pip, const char *ret[REQUIREMENTS_PIP_ARGUMENTS])
+{
+    const char *const program[] = {pip->python, "-I", "-m", "pip", "install", NULL};
+    static const char *const always[] = {"--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
+        "--only-binary=:all:", "--no-color", "--progress-bar=off", "--no-warn-script-location", NULL};
+    const char **next = add_all(add_all(ret, program), always);
+    if (pip->index_url) {
+        *next++ = "--index-url";
+        *next++ = pip->index_url;
+    } else {
+        *next++ = "--no-index";
+    }
+    if (pip->wheels) {
+        *next++ = "--find-links";
+        *next++ = pip->wheels;
+    }
+    const char *const what[] = {"--target", pip->target, "-r", pip->file, NULL};
+    *add_all(next, what) = NULL;
+}
