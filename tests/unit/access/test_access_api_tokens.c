@@ -67,6 +67,37 @@ static void test_check(void **state)
     assert_string_equal(accounts_verdict_to_string(ACCOUNTS_VERDICT_MAX), "unknown");
 }
 
+/* The same id is not enough. */
+static void test_same_id(void **state)
+{
+    struct fixture *f = *state;
+    struct token token = fixture_add_token(f, "ann", "t", ROLE_OPERATOR);
+    fixture_close(f);
+    fixture_sql(f, "UPDATE tokens SET digest = CAST(substr(digest, 1, 31) || x'00' AS BLOB) WHERE name = 't'");
+    fixture_open(f);
+    assert_int_equal(fixture_check(f, &token, NULL), token.digest[31] == 0 ? ACCOUNTS_OK : ACCOUNTS_UNKNOWN);
+}
+
+/* Somebody who never was. */
+static void test_made_up(void **state)
+{
+    struct fixture *f = *state;
+    struct who who, other;
+    uint64_t now = clock_wall_us();
+    struct token token = fixture_add_token(f, "ann", "t", ROLE_OPERATOR);
+    assert_int_equal(fixture_check(f, &token, &who), ACCOUNTS_OK);
+    other = who;
+    other.user_id++;
+    assert_false(accounts_still_valid(f->a, &other, now));
+    assert_int_equal(fixture_check(f, &f->first, &other), ACCOUNTS_OK);
+    memcpy(other.token, who.token, sizeof other.token);
+    assert_false(accounts_still_valid(f->a, &other, now));
+    other = who;
+    other.token[0] ^= 1;
+    assert_false(accounts_still_valid(f->a, &other, now));
+    assert_true(accounts_still_valid(f->a, &who, now));
+}
+
 /* A token never does more than its user, nor more than it was made for. */
 static void test_limited(void **state)
 {
@@ -246,6 +277,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_check),
+        TEST(test_same_id),
+        TEST(test_made_up),
         TEST(test_limited),
         TEST(test_disabled),
         TEST(test_expiry),

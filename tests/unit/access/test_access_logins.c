@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logins on a loop. What is hashed is counted: who is not there costs as much as who is. */
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #include <sodium.h>
@@ -16,6 +18,8 @@ static const struct password_cost cheap = {.memory = 8192, .passes = 1};
 static uint64_t now_us;
 static atomic_uint verified, hashed;
 static atomic_int no_memory;
+static atomic_bool held; /* the thread waits within its next check until it is joined */
+static sem_t joined;
 
 int __real_crypto_pwhash_argon2id_str_verify(const char *hash, const char *password, unsigned long long len);
 int __wrap_crypto_pwhash_argon2id_str_verify(const char *hash, const char *password, unsigned long long len);
@@ -27,6 +31,8 @@ int __wrap_crypto_pwhash_argon2id_str(
 int __wrap_crypto_pwhash_argon2id_str_verify(const char *hash, const char *password, unsigned long long len)
 {
     verified++;
+    if (held)
+        (void)sem_wait(&joined);
     if (no_memory) {
         errno = ENOMEM;
         return -1;
@@ -39,6 +45,16 @@ int __wrap_crypto_pwhash_argon2id_str(
 {
     hashed++;
     return no_memory ? -1 : __real_crypto_pwhash_argon2id_str(out, password, len, passes, memory);
+}
+
+int __real_pthread_join(pthread_t thread, void **ret);
+int __wrap_pthread_join(pthread_t thread, void **ret);
+
+int __wrap_pthread_join(pthread_t thread, void **ret)
+{
+    if (held)
+        (void)sem_post(&joined);
+    return __real_pthread_join(thread, ret);
 }
 
 static uint64_t fake_clock(void)
@@ -400,24 +416,32 @@ static void on_answer_cancel(void *ctx, const struct who *who, const struct tw_e
 static void test_close(void **state)
 {
     struct node *n = *state;
-    struct canceller first = {0};
-    struct answer cancelled, last, late = {0};
+    struct canceller second = {0};
+    struct answer first, cancelled, last, late = {0};
     struct login *login;
     add_ann(n);
-    assert_ok(n->f, logins_check(n->logins, "ann", HERE, RIGHT, 13, on_answer_cancel, &first, &login, &n->f->error));
-    first.other = begin(n, "ann", HERE, RIGHT, &cancelled);
-    (void)begin(n, "ann", HERE, RIGHT, &last);
+    assert_int_equal(sem_init(&joined, 0, 0), 0);
+    held = true;
+    (void)begin(n, "ann", HERE, RIGHT, &first);
+    assert_ok(n->f, logins_check(n->logins, "ann", HERE, RIGHT, 13, on_answer_cancel, &second, &login, &n->f->error));
+    second.other = begin(n, "ann", HERE, RIGHT, &cancelled);
+    (void)begin(n, "bob", HERE, RIGHT, &last);
     n->closed = false;
     logins_close(n->logins, on_closed, n);
-    assert_fails(n->f, logins_check(n->logins, "ann", HERE, RIGHT, 13, on_answer, &late, &login, &n->f->error),
+    held = false;
+    assert_fails(n->f, logins_check(n->logins, "ann", "10.0.0.2", RIGHT, 13, on_answer, &late, &login, &n->f->error),
         TW_UNAVAILABLE, "stopping");
+    assert_int_equal(first.calls, 0); /* not from within */
     while (!n->closed)
         uv_run(&n->loop, UV_RUN_ONCE);
-    assert_int_equal(first.answer.calls, 1);
+    assert_int_equal(first.calls, 1);
+    assert_int_equal(second.answer.calls, 1);
+    assert_int_equal(second.answer.error.code, TW_UNAVAILABLE);
     assert_int_equal(cancelled.calls, 0);
     assert_int_equal(last.calls, 1);
-    assert_true(last.error.code == TW_UNAVAILABLE || last.error.code == TW_OK);
+    assert_int_equal(last.error.code, TW_UNAVAILABLE);
     assert_int_equal(late.calls, 0);
+    assert_int_equal(sem_destroy(&joined), 0);
     start(n, cheap);
 }
 
