@@ -353,7 +353,7 @@ static _Noreturn void begin(const struct slot *slot, const struct plan *plan, bo
         fail(socket, &error);
     if (!package)
         await_go(socket);
-    if (!argv) { /* it is warm */
+    if (warm) {
         close(socket);
         warm_run();
     }
