@@ -17,6 +17,7 @@
     X(archive_read_support_format_tar)          \
     X(archive_read_support_format_zip_seekable) \
     X(archive_read_support_filter_zstd)         \
+    X(archive_read_set_format_option)           \
     X(archive_read_open_fd)                     \
     X(archive_read_open)                        \
     X(archive_set_error)                        \

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/openat2.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -99,6 +101,15 @@ int staging_link_later(struct staging *s, const char *path, const char *target)
     return link.path && link.target ? 0 : -ENOMEM;
 }
 
+/* As the kernel follows it, in what is there: what is not there leads nowhere so far. */
+static int check_link(const struct staging *s, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    CLEANUP_FD int fd = (int)syscall(SYS_openat2, s->folder, path, &how, sizeof how);
+    return fd < 0 && errno == EXDEV ? -EXDEV
+                                    : 0; /* an older kernel does not know: its words were judged, see names.h */
+}
+
 static int make_links(struct staging *s)
 {
     for (size_t i = 0; i < s->n_links; i++) {
@@ -108,6 +119,11 @@ static int make_links(struct staging *s)
             return folder;
         if (symlinkat(s->links[i].target, folder, name) < 0)
             return -errno;
+    }
+    for (size_t i = 0; i < s->n_links; i++) { /* one can lead out by way of another */
+        int r = check_link(s, s->links[i].path);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -130,6 +146,11 @@ static int for_all(int folder, int (*each)(struct staging *s, int folder, const 
     return r;
 }
 
+static int must_be_free(struct staging *s, int folder UNUSED, const char *name)
+{
+    return faccessat(s->top, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : 0;
+}
+
 static int move_up(struct staging *s, int folder, const char *name)
 {
     return renameat2(folder, name, s->top, name, RENAME_NOREPLACE) < 0 ? -errno : 0;
@@ -138,6 +159,8 @@ static int move_up(struct staging *s, int folder, const char *name)
 int staging_commit(struct staging *s)
 {
     int r = make_links(s);
+    if (r == 0)
+        r = for_all(s->folder, must_be_free, s);
     return r < 0 ? r : for_all(s->folder, move_up, s);
 }
 

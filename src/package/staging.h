@@ -33,7 +33,8 @@ int staging_begin(struct staging *s, int folder_fd);
 int staging_file(struct staging *s, const char *path, mode_t mode);
 int staging_folder(struct staging *s, const char *path);
 int staging_link_later(struct staging *s, const char *path, const char *target);
-/* Makes the links, and moves all that it has up to where it is to be: -EEXIST where a name is taken, with some of it moved perhaps. */
+/* Makes the links, and moves all that it has up to where it is to be: -EEXIST where a name is taken,
+   -EXDEV where a link leads out; then nothing is moved. */
 int staging_commit(struct staging *s);
 /* Removes what is left of it. */
 void staging_drop(struct staging *s);

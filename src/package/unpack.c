@@ -24,8 +24,9 @@
 #include "package/libarchive.h"
 #include "package/names.h"
 #include "package/staging.h"
+#include "package/zip_list.h"
 
-enum { BLOCK_BYTES = 256 * 1024, ENTRIES_DEFAULT = 50000, RATIO_DEFAULT = 200, SHOWN_MAX = 200 };
+enum { BLOCK_BYTES = 256 * 1024, ENTRIES_DEFAULT = 50000, RATIO_DEFAULT = 200, SHOWN_MAX = 200, TAR_END = 1024 };
 static const uint64_t ratio_floor = UINT64_C(64) << 20;
 
 enum frame { FRAME_ZIP, FRAME_GZIP, FRAME_OTHER };
@@ -49,7 +50,7 @@ struct unpacking {
 
 static int refuse(struct unpacking *u, const char *why)
 {
-    CLEANUP_FREE char *shown = text_printable(u->path, strlen(u->path), SHOWN_MAX, false);
+    CLEANUP_FREE char *shown = text_line(u->path, strlen(u->path), SHOWN_MAX);
     return error_set(u->error, TW_INVALID_ARGUMENT, "the package cannot be used: \"%s\" %s", shown ? shown : "?", why);
 }
 
@@ -62,60 +63,37 @@ static int refuse_all(struct unpacking *u, const char *why)
 static int refuse_broken(struct unpacking *u, const char *what)
 {
     const char *why = u->lib.archive_error_string(u->archive);
-    CLEANUP_FREE char *shown = text_printable(why ? why : "", why ? strlen(why) : 0, SHOWN_MAX, false);
-    CLEANUP_FREE char *path = text_printable(u->path, strlen(u->path), SHOWN_MAX, false);
+    CLEANUP_FREE char *shown = text_line(why ? why : "", why ? strlen(why) : 0, SHOWN_MAX);
+    CLEANUP_FREE char *path = text_line(u->path, strlen(u->path), SHOWN_MAX);
     return error_set(u->error, TW_INVALID_ARGUMENT,
         "the package cannot be used: %s%s%s%s is damaged, or no zip, tar.gz or tar.zst: %s", what,
         *u->path ? " \"" : "", path && *u->path ? path : "", *u->path ? "\"" : "", shown ? shown : "?");
 }
 
-/* --- a zip as a whole --- */
+/* --- the archive as a whole --- */
 
-static uint32_t u32le(const uint8_t *p)
+static int check_zip(struct unpacking *u)
 {
-    return (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+    int error;
+    const char *flaw = zip_list_flaw(u->fd, u->archive_bytes, u->limits.entries, &error);
+    if (error)
+        return error_set_errno(u->error, error, "cannot read the package");
+    return flaw ? refuse_all(u, flaw) : 0;
 }
 
-enum { END_RECORD = 22, COMMENT_MAX = 65535 };
-
-/* Where its last record stands in the tail, which ends with it and its comment; len: nowhere. */
-static size_t find_end_record(const uint8_t *tail, size_t len)
+/* A tar ends with two blocks of zeros; without, it may have been cut off between two files. */
+static int check_tar_end(struct unpacking *u)
 {
-    for (size_t at = len < END_RECORD ? 0 : len - END_RECORD + 1; at-- > 0;) {
-        const uint8_t *end = tail + at;
-        if (!memcmp(end, "PK\5\6", 4) && (size_t)(end[20] | end[21] << 8) == len - at - END_RECORD)
-            return at; /* else it may look like one, within a comment */
+    uint8_t end[TAR_END];
+    if (u->archive_bytes < sizeof end)
+        return 0; /* it is no tar, as will be found */
+    if (pread(u->fd, end, sizeof end, (off_t)(u->archive_bytes - sizeof end)) != (ssize_t)sizeof end)
+        return error_set_errno(u->error, errno, "cannot read the package");
+    for (size_t i = 0; i < sizeof end; i++) {
+        if (end[i])
+            return refuse_all(u, "is no zip, tar.gz or tar.zst, nor a whole tar");
     }
-    return len;
-}
-
-/* Its last record ends with the file, and its list begins where that says; nothing lies in front of it all. */
-static int check_zip_tail(struct unpacking *u, const uint8_t *tail, size_t len, bool empty)
-{
-    size_t at = find_end_record(tail, len);
-    if (at == len)
-        return refuse_all(u, "is a zip without its end, or with something behind it");
-    const uint8_t *end = tail + at;
-    uint64_t offset = u32le(end + 16), size = u32le(end + 12), here = u->archive_bytes - len + at;
-    bool large = offset == UINT32_MAX || size == UINT32_MAX || (end[10] == 0xff && end[11] == 0xff);
-    if (!large && offset + size != here)
-        return refuse_all(u, "has something in front of it or within that is no part of a zip");
-    return empty ? refuse_all(u, "is an empty zip") : 0;
-}
-
-static int check_zip_frame(struct unpacking *u, const uint8_t magic[4])
-{
-    size_t len = (size_t)MIN(u->archive_bytes, (uint64_t)(END_RECORD + COMMENT_MAX));
-    uint8_t *tail = malloc(len ? len : 1);
-    if (!tail)
-        return error_oom(u->error);
-    int r = 0;
-    if (pread(u->fd, tail, len, (off_t)(u->archive_bytes - len)) != (ssize_t)len)
-        r = error_set_errno(u->error, errno, "cannot read the package");
-    if (r == 0)
-        r = check_zip_tail(u, tail, len, !memcmp(magic, "PK\5\6", 4));
-    free(tail);
-    return r;
+    return 0;
 }
 
 static int check_frame(struct unpacking *u, enum frame *ret)
@@ -129,7 +107,8 @@ static int check_frame(struct unpacking *u, enum frame *ret)
         return refuse_all(u, "is empty");
     bool zip = !memcmp(magic, "PK\3\4", 4) || !memcmp(magic, "PK\5\6", 4);
     *ret = zip ? FRAME_ZIP : magic[0] == 0x1f && magic[1] == 0x8b ? FRAME_GZIP : FRAME_OTHER;
-    return zip ? check_zip_frame(u, magic) : 0;
+    bool zstd = !memcmp(magic, "\x28\xb5\x2f\xfd", 4);
+    return zip ? check_zip(u) : *ret == FRAME_OTHER && !zstd ? check_tar_end(u) : 0;
 }
 
 /* --- opening --- */
@@ -173,6 +152,9 @@ static int open_archive(struct unpacking *u, enum frame frame)
     bool ready = frame == FRAME_ZIP ? l->archive_read_support_format_zip_seekable(u->archive) == ARCHIVE_OK
                                     : l->archive_read_support_format_tar(u->archive) == ARCHIVE_OK &&
             l->archive_read_support_filter_zstd(u->archive) == ARCHIVE_OK;
+    /* What follows a tar's end is then read, and judged, as one more. */
+    if (ready && frame != FRAME_ZIP)
+        ready = l->archive_read_set_format_option(u->archive, "tar", "read_concatenated_archives", "1") == ARCHIVE_OK;
     if (!ready)
         return error_set(u->error, TW_FAILED_PRECONDITION, "packages cannot be opened: libarchive lacks a format");
     u->path[0] = '\0';
@@ -252,7 +234,7 @@ static int check_entry(struct unpacking *u, struct archive_entry *entry)
         return oom ? error_oom(u->error) : refuse(u, flaw);
     uint64_t *count = type == AE_IFDIR ? &u->stats.folders : type == AE_IFLNK ? &u->stats.links : &u->stats.files;
     ++*count;
-    if (u->stats.files + u->stats.folders + u->stats.links > u->limits.entries)
+    if (u->names.all.count > u->limits.entries) /* the folders that the names lie in among them */
         return refuse_all(u, "has too many files");
     if (type == AE_IFREG) {
         uint64_t size = (uint64_t)u->lib.archive_entry_size(entry);
@@ -334,24 +316,6 @@ static int check_filter(struct unpacking *u)
     return bytes > 0 && is_too_much(u, (uint64_t)bytes) ? refuse_all(u, "unpacks to far more than is in it") : 0;
 }
 
-/* Its checksum stands at the end, behind what fills a tar's last block. */
-static int read_to_the_end(struct unpacking *u)
-{
-    const void *bytes;
-    ssize_t n;
-    u->path[0] = '\0';
-    while ((n = gunzip_read(u->gunzip, &bytes)) > 0) {
-        u->unzipped += (uint64_t)n;
-        if (is_too_much(u, u->unzipped))
-            return refuse_all(u, "unpacks to far more than is in it");
-        for (const uint8_t *p = bytes; p < (const uint8_t *)bytes + n; p++) {
-            if (*p)
-                return refuse_all(u, "has something behind its end");
-        }
-    }
-    return n < 0 ? refuse_all(u, "is damaged: its checksum is not that of what is in it") : 0;
-}
-
 static int go_through(struct unpacking *u, enum frame frame, bool write)
 {
     struct archive_entry *entry;
@@ -369,8 +333,6 @@ static int go_through(struct unpacking *u, enum frame frame, bool write)
         if (r < 0)
             return -1;
     }
-    if (u->gunzip && read_to_the_end(u) < 0)
-        return -1;
     close_archive(u);
     return u->stats.files ? 0 : refuse_all(u, "has no file in it");
 }
@@ -389,7 +351,9 @@ static int unpack(struct unpacking *u, int folder_fd)
     r = go_through(u, frame, true);
     if (r == 0) {
         r = staging_commit(&u->staging);
-        if (r < 0)
+        if (r == -EXDEV)
+            refuse_all(u, "has a link that leads out of it by way of another one");
+        else if (r < 0)
             error_set_errno(u->error, r, "the package cannot be put into its place");
     }
     staging_drop(&u->staging);

@@ -8,9 +8,10 @@
  *   - Names are paths in UTF-8 without control characters, backslashes or parts that are empty, . or .. (but for a ./ in front), at most 255
  *     bytes a part and 64 parts; none comes twice, or differs from another in upper and lower case only, or is a file here and a folder there.
  *   - Files, folders, and symbolic links that stay inside. Everything else is refused: hard links, devices, sockets, setuid, setgid and sticky
- *     bits, encrypted entries. Links are made last, so that nothing is ever written through one.
+ *     bits of files, encrypted entries. Links are made last, so that nothing is ever written through one.
  *   - Of modes, only whether the owner may execute a file counts. Owners and attributes are not looked at; times are kept where they are plausible.
- *   - A zip begins with its first file and ends with its list: one that is something else as well is refused.
+ *   - What a zip says of its files in front of them and in its list at the end has to be the same, with nothing between, before or behind; a zip64 is
+ *     refused. What follows a tar's end is read as one more tar, and a tar that is not packed has to have its end.
  */
 #ifndef PACKAGE_UNPACK_H
 #define PACKAGE_UNPACK_H
@@ -20,7 +21,7 @@
 #include <taskworker/error.h>
 
 struct package_limits {
-    uint64_t entries; /* 0: 50,000 */
+    uint64_t entries; /* with the folders that they lie in; 0: 50,000 */
     uint64_t bytes;   /* of all files together; 0: not bounded but by what follows */
     /* So many bytes for each of the archive's own, from the first 64 MiB on; 0: 200. */
     uint64_t ratio;

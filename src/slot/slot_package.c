@@ -27,7 +27,7 @@ static const char requirements[] = "requirements.txt", wheels[] = "wheels", inst
 /* A sentence that fits, and is text, whatever is in it. */
 static int fail(struct slot_error *error, int err, const char *why)
 {
-    CLEANUP_FREE char *text = text_printable(why, strlen(why), WHY_MAX, false);
+    CLEANUP_FREE char *text = text_line(why, strlen(why), WHY_MAX);
     errno = err;
     return slot_error_set(error, STAGE_PACKAGE, "%s", text ? text : "out of memory");
 }

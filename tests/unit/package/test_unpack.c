@@ -275,6 +275,117 @@ static void two_things_at_once(void **state)
     refused(f, twice, "in front of it or within");
 }
 
+/* Its bytes, to be freed. */
+static char *bytes_of(int fd, size_t *ret_len)
+{
+    *ret_len = (size_t)size_of(fd);
+    char *bytes = malloc(*ret_len);
+    assert_int_equal(pread(fd, bytes, *ret_len, 0), *ret_len);
+    close(fd);
+    return bytes;
+}
+
+static int file_of(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    int fd = memfd_create("made", MFD_CLOEXEC);
+    assert_int_equal(write(fd, a, a_len), a_len);
+    assert_int_equal(write(fd, b, b_len), b_len);
+    return fd;
+}
+
+static void add_u32le(char *p, unsigned more)
+{
+    unsigned char *u = (unsigned char *)p;
+    unsigned v = (unsigned)u[0] | (unsigned)u[1] << 8 | (unsigned)u[2] << 16 | (unsigned)u[3] << 24;
+    for (unsigned i = 0; i < 4; i++)
+        p[i] = (char)((v + more) >> 8 * i);
+}
+
+/* The two places in which a zip says what is in it do not say the same, or there is more than they speak of. */
+static void a_zip_in_two_minds(void **state)
+{
+    struct folder *f = *state;
+    size_t len;
+    CLEANUP_FREE char *zip = bytes_of(make(ZIP, one, 1), &len);
+    char *list = memmem(zip, len, "PK\1\2", 4), *end = memmem(zip, len, "PK\5\6", 4);
+    assert_true(list && end);
+    static const struct {
+        int from_list, at;
+        char with;
+        const char *words;
+    } changes[] = {
+        {1, 46, 'n', "says something else"}, /* the name */
+        {0, 30, 'n', "says something else"},
+        {1, 10, 0, "says something else"}, /* the method */
+        {1, 8, 1, "is encrypted"},
+        {0, 6, 1, "says something else"},
+        {1, 47, 0, "a NUL in its name"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        CLEANUP_FREE char *copy = malloc(len);
+        memcpy(copy, zip, len);
+        copy[(changes[i].from_list ? list - zip : 0) + changes[i].at] = changes[i].with;
+        refused(f, file_of(copy, len, "", 0), changes[i].words);
+    }
+    CLEANUP_FREE char *gap = malloc(len + 5); /* five bytes between the last file and the list */
+    size_t at = (size_t)(list - zip);
+    memcpy(gap, zip, at);
+    memcpy(gap + at, "extra", 5);
+    memcpy(gap + at + 5, list, len - at);
+    add_u32le(gap + (end - zip) + 5 + 16, 5);
+    refused(f, file_of(gap, len + 5, "", 0), "no part of a zip");
+    CLEANUP_FREE char *fewer = malloc(len);
+    memcpy(fewer, zip, len);
+    fewer[end - zip + 8] = fewer[end - zip + 10] = 2; /* two files, of which one is there */
+    refused(f, file_of(fewer, len, "", 0), "damaged list of files");
+    memset(fewer + (end - zip) + 16, 0xff, 4);
+    refused(f, file_of(fewer, len, "", 0), "never has");
+}
+
+static void links_by_way_of_links(void **state)
+{
+    struct folder *f = *state;
+    static const struct item out[] = {
+        {.path = "d/e/f", .text = "x"}, {.path = "d/e/x", .link = "../.."}, {.path = "y", .link = "d/e/x/.."}};
+    static const struct item in[] = {{.path = "d/e/f", .text = "x"}, {.path = "d/x", .link = "e"},
+        {.path = "y", .link = "d/x/f"}, {.path = "nothing", .link = "d/none/../x"}, {.path = "round", .link = "round"}};
+    for (int format = ZIP; format <= TAR_GZ; format += TAR_GZ - ZIP)
+        refused(f, make((enum format)format, out, ARRAY_LEN(out)), "by way of another one");
+    struct tw_error error = {0};
+    CLEANUP_FD int fd = make(ZIP, in, ARRAY_LEN(in));
+    assert_int_equal(package_unpack(fd, f->fd, &no_limits, NULL, &error), 0);
+    char path[100];
+    snprintf(path, sizeof path, "%s/y", f->root);
+    assert_int_equal(access(path, R_OK), 0);
+}
+
+static void what_follows_a_tar(void **state)
+{
+    struct folder *f = *state;
+    static const struct item other[] = {{.path = "../up", .text = "x"}};
+    static const enum format formats[] = {TAR, TAR_GZ, TAR_ZST};
+    static const char junk[600] = "junk";
+    size_t len, more;
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+        CLEANUP_FREE char *tar = bytes_of(make(formats[i], one, 1), &len),
+                          *next = bytes_of(make(formats[i], other, 1), &more);
+        refused(f, file_of(tar, len, next, more), "\"../up\"");
+        refused(f, file_of(tar, len, junk, sizeof junk), "the package cannot be used");
+    }
+    CLEANUP_FREE char *tar = bytes_of(make(TAR, one, 1), &len);
+    refused(f, file_of(tar, 1024, "", 0), "nor a whole tar"); /* cut off behind its file */
+}
+
+static void a_name_of_two_lines(void **state)
+{
+    struct folder *f = *state;
+    struct tw_error error = {0};
+    static const struct item items[] = {{.path = "a\nsecond line", .text = "x"}};
+    CLEANUP_FD int fd = make(TAR_GZ, items, 1);
+    assert_int_equal(package_unpack(fd, f->fd, &no_limits, NULL, &error), -1);
+    assert_null(strchr(error.message, '\n'));
+}
+
 static void bombs(void **state)
 {
     struct folder *f = *state;
@@ -291,13 +402,20 @@ static void bombs(void **state)
     assert_non_null(strstr(error.message, "too many files"));
     assert_true(is_empty(f->fd));
     assert_int_equal(package_unpack(three, f->fd, &(struct package_limits){.entries = 3}, NULL, &error), 0);
+    static const struct item deep[] = {{.path = "d/e/f/g"}};
+    CLEANUP_FD int folders = make(ZIP, deep, 1);
+    assert_int_equal(package_unpack(folders, f->fd, &(struct package_limits){.entries = 3}, NULL, &error), -1);
+    assert_non_null(strstr(error.message, "too many files"));
+    assert_int_equal(package_unpack(folders, f->fd, &(struct package_limits){.entries = 4}, NULL, &error), 0);
 }
 
 static void what_is_there_stays(void **state)
 {
     struct folder *f = *state;
     struct tw_error error = {0};
-    CLEANUP_FD int fd = make(ZIP, one, 1);
+    static const struct item both[] = {
+        {.path = "a.py", .text = "x"}, {.path = "main.py", .text = "x"}, {.path = "z.py", .text = "x"}};
+    CLEANUP_FD int fd = make(ZIP, both, ARRAY_LEN(both));
     tree_file(f->root, "/main.py", "mine");
     assert_int_equal(package_unpack(fd, f->fd, &no_limits, NULL, &error), -1);
     char path[120], text[10] = "";
@@ -306,6 +424,8 @@ static void what_is_there_stays(void **state)
     assert_int_equal(fread(text, 1, sizeof text, file), 4);
     fclose(file);
     assert_string_equal(text, "mine");
+    assert_int_equal(unlinkat(f->fd, "main.py", 0), 0);
+    assert_true(is_empty(f->fd)); /* nor are the others there */
 }
 
 static void no_room(void **state)
@@ -335,6 +455,10 @@ int main(void)
         TEST_IN_FOLDER(damaged),
         TEST_IN_FOLDER(no_packages),
         TEST_IN_FOLDER(two_things_at_once),
+        TEST_IN_FOLDER(a_zip_in_two_minds),
+        TEST_IN_FOLDER(links_by_way_of_links),
+        TEST_IN_FOLDER(what_follows_a_tar),
+        TEST_IN_FOLDER(a_name_of_two_lines),
         TEST_IN_FOLDER(bombs),
         TEST_IN_FOLDER(what_is_there_stays),
         TEST_IN_FOLDER(no_room),
