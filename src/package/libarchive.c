@@ -10,7 +10,8 @@ static int find(void *library, const char *name, void *ret, struct tw_error *err
 {
     void *symbol = dlsym(library, name);
     if (!symbol)
-        return error_set(error, TW_FAILED_PRECONDITION, "packages cannot be opened: libarchive has no %s", name);
+        return error_set(
+            error, TW_FAILED_PRECONDITION, "packages cannot be opened or made: libarchive has no %s", name);
     memcpy(ret, &symbol, sizeof symbol); /* C knows no way from an object's address to a function's */
     return 0;
 }
@@ -21,12 +22,14 @@ int libarchive_load(struct libarchive *ret, struct tw_error *error)
     if (!library) {
         const char *why = dlerror(); /* NOLINT(concurrency-mt-unsafe): glibc has one for each thread */
         return error_set(error, TW_FAILED_PRECONDITION,
-            "packages cannot be opened without libarchive (Debian's package libarchive13): %.200s", why ? why : "");
+            "packages cannot be opened or made without libarchive (Debian's package libarchive13): %.200s",
+            why ? why : "");
     }
 #define X(name)                                      \
     if (find(library, #name, &ret->name, error) < 0) \
         return -1;
     LIBARCHIVE_READ(X)
+    LIBARCHIVE_WRITE(X)
 #undef X
     return 0;
 }

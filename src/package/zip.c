@@ -17,12 +17,12 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
-#include "package/zip_symbols.h"
+#include "package/libarchive.h"
 
 enum { CHUNK = 64 * 1024, SHOWN_BYTES = 120 };
 
 struct zip {
-    struct zip_symbols lib;
+    struct libarchive lib;
     struct archive *archive;
     struct archive_entry *entry;
     locale_t locale;
@@ -81,12 +81,12 @@ int zip_open(struct zip **ret, int fd, uint64_t max_bytes, struct tw_error *erro
         return error_oom(error);
     zip->fd = fd;
     zip->max_bytes = max_bytes;
-    if (zip_symbols_load(&zip->lib, error) < 0)
+    if (libarchive_load(&zip->lib, error) < 0)
         return -1;
     zip->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     if (!zip->locale)
         return error_set_errno(error, errno, "there is no locale C.UTF-8, which names in an archive need");
-    const struct zip_symbols *lib = &zip->lib;
+    const struct libarchive *lib = &zip->lib;
     zip->archive = lib->archive_write_new();
     zip->entry = lib->archive_entry_new();
     if (!zip->archive || !zip->entry)
@@ -112,7 +112,6 @@ struct zip *zip_free(struct zip *zip)
         zip->lib.archive_entry_free(zip->entry);
     if (zip->locale)
         freelocale(zip->locale);
-    zip_symbols_unload(&zip->lib);
     free(zip);
     return NULL;
 }

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that tasks leave: `outputs` of ExecuteTask, and --output."""
 import json
-import time
 
 import grpc
 import pytest
 
+from harness import processes
 from test_files import fetch, files, refused
 
 WRITE = """
@@ -206,8 +206,9 @@ def test_over_a_detach(fresh, pb):
 def test_ended_while_nobody_was_there(fresh, pb):
     task_id = fresh.submit(FOR_EVER.replace("while True: time.sleep(1000)", "time.sleep(1)"), outputs=["*.txt"])
     fresh.wait_for_output(task_id, b"up")
+    pid = fresh.get(task_id).pid
     fresh.detach()
-    time.sleep(2)  # it ends meanwhile
+    assert processes.wait_for_exit(pid, 60)
     fresh.start()
     task = fresh.wait(task_id)[0]
     assert (task.state, task.attempt) == (pb.Task.COMPLETED, 1), task.message
