@@ -433,3 +433,8 @@ const char *rpc_call_method(const struct rpc_call *call)
 {
     return call->entry ? call->entry->method->name : "";
 }
+
+const struct who *rpc_call_who(const struct rpc_call *call)
+{
+    return call->conn->server->options.authorize ? &call->who : NULL;
+}

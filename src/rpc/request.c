@@ -50,10 +50,21 @@ static bool check_headers(struct rpc_call *call)
     return !call->finished;
 }
 
+/* False: the call was refused. */
+static bool authorize(struct rpc_call *call)
+{
+    const struct rpc_server_options *options = &call->conn->server->options;
+    struct tw_error error = {0};
+    if (!options->authorize || options->authorize(options->authorize_ctx, call, &call->who, &error) == 0)
+        return true;
+    rpc_call_finish_error(call, &error);
+    return false;
+}
+
 void call_headers_complete(struct rpc_call *call)
 {
     struct rpc_server *server = call->conn->server;
-    if (!check_headers(call))
+    if (!check_headers(call) || !authorize(call))
         return;
     const struct rpc_method *method = call->entry->method;
     size_t max = method->max_request ? method->max_request : server->options.max_message;

@@ -22,6 +22,8 @@
 
 #include <taskworker/error.h>
 
+#include "access/accounts.h"
+
 struct rpc_server;
 struct rpc_call;
 struct rpc_tls; /* tls.h */
@@ -55,6 +57,12 @@ struct rpc_server_options {
     uint64_t idle_request_us;
     struct rpc_tls *tls;   /* NULL: plain text. The server takes a reference of its own */
     uint64_t handshake_us; /* how long a client has for the TLS handshake; 0: 10 s */
+    /*
+     * Who calls, and whether he may: asked for each call once its headers are there and its method is known, before anything of the
+     * request is read. 0: *ret_who is kept in the call. -1: the call ends with `error`. NULL: everybody may do everything.
+     */
+    int (*authorize)(void *ctx, const struct rpc_call *call, struct who *ret_who, struct tw_error *error);
+    void *authorize_ctx;
 };
 
 /*
@@ -138,5 +146,7 @@ const char *rpc_call_peer(const struct rpc_call *call);
  */
 const char *rpc_call_peer_identity(const struct rpc_call *call);
 const char *rpc_call_method(const struct rpc_call *call);
+/* Who calls, as `authorize` found. NULL: the server asks nobody. Valid until on_done. */
+const struct who *rpc_call_who(const struct rpc_call *call);
 
 #endif

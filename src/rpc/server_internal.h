@@ -123,6 +123,7 @@ struct rpc_call {
     uint64_t deadline_us;
     uint64_t begun_us; /* the request, or the message that is coming in */
     uint64_t received; /* bytes of it */
+    struct who who;    /* of a server that asks */
 
     void (*on_done)(struct rpc_call *call, void *ctx);
     void *done_ctx;
