@@ -279,6 +279,7 @@ static void restore_run(struct sandbox_run *run, const struct handover *h)
         .network = (uint32_t)h->shape_network,
         .runtime = (uint32_t)h->shape_runtime,
         .gpu_minors = h->shape_gpus,
+        .environment = h->shape_environment,
     };
     run->layers = h->layers;
     run->group_layers = h->group_layers;
@@ -328,6 +329,7 @@ struct run *sandbox_take_up(struct runtime *rt, const char *task_id, const struc
             .held_cpu_millis = h->held_cpu_millis,
             .held_memory_bytes = h->held_memory_bytes,
             .gpu_minors = h->shape_gpus,
+            .environment = h->shape_environment,
             .limits = h->limits};
         return &run->base;
     }

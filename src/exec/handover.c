@@ -8,7 +8,7 @@
 
 #define HANDOVER_MAGIC 0x686d686fu
 #define HELD_MAX (UINT64_C(1) << 52) /* so that sums of them do not overflow */
-enum { HANDOVER_VERSION = 2, TASK_ID_MAX = 1024 };
+enum { HANDOVER_VERSION = 3, TASK_ID_MAX = 1024 };
 
 static void encode_bytes(struct buf *out, const struct handover_bytes *b)
 {

@@ -30,6 +30,7 @@
     X(shape_network)        \
     X(shape_runtime)        \
     X(shape_gpus)           \
+    X(shape_environment)    \
     X(layers)               \
     X(group_layers)         \
     X(paused)               \

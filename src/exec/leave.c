@@ -129,6 +129,7 @@ static void fill_shape(const struct sandbox_run *run, struct handover *h)
     h->shape_network = run->shape.network;
     h->shape_runtime = run->shape.runtime;
     h->shape_gpus = run->shape.gpu_minors;
+    h->shape_environment = run->shape.environment;
 }
 
 static void fill_reader(const struct result_reader *r, struct handover *h)

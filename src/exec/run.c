@@ -48,7 +48,10 @@ void run_move(struct sandbox_run *run, enum run_state to)
 
 static bool kind_of(const char *type, enum plan_kind *ret)
 {
-    *ret = !strcmp(type, "shell") ? PLAN_SHELL : !strcmp(type, "package") ? PLAN_PACKAGE : PLAN_PYTHON;
+    *ret = !strcmp(type, "shell")         ? PLAN_SHELL
+        : !strcmp(type, "package")        ? PLAN_PACKAGE
+        : !strcmp(type, RUN_REQUIREMENTS) ? PLAN_REQUIREMENTS
+                                          : PLAN_PYTHON;
     return *ret != PLAN_PYTHON || !strcmp(type, "python") || !strcmp(type, "function");
 }
 
@@ -67,6 +70,7 @@ static struct slot_shape shape_of(const struct sandbox_run *run, const struct ru
         .network = spec->network == TW_NETWORK_DEFAULT ? TW_NETWORK_NONE : spec->network,
         .gpu_minors = spec->gpu_minors,
         .inputs = spec->inputs,
+        .environment = spec->environment,
         .outputs = spec->n_outputs > 0,
         .runtime = run->kind == PLAN_SHELL ? TW_RUNTIME_SHELL
             : is_warm(run, spec)           ? TW_RUNTIME_PYTHON_WARM

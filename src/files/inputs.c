@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "files/environments.h"
 #include "files/internal.h"
 
 enum { SET_NAME = 17, DEPTH_MAX = TW_FILE_NAME_MAX / 2 + 1 };
@@ -75,7 +76,7 @@ int inputs_list(struct tw_storage *s, void (*found)(void *ctx, uint64_t set), vo
     }
     for (struct dirent *e; (e = readdir(dir));) {
         uint64_t set;
-        if (name_u64_from_hex(e->d_name, &set) == 0)
+        if (name_u64_from_hex(e->d_name, &set) == 0 && !(set & ENVIRONMENTS_BIT))
             found(ctx, set);
     }
     closedir(dir);
@@ -90,9 +91,8 @@ static int taken(const char *path, struct tw_error *error)
         error, TW_INVALID_ARGUMENT, "two inputs are to be at '%.200s', or one of them below the other", path);
 }
 
-/* The folder in which the last part of the path belongs, or -1; *ret_name points to that part. */
-static int make_folders(
-    const struct root *root, int at, const char *path, const char **ret_name, struct tw_error *error)
+int inputs_make_folders(
+    const struct root *root, int at, const char *path, bool durable, const char **ret_name, struct tw_error *error)
 {
     CLEANUP_FD int fd = open_folder(at, ".");
     for (const char *slash; fd >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
@@ -106,7 +106,7 @@ static int make_folders(
             return taken(part, error);
         if (below < 0)
             return root_fail(root, -below, "open", INPUTS_FOLDER, error);
-        int r = fchmod(below, 0755) < 0 || fsync(fd) < 0 ? errno : 0; /* whatever the umask made of it */
+        int r = fchmod(below, 0755) < 0 || (durable && fsync(fd) < 0) ? errno : 0; /* whatever the umask made of it */
         close(fd);
         fd = below;
         if (r)
@@ -122,7 +122,7 @@ static int link_content(
 {
     char source[40];
     const char *name = path;
-    CLEANUP_FD int folder = make_folders(root, set_fd, path, &name, error);
+    CLEANUP_FD int folder = inputs_make_folders(root, set_fd, path, true, &name, error);
     if (folder < 0)
         return -1;
     snprintf(source, sizeof source, "/proc/self/fd/%d", tw_file_fd(file));

@@ -32,7 +32,7 @@ int inputs_make(struct tw_storage *storage, uint64_t set, const char *owner, con
     size_t n, struct tw_file_info *ret, struct tw_error *error);
 /* Removes it; one that is not there is no mistake. */
 int inputs_remove(struct tw_storage *storage, uint64_t set, struct tw_error *error);
-/* The number of every set that is there; `found` may not remove any. 0 or -errno. */
+/* The number of every set that is there, environments (environments.h) not among them; `found` may not remove any. 0 or -errno. */
 int inputs_list(struct tw_storage *storage, void (*found)(void *ctx, uint64_t set), void *ctx);
 
 /*

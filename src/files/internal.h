@@ -229,4 +229,10 @@ int sweep_blobs(struct tw_storage *s, struct tw_storage_gc_report *report, struc
 /* Reads from the descriptor's start without moving its offset, and compares; 1: right, 0: not, -errno. */
 int content_check(int fd, uint64_t size, const uint8_t sha[SHA_BYTES], bool (*go_on)(void *ctx, uint64_t n), void *ctx);
 
+/* --- inputs.c --- */
+
+/* The folder below `at` in which the last part of the path belongs, made where it is missing, or -1; *ret_name points to that part. */
+int inputs_make_folders(
+    const struct root *root, int at, const char *path, bool durable, const char **ret_name, struct tw_error *error);
+
 #endif

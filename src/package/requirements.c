@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is made of parsed requirements: the canonical file, the key, and pip's command line. The parser is requirements_parse.c. */
+/* What is made of parsed requirements: the canonical file, and pip's command line. The parser is requirements_parse.c, the key requirements_key.c. */
 #include "package/requirements.h"
 
-#include <errno.h>
 #include <string.h>
-
-#include <openssl/evp.h>
 
 #include "base/error.h"
 
@@ -75,61 +72,6 @@ int requirements_write(const struct requirements *r, struct buf *out)
     return out->error;
 }
 
-/* --- the key --- */
-
-static void add(struct buf *b, const void *data, size_t len)
-{
-    (void)buf_append_u64le(b, len);
-    (void)buf_append(b, data, len);
-}
-
-static void add_text(struct buf *b, const char *s)
-{
-    add(b, s, strlen(s));
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct requirements_wheel *x = *(const struct requirements_wheel *const *)a;
-    const struct requirements_wheel *y = *(const struct requirements_wheel *const *)b;
-    int order = strcmp(x->name, y->name);
-    return order ? order : memcmp(x->digest, y->digest, sizeof x->digest);
-}
-
-static int add_wheels(struct buf *b, const struct requirements_context *context)
-{
-    CLEANUP_FREE const struct requirements_wheel **sorted = calloc(context->n_wheels + 1, sizeof *sorted);
-    if (!sorted)
-        return -ENOMEM;
-    for (size_t i = 0; i < context->n_wheels; i++)
-        sorted[i] = &context->wheels[i];
-    qsort(sorted, context->n_wheels, sizeof *sorted, by_name);
-    (void)buf_append_u64le(b, context->n_wheels);
-    for (size_t i = 0; i < context->n_wheels; i++) {
-        add_text(b, sorted[i]->name);
-        add(b, sorted[i]->digest, sizeof sorted[i]->digest);
-    }
-    return 0;
-}
-
-int requirements_key(const struct requirements *r, const struct requirements_context *context, uint8_t ret[32])
-{
-    CLEANUP_BUF struct buf text = BUF_INIT(REQUIREMENTS_BYTES_MAX), all = BUF_INIT(SIZE_MAX / 2);
-    int failed = requirements_write(r, &text);
-    if (failed)
-        return failed;
-    add_text(&all, "hivemind requirements 1"); /* one more whenever the same question is to have another answer */
-    add_text(&all, context->python);
-    add_text(&all, context->owner);
-    (void)buf_append_u8(&all, context->index_url != NULL);
-    add_text(&all, context->index_url ? context->index_url : "");
-    add(&all, text.data, text.len);
-    failed = add_wheels(&all, context);
-    if (failed || all.error)
-        return failed ? failed : all.error;
-    return EVP_Digest(all.data, all.len, ret, NULL, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
-}
-
 /* --- pip --- */
 
 static const char **add_all(const char **to, const char *const *from)
@@ -145,11 +87,11 @@ void requirements_pip_arguments(const struct requirements_pip *pip, const char *
     static const char *const always[] = {"--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
         "--only-binary=:all:", "--no-color", "--progress-bar=off", "--no-warn-script-location", NULL};
     const char **next = add_all(add_all(ret, program), always);
-    if (pip->index_url) {
+    if (!pip->index_url) {
+        *next++ = "--no-index";
+    } else if (*pip->index_url) {
         *next++ = "--index-url";
         *next++ = pip->index_url;
-    } else {
-        *next++ = "--no-index";
     }
     if (pip->wheels) {
         *next++ = "--find-links";

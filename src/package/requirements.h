@@ -114,7 +114,7 @@ struct requirements_wheel {
 struct requirements_context {
     const char *python;    /* the tags of the interpreter: "cp311-cp311-linux_x86_64" */
     const char *owner;     /* whose packages they are, "" for nobody's in particular: they are not shared */
-    const char *index_url; /* NULL: no index is asked */
+    const char *index_url; /* NULL: no index is asked; "": pip's own */
     const struct requirements_wheel *wheels; /* of the package's wheels/ folder, in any order */
     size_t n_wheels;
 };
@@ -132,7 +132,7 @@ struct requirements_pip {
     const char *python;    /* the interpreter */
     const char *file;      /* what requirements_write() wrote */
     const char *target;    /* the folder that it installs into */
-    const char *index_url; /* NULL: no index is asked */
+    const char *index_url; /* NULL: no index is asked; "": pip's own */
     const char *wheels;    /* the folder of the package's wheels; NULL: none */
 };
 

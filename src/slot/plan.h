@@ -27,7 +27,13 @@ enum {
     PLAN_PATTERN_MAX = 1024,
 };
 
-enum plan_kind { PLAN_PYTHON = 1, PLAN_SHELL, PLAN_PACKAGE, PLAN_KIND_MAX };
+enum plan_kind {
+    PLAN_PYTHON = 1,
+    PLAN_SHELL,
+    PLAN_PACKAGE,
+    PLAN_REQUIREMENTS, /* prints what a package requires of the node, in the form of package/requirements.h, and runs nothing of it */
+    PLAN_KIND_MAX
+};
 
 #define PLAN_LIMITS(X)                   \
     X(open_files)                        \

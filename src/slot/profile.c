@@ -65,7 +65,8 @@ static bool is_below(const char *path, const char *folder)
 
 static bool path_ok(const char *path)
 {
-    static const char *const own[] = {"/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/workspace", "/inputs"};
+    static const char *const own[] = {
+        "/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/workspace", "/inputs", "/environment"};
     if (path[0] != '/' || !path[1])
         return false;
     for (const char *part = path; *part; part += strcspn(part + 1, "/") + 1) {

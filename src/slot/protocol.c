@@ -123,6 +123,8 @@ static bool shape_ok(const struct slot_shape *s, bool start)
     static const struct slot_shape none;
     if (!start)
         return !memcmp(s, &none, sizeof none);
+    if (s->inputs & PROTOCOL_ENVIRONMENT_BIT || (s->environment && !(s->environment & PROTOCOL_ENVIRONMENT_BIT)))
+        return false;
     return s->outputs <= 1 && s->tmp_bytes && s->shm_bytes && s->workspace_bytes && s->network > TW_NETWORK_DEFAULT &&
         s->network < TW_NETWORK_MAX && s->runtime > TW_RUNTIME_NONE && s->runtime < TW_RUNTIME_MAX;
 }

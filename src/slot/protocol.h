@@ -25,7 +25,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROTOCOL_VERSION = 6, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160, PROTOCOL_PATH_MAX = 1024 };
+enum { PROTOCOL_VERSION = 7, PROTOCOL_SLOTS_MAX = 4096, PROTOCOL_DETAIL_MAX = 160, PROTOCOL_PATH_MAX = 1024 };
+
+/* Both lie in one folder, where this bit tells them apart. */
+#define PROTOCOL_ENVIRONMENT_BIT (UINT64_C(1) << 63)
 
 /* The fds that a helper program is started on: its connection, and the slots' profile (profile.h). */
 enum { PROTOCOL_FD = 3, PROTOCOL_PROFILE_FD };
@@ -141,6 +144,7 @@ struct slot_shape {
     uint32_t runtime;         /* enum tw_runtime, not NONE */
     uint64_t gpu_minors;      /* bits 1 << N: the devices /dev/nvidiaN that it can reach */
     uint64_t inputs;          /* the number of the folder that it sees as /inputs; 0: an empty one */
+    uint64_t environment;     /* and as /environment, with PROTOCOL_ENVIRONMENT_BIT; 0: likewise */
     uint64_t outputs;         /* 1: the plan has patterns of what it is to leave */
 };
 

@@ -83,8 +83,8 @@ int slot_inputs_open(const struct slot *slot, struct slot_error *error);
 /* As for the paths above. */
 int slot_inputs_bring_in(const struct slot *slot, int folder, struct slot_error *error);
 int slot_inputs_lock(const struct slot *slot, struct slot_error *error);
-/* In the mount namespace of a seat, before its /tmp is mounted: shows the task this set. */
-int slot_inputs_give(const struct slot *slot, uint64_t set, struct slot_error *error);
+/* In the mount namespace of a seat, before its /tmp is mounted: shows the task this set in the folder `path`. */
+int slot_inputs_give(const struct slot *slot, uint64_t set, const char *path, struct slot_error *error);
 
 /* --- slot_outputs.c --- */
 struct slot_outputs {
@@ -104,10 +104,13 @@ struct slot_package {
     char python_path[400];
 };
 /*
- * In the task's process, in its workspace, when it was let go: unpacks what is on `source`, installs what it requires, goes to its folder, and
- * puts the file to be run in the source's place.
+ * In the task's process, in its workspace, when it was let go: unpacks what is on `source`, installs what it requires (unless `installed`: it is
+ * in /environment), goes to its folder, and puts the file to be run in the source's place.
  */
-int slot_package_open(int source, const char *python, struct slot_package *ret, struct slot_error *error);
+int slot_package_open(
+    int source, const char *python, bool installed, struct slot_package *ret, struct slot_error *error);
+/* Likewise, but prints what it requires and does not bring, if anything. */
+int slot_package_list(int source, struct slot_error *error);
 
 /* --- slot_folders.c --- */
 /*

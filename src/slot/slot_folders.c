@@ -61,7 +61,8 @@ static int mount_folder(
 
 int slot_folders_mount(const struct slot *slot, const struct slot_shape *shape, int *ret_proc, struct slot_error *error)
 {
-    if (mount_proc(slot, ret_proc, error) < 0 || slot_inputs_give(slot, shape->inputs, error) < 0 ||
+    if (mount_proc(slot, ret_proc, error) < 0 || slot_inputs_give(slot, shape->inputs, "/inputs", error) < 0 ||
+        slot_inputs_give(slot, shape->environment, "/environment", error) < 0 ||
         mount_folder(slot, "/tmp", 01777, shape->tmp_bytes, error) < 0 ||
         mount_folder(slot, "/workspace", 0700, shape->workspace_bytes, error) < 0 ||
         mount_folder(slot, "/dev/shm", 01777, shape->shm_bytes, error) < 0)

@@ -2,7 +2,8 @@
 /*
  * The stored files that a task has asked for: the daemon has linked them into a folder (files/inputs.h), whose number comes with
  * the START. The folder of all of these is bound below /tmp while the slot's root is built, where each task's own /tmp covers it,
- * and so is out of reach; the one of the task is bound to /inputs before that.
+ * and so is out of reach; the one of the task is bound to /inputs before that. What was installed for it lies there as well, and is
+ * bound to /environment.
  */
 #include "slot/slot.h"
 
@@ -43,15 +44,14 @@ int slot_inputs_lock(const struct slot *slot, struct slot_error *error)
     return 0;
 }
 
-int slot_inputs_give(const struct slot *slot, uint64_t set, struct slot_error *error)
+int slot_inputs_give(const struct slot *slot, uint64_t set, const char *path, struct slot_error *error)
 {
     char source[sizeof STORE + 24];
     if (set == 0)
         return 0;
     snprintf(source, sizeof source, "/" STORE "/%016" PRIx64, set);
     errno = ENOENT;
-    if (!slot->inputs || mount(source, "/inputs", NULL, MS_BIND, NULL) < 0 ||
-        slot_mount_lock("/inputs", false, MS_NODEV) < 0)
-        return slot_error_set(error, STAGE_FOLDERS, "the task's inputs");
+    if (!slot->inputs || mount(source, path, NULL, MS_BIND, NULL) < 0 || slot_mount_lock(path, false, MS_NODEV) < 0)
+        return slot_error_set(error, STAGE_FOLDERS, "the task's %s", path);
     return 0;
 }

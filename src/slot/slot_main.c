@@ -176,7 +176,7 @@ static int start_run(struct place *p, const struct slot_request *request, struct
 {
     struct slot_error error = {0};
     p->last = request->shape;
-    p->last.inputs = p->last.outputs = 0; /* those are this task's alone */
+    p->last.inputs = p->last.environment = p->last.outputs = 0; /* those are this task's alone */
     errno = EINVAL;
     if ((request->shape.network == TW_NETWORK_HOST) != p->slot.host_network) {
         slot_error_set(&error, STAGE_NETWORK, "this slot is for another one");

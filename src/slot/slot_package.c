@@ -18,11 +18,13 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "package/entry.h"
+#include "package/requirements.h"
 #include "package/unpack.h"
 
-enum { WHY_MAX = PROTOCOL_DETAIL_MAX - 1, REQUIREMENTS_MAX = 256 * 1024 };
+enum { WHY_MAX = PROTOCOL_DETAIL_MAX - 1 };
 
-static const char requirements[] = "requirements.txt", wheels[] = "wheels", installed[] = "/tmp/.hivemind-packages";
+static const char required[] = "requirements.txt", wheels[] = "wheels", own_wheels[] = "/tmp/.hivemind-packages",
+                  environment[] = "/environment";
 
 /* A sentence that fits, and is text, whatever is in it. */
 static int fail(struct slot_error *error, int err, const char *why)
@@ -93,11 +95,17 @@ static bool names_something(const char *text)
     return false;
 }
 
+static bool brings_wheels(void)
+{
+    struct stat st;
+    return stat(wheels, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static _Noreturn void install_in_child(const char *python)
 {
     const char *const argv[] = {python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--no-index",
         "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--no-compile", "--find-links", wheels,
-        "--target", installed, "-r", requirements, NULL};
+        "--target", own_wheels, "-r", required, NULL};
     const char *const env[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "LANG=C.UTF-8", "TMPDIR=/tmp", NULL};
     (void)dup2(STDERR_FILENO, STDOUT_FILENO);
     execve(python, (char *const *)argv, (char *const *)env);
@@ -108,11 +116,10 @@ static _Noreturn void install_in_child(const char *python)
 
 static int install(const char *python, struct slot_error *error)
 {
-    struct stat st;
-    if (stat(wheels, &st) < 0 || !S_ISDIR(st.st_mode))
+    if (!brings_wheels())
         return fail(error, EINVAL,
             "its requirements.txt names packages, but it brings no folder wheels/ with them, and this node fetches "
-            "none");
+            "none (PACKAGE_INDEX)");
     pid_t pid = fork();
     if (pid == 0)
         install_in_child(python);
@@ -125,53 +132,92 @@ static int install(const char *python, struct slot_error *error)
               "what its requirements.txt names could not be installed from its wheels/: see the log for why");
 }
 
-static int require(const char *python, bool *ret_installed, struct slot_error *error)
+/* Its text, if it names something; else NULL. */
+static int read_requirements(char **ret, size_t *ret_len, struct slot_error *error)
 {
     CLEANUP_FREE char *text = NULL;
-    size_t len;
-    int r = file_read(requirements, REQUIREMENTS_MAX, &text, &len);
-    *ret_installed = false;
+    int r = file_read(required, REQUIREMENTS_BYTES_MAX, &text, ret_len);
+    *ret = NULL;
     if (r == -ENOENT)
         return 0;
     if (r < 0)
         return fail(error, -r,
             r == -EFBIG ? "its requirements.txt has more than 256 KiB" : "its requirements.txt cannot be read");
-    if (!names_something(text))
+    if (names_something(text))
+        *ret = STEAL(text);
+    return 0;
+}
+
+/* *ret_where: where that can be imported from; "": it requires nothing. */
+static int require(const char *python, bool installed, const char **ret_where, struct slot_error *error)
+{
+    CLEANUP_FREE char *text = NULL;
+    size_t len;
+    *ret_where = installed ? environment : "";
+    if (installed)
         return 0;
-    *ret_installed = true;
+    if (read_requirements(&text, &len, error) < 0)
+        return -1;
+    if (!text)
+        return 0;
+    *ret_where = own_wheels;
     return install(python, error);
 }
 
 /* --- all of it --- */
 
-static int set_paths(const struct package_entry *entry, bool has_installed, struct slot_package *ret)
+static int set_paths(const struct package_entry *entry, const char *installed, struct slot_package *ret)
 {
     int n = snprintf(ret->folder, sizeof ret->folder, "/workspace%s%s", *entry->folder ? "/" : "", entry->folder);
     if (n < 0 || (size_t)n >= sizeof ret->folder)
         return -1;
-    n = snprintf(ret->python_path, sizeof ret->python_path, "%s%s%s", ret->folder, has_installed ? ":" : "",
-        has_installed ? installed : "");
+    n = snprintf(ret->python_path, sizeof ret->python_path, "%s%s%s", ret->folder, *installed ? ":" : "", installed);
     return n < 0 || (size_t)n >= sizeof ret->python_path ? -1 : 0;
 }
 
-int slot_package_open(int source, const char *python, struct slot_package *ret, struct slot_error *error)
+/* Unpacks it, and goes to where it works. */
+static int enter(int source, struct package_entry *ret, struct slot_error *error)
 {
-    struct package_entry entry;
     struct tw_error why = {0};
-    bool has_installed = false;
     if (unpack(source, error) < 0)
         return -1;
     CLEANUP_FD int folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
         return fail(error, errno, "the workspace");
-    if (package_find_entry(folder, &entry, &why) < 0)
+    if (package_find_entry(folder, ret, &why) < 0)
         return fail(error, EINVAL, why.message);
-    if (*entry.folder && chdir(entry.folder) < 0)
-        return fail(error, errno, "entering the package's folder");
-    if (require(python, &has_installed, error) < 0)
+    return *ret->folder && chdir(ret->folder) < 0 ? fail(error, errno, "entering the package's folder") : 0;
+}
+
+int slot_package_list(int source, struct slot_error *error)
+{
+    struct package_entry entry;
+    struct tw_error why = {0};
+    CLEANUP_FREE char *text = NULL;
+    CLEANUP_REQUIREMENTS struct requirements list = {0};
+    CLEANUP_BUF struct buf canonical = BUF_INIT(REQUIREMENTS_BYTES_MAX);
+    size_t len;
+    if (enter(source, &entry, error) < 0 || read_requirements(&text, &len, error) < 0)
+        return -1;
+    if (!text || brings_wheels())
+        return 0;
+    if (requirements_read(text, len, &list, &why) < 0)
+        return fail(error, EINVAL, why.message);
+    int r = requirements_write(&list, &canonical);
+    if (r == 0)
+        r = fd_write_all(STDOUT_FILENO, canonical.data, canonical.len);
+    return r < 0 ? fail(error, -r, "what its requirements.txt names cannot be told") : 0;
+}
+
+int slot_package_open(
+    int source, const char *python, bool installed, struct slot_package *ret, struct slot_error *error)
+{
+    struct package_entry entry;
+    const char *where = "";
+    if (enter(source, &entry, error) < 0 || require(python, installed, &where, error) < 0)
         return -1;
     ret->is_shell = entry.kind == PACKAGE_SHELL;
-    if (set_paths(&entry, has_installed, ret) < 0)
+    if (set_paths(&entry, where, ret) < 0)
         return fail(error, ENAMETOOLONG, "the package's folder");
     CLEANUP_FD int file = open(entry.file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0 || dup2(file, source) < 0)

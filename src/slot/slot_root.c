@@ -23,8 +23,8 @@ struct own_file {
     const char *path, *content;
 };
 
-static const char *const folders[] = {
-    "dev", "dev/shm", "etc", "proc", "tmp", "usr", "var", "var/tmp", "workspace", "inputs", "run", "root", "home"};
+static const char *const folders[] = {"dev", "dev/shm", "etc", "proc", "tmp", "usr", "var", "var/tmp", "workspace",
+    "inputs", "environment", "run", "root", "home"};
 
 static const struct own_file files[] = {
     {"etc/passwd",

@@ -94,8 +94,8 @@ bool seat_fits(const struct seat *seat, const struct slot_shape *shape)
     /* Which runtime it is for makes no difference to what is made ahead. */
     return seat->shape.tmp_bytes == shape->tmp_bytes && seat->shape.shm_bytes == shape->shm_bytes &&
         seat->shape.workspace_bytes == shape->workspace_bytes && seat->shape.network == shape->network &&
-        seat->shape.gpu_minors == shape->gpu_minors &&
-        seat->shape.inputs == shape->inputs; /* outputs are asked for later */
+        seat->shape.gpu_minors == shape->gpu_minors && seat->shape.inputs == shape->inputs &&
+        seat->shape.environment == shape->environment; /* outputs are asked for later */
 }
 
 void seat_close(struct seat *seat)

@@ -329,13 +329,20 @@ static void await_go(int socket)
 }
 
 /* A package is opened when the task is let go, and has its interpreter made ready behind that; all else before. */
-static _Noreturn void begin(const struct slot *slot, const struct plan *plan, bool warm, bool forked, int socket)
+static _Noreturn void begin(const struct slot *slot, const struct slot_shape *shape, const struct plan *plan, bool warm,
+    bool forked, int socket)
 {
     struct slot_error error = {0};
     struct slot_package opened = {0}, *package = plan->kind == PLAN_PACKAGE ? &opened : NULL;
+    if (plan->kind == PLAN_REQUIREMENTS) {
+        await_go(socket);
+        if (slot_package_list(TASK_FD_SOURCE, &error) < 0)
+            fail(socket, &error);
+        _exit(0);
+    }
     if (package) {
         await_go(socket);
-        if (slot_package_open(TASK_FD_SOURCE, slot->profile.python, &opened, &error) < 0)
+        if (slot_package_open(TASK_FD_SOURCE, slot->profile.python, shape->environment != 0, &opened, &error) < 0)
             fail(socket, &error);
         warm = warm && !opened.is_shell;
         if (opened.is_shell)
@@ -383,5 +390,5 @@ _Noreturn void slot_task_run(const struct slot *slot, const struct slot_shape *s
     int runtime = take_start(&plan, &error);
     if (runtime < 0 || set_limits(&plan.limits, &error) < 0)
         fail(socket, &error);
-    begin(slot, &plan, slot->profile.warm && runtime == TW_RUNTIME_PYTHON_WARM, forked, socket);
+    begin(slot, shape, &plan, slot->profile.warm && runtime == TW_RUNTIME_PYTHON_WARM, forked, socket);
 }

@@ -19,6 +19,12 @@ struct run_env {
     const char *name, *value;
 };
 
+/*
+ * A type that no client can ask for: opens a package as a task of type "package" does, in a sandbox like its own, and prints on stdout what
+ * it requires and does not bring (package/requirements.h), or nothing. Nothing of the package is run.
+ */
+#define RUN_REQUIREMENTS "requirements"
+
 /* Everything is borrowed during run_start only: the runtime copies what it needs longer. */
 struct run_spec {
     const char *task_id;
@@ -36,6 +42,7 @@ struct run_spec {
     bool fresh_interpreter;
     uint64_t gpu_minors;        /* bits 1 << N of the devices /dev/nvidiaN that it is given */
     uint64_t inputs;            /* the set of stored files that it sees (files/inputs.h); 0: none */
+    uint64_t environment;       /* what was installed for it (files/environments.h); 0: nothing */
     const char *const *outputs; /* patterns (base/glob.h) of the files below its workspace that it leaves */
     size_t n_outputs;
 };
@@ -87,6 +94,7 @@ struct run_carried {
     uint64_t held_cpu_millis, held_memory_bytes; /* in the engine's ledger */
     /* Told by take_up() alone. */
     uint64_t gpu_minors;
+    uint64_t environment;
     struct tw_limits limits; /* as in its run_spec */
 };
 
