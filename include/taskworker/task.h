@@ -36,26 +36,27 @@ enum tw_task_state {
 };
 
 /* How a task ended, apart from where it is. The numbers are stored and sent: never reuse one. */
-#define TW_REASONS(X)                                                                                     \
-    X(NONE, 0, "none")                                                                                    \
-    X(EXIT_CODE, 1, "exit_code")         /* ended by itself with a code other than 0 */                   \
-    X(SIGNAL, 2, "signal")               /* killed by a signal that the node did not send */              \
-    X(TIMEOUT_QUEUE, 3, "timeout_queue") /* waited too long for a slot */                                 \
-    X(TIMEOUT_WALL, 4, "timeout_wall")   /* ran longer than its time-out */                               \
-    X(TIMEOUT_CPU, 5, "timeout_cpu")     /* used more CPU time than allowed */                            \
-    X(OOM, 6, "oom")                     /* used more memory than allowed */                              \
-    X(OUTPUT_LIMIT, 7, "output_limit")   /* printed more than allowed, or result too large */             \
-    X(DISK_LIMIT, 8, "disk_limit")       /* wrote more than allowed */                                    \
-    X(PIDS_LIMIT, 9, "pids_limit")       /* more processes than allowed */                                \
-    X(STOPPED_BY_USER, 10, "stopped_by_user")                                                             \
-    X(SHUTDOWN, 11, "shutdown")           /* the node was told to stop its tasks and leave */             \
-    X(LOST, 12, "lost")                   /* the node died or lost the sandbox under the task */          \
-    X(BAD_INPUT, 13, "bad_input")         /* the input cannot be run (not Python, no UTF-8) */            \
-    X(IMAGE_ERROR, 14, "image_error")     /* the container image cannot be had */                         \
-    X(SANDBOX_ERROR, 15, "sandbox_error") /* the node could not make the sandbox */                       \
-    X(STORAGE_ERROR, 16, "storage_error") /* the node could not keep the result */                        \
-    X(BAD_RESULT, 17, "bad_result")       /* ended well, but what it left as its result cannot be read */ \
-    X(DEPENDENCY, 18, "dependency")       /* a task that it was to come after did not end well */
+#define TW_REASONS(X)                                                                                             \
+    X(NONE, 0, "none")                                                                                            \
+    X(EXIT_CODE, 1, "exit_code")         /* ended by itself with a code other than 0 */                           \
+    X(SIGNAL, 2, "signal")               /* killed by a signal that the node did not send */                      \
+    X(TIMEOUT_QUEUE, 3, "timeout_queue") /* waited too long for a slot */                                         \
+    X(TIMEOUT_WALL, 4, "timeout_wall")   /* ran longer than its time-out */                                       \
+    X(TIMEOUT_CPU, 5, "timeout_cpu")     /* used more CPU time than allowed */                                    \
+    X(OOM, 6, "oom")                     /* used more memory than allowed */                                      \
+    X(OUTPUT_LIMIT, 7, "output_limit")   /* printed more than allowed, or result too large */                     \
+    X(DISK_LIMIT, 8, "disk_limit")       /* wrote more than allowed */                                            \
+    X(PIDS_LIMIT, 9, "pids_limit")       /* more processes than allowed */                                        \
+    X(STOPPED_BY_USER, 10, "stopped_by_user")                                                                     \
+    X(SHUTDOWN, 11, "shutdown")                   /* the node was told to stop its tasks and leave */             \
+    X(LOST, 12, "lost")                           /* the node died or lost the sandbox under the task */          \
+    X(BAD_INPUT, 13, "bad_input")                 /* the input cannot be run (not Python, no UTF-8) */            \
+    X(IMAGE_ERROR, 14, "image_error")             /* the container image cannot be had */                         \
+    X(SANDBOX_ERROR, 15, "sandbox_error")         /* the node could not make the sandbox */                       \
+    X(STORAGE_ERROR, 16, "storage_error")         /* the node could not keep the result */                        \
+    X(BAD_RESULT, 17, "bad_result")               /* ended well, but what it left as its result cannot be read */ \
+    X(DEPENDENCY, 18, "dependency")               /* a task that it was to come after did not end well */         \
+    X(ENVIRONMENT_ERROR, 19, "environment_error") /* what its package requires could not be installed */
 
 enum tw_reason {
 #define X(name, number, text) TW_REASON_##name = number,

@@ -91,6 +91,13 @@ struct tw_worker_options {
     uint64_t stop_grace_us;      /* of a task that names none, from SIGTERM to SIGKILL; 0: 5 s */
     bool no_gpus;                /* leave those of the machine alone */
     uint64_t detach_timeout_us;  /* how long tasks that were left running wait for the next worker; 0: 10 min */
+    /*
+     * From where what packages name in their requirements.txt is installed, in a sandbox with the machine's network: the address of an index as
+     * pip takes it, "" for pip's own; NULL: nothing is, packages have to bring it. It needs tw_worker_set_storage(), in whose folder it is kept
+     * for the next task of the same owner that names the same, up to max_environments_bytes in all (0: 5 GiB) but for what is in use.
+     */
+    const char *package_index;
+    uint64_t max_environments_bytes;
 };
 
 /*

@@ -316,6 +316,7 @@ int task_exit_code(const Taskworker__Task *task)
         return EXIT_SIGNAL + 15;
     case TASKWORKER__TASK__REASON__LOST:
     case TASKWORKER__TASK__REASON__IMAGE_ERROR:
+    case TASKWORKER__TASK__REASON__ENVIRONMENT_ERROR:
     case TASKWORKER__TASK__REASON__SANDBOX_ERROR:
     case TASKWORKER__TASK__REASON__STORAGE_ERROR:
         return EXIT_TROUBLE;

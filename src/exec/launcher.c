@@ -221,8 +221,11 @@ int launcher_start(const struct launcher_options *options, struct launcher **ret
     }
     launch->profile = -1;
     *l = (struct launcher){.pid = -1, .pidfd = -1, .socket = -1, .slots = options->max_slots};
+    l->python = strdup(options->python ? options->python : SYSTEM_PYTHON);
     l->functions = options->functions && *options->functions ? strdup(options->functions) : NULL;
-    int r = prepare(options, launch, error) < 0 || spawn(launch, l, error) < 0 || shake_hands(l, error) < 0 ? -1 : 0;
+    int r = !l->python ? error_oom(error)
+        : prepare(options, launch, error) < 0 || spawn(launch, l, error) < 0 || shake_hands(l, error) < 0 ? -1
+                                                                                                          : 0;
     fd_close(&launch->profile);
     if (r < 0) {
         launcher_free(l);
@@ -258,7 +261,13 @@ void launcher_free(struct launcher *launcher)
     }
     fd_close(&launcher->pidfd);
     free(launcher->functions);
+    free(launcher->python);
     free(launcher);
+}
+
+const char *launcher_python(const struct launcher *launcher)
+{
+    return launcher->python;
 }
 
 bool launcher_privileged(const struct launcher *launcher)

@@ -17,8 +17,9 @@ struct launcher {
     int socket; /* not blocking once the launcher has greeted */
     uint32_t slots;
     bool privileged;
-    bool warm;       /* its slots hold a warm interpreter */
-    bool detaching;  /* has been asked to wait for another daemon, and has not answered */
+    bool warm;      /* its slots hold a warm interpreter */
+    bool detaching; /* has been asked to wait for another daemon, and has not answered */
+    char *python;
     char *functions; /* the source of functions that can be called by name; NULL: there are none */
     uint64_t layers; /* TW_LAYER_CGROUP_*: what control groups can limit here */
     char warning[PROTOCOL_DETAIL_MAX], group_warning[PROTOCOL_DETAIL_MAX];

@@ -35,6 +35,8 @@ void launcher_free(struct launcher *launcher);
 
 /* True: slots have uids of their own. False (no root): one host uid, see launcher_warning(). */
 bool launcher_privileged(const struct launcher *launcher);
+/* The interpreter of its tasks, as they see it. */
+const char *launcher_python(const struct launcher *launcher);
 /* What this launcher cannot do, in one sentence for a person, or NULL. */
 const char *launcher_warning(const struct launcher *launcher);
 

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "files/inputs.h"
 #include "files/internal.h"
@@ -41,7 +42,7 @@ static uint64_t time_us(const struct timespec *t)
 /* "KEY BYTES" and a newline. */
 static int read_label(int at, const char *name, struct environment_info *ret)
 {
-    char text[LABEL_SIZE], key[2 * ENVIRONMENT_KEY_BYTES + 1], newline;
+    char text[LABEL_SIZE];
     struct stat st;
     CLEANUP_FD int fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
@@ -50,8 +51,11 @@ static int read_label(int at, const char *name, struct environment_info *ret)
     if (n < 0)
         return (int)n;
     text[n] = '\0';
-    if (sscanf(text, "%64[0-9a-f] %" SCNu64 "%c", key, &ret->bytes, &newline) != 3 || newline != '\n' ||
-        name_sha_from_hex(key, ret->key) < 0)
+    char *end = strchr(text, '\n'), *bytes = strchr(text, ' ');
+    if (!end || end[1] || !bytes)
+        return -EINVAL;
+    *end = *bytes++ = '\0';
+    if (name_sha_from_hex(text, ret->key) < 0 || parse_u64(bytes, 0, INT64_MAX, &ret->bytes) < 0)
         return -EINVAL;
     ret->used_us = time_us(&st.st_mtim);
     return 0;
@@ -121,7 +125,8 @@ int environments_list(struct tw_storage *s, void (*found)(void *ctx, const struc
     int r = list_numbers(s->root.inputs_fd, &numbers, &n);
     if (r < 0)
         return r;
-    qsort(numbers, n, sizeof *numbers, by_number);
+    if (n > 0)
+        qsort(numbers, n, sizeof *numbers, by_number);
     for (size_t i = 0; i < n; i++) {
         struct environment_info info = {.number = numbers[i]};
         char folder[NAME_SIZE], label[NAME_SIZE];
@@ -130,8 +135,7 @@ int environments_list(struct tw_storage *s, void (*found)(void *ctx, const struc
             continue; /* its folder, and its label */
         folder_name(info.number, folder);
         label_name(info.number, label);
-        bool has_folder =
-            fstatat(s->root.inputs_fd, folder, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+        bool has_folder = fstatat(s->root.inputs_fd, folder, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
         if (has_folder && read_label(s->root.inputs_fd, label, &info) == 0)
             found(ctx, &info);
         else

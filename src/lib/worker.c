@@ -99,11 +99,17 @@ static void on_resources_stopped(void *ctx)
         on_store_closed(w);
 }
 
+static void on_environments_idle(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    resources_stop(&w->resources, on_resources_stopped, w);
+}
+
 static void on_runtime_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     w->runtime = NULL;
-    resources_stop(&w->resources, on_resources_stopped, w);
+    environments_stop(&w->environments, on_environments_idle, w);
 }
 
 static void free_server(struct tw_worker *w)
@@ -117,6 +123,7 @@ static void free_server(struct tw_worker *w)
 static void on_inputs_idle(void *ctx)
 {
     struct tw_worker *w = ctx;
+    environments_close(&w->environments);
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
@@ -332,10 +339,19 @@ static int build(
         tw_launcher_free(launcher);
         return -1;
     }
+    struct environments_options environments_options = {.loop = w->loop,
+        .python = launcher_python(launcher->launcher),
+        .index_url = o->package_index,
+        .version = w->runtime_version,
+        .max_bytes = o->max_environments_bytes};
+    int r = environments_init(&w->environments, &environments_options);
     free(launcher); /* what was in it is the runtime's now */
+    if (r < 0)
+        return error_oom(error);
     if (sandbox_find_left(w->runtime, o->storage_path, error) < 0 ||
         functions_new(w->loop, w->runtime, &w->runtime, error) < 0)
         return -1;
+    w->environments.runtime = w->runtime;
     w->runtime->on_broken = on_broken;
     w->runtime->on_trouble = on_trouble;
     w->runtime->owner_ctx = w;
@@ -343,7 +359,7 @@ static int build(
     resources_recall(&w->resources, w->store);
     if (engine_new(&engine_options, &w->engine, error) < 0)
         return -1;
-    int r = resources_watch(&w->resources, w->loop, w->engine, o->storage_path, overcommit_of(o));
+    r = resources_watch(&w->resources, w->loop, w->engine, o->storage_path, overcommit_of(o));
     if (r == 0)
         r = retention_start(&w->retention, w->loop, w->store);
     retention_set(&w->retention, o->retention_us, o->max_kept_tasks, o->max_kept_bytes);
@@ -444,6 +460,7 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
     struct engine_options of_tasks = {0};
     struct tw_error error;
     resources_set_ceiling(&worker->resources, overcommit_of(options));
+    environments_set_max(&worker->environments, options->max_environments_bytes);
     retention_set(&worker->retention, options->retention_us, options->max_kept_tasks, options->max_kept_bytes);
     if (task_options_from(worker, options, &of_tasks, &error) == 0)
         engine_set_task_limits(worker->engine, &of_tasks);
@@ -467,8 +484,10 @@ const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
 void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
 {
     worker->files.storage = storage;
-    if (storage)
-        inputs_begin(&worker->inputs, worker->loop, storage, worker->engine);
+    if (!storage)
+        return;
+    inputs_begin(&worker->inputs, worker->loop, storage, worker->engine);
+    environments_begin(&worker->environments, storage, worker->engine);
 }
 
 /* --- the RPC service --- */

@@ -10,6 +10,7 @@
 
 #include "base/list.h"
 #include "exec/sandbox.h"
+#include "lib/environments.h"
 #include "lib/functions.h"
 #include "lib/inputs.h"
 #include "lib/resources.h"
@@ -53,6 +54,7 @@ struct tw_worker {
     struct taskworker_service service;
     struct file_service files; /* without storage where there is none */
     struct inputs inputs;
+    struct environments environments;
 
     uv_async_t wake;   /* something for the loop's thread: calls, or a shutdown */
     atomic_int asked;  /* enum tw_shutdown, 0: none */

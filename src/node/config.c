@@ -555,6 +555,7 @@ bool config_equal(const struct config *a, const struct config *b, enum setting_i
     case SETTING_NAME:
     case SETTING_MODULES:
     case SETTING_PATHS:
+    case SETTING_INDEX:
         return ta && tb ? !strcmp(ta, tb) : ta == tb;
     default:
         return !ta == !tb;

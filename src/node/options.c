@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/options.h"
 
+#include <string.h>
+
 enum tw_network option_network(const struct config *c, enum setting_id id)
 {
     return (enum tw_network)(config_number(c, id) + TW_NETWORK_NONE);
+}
+
+static const char *option_index(const struct config *c)
+{
+    const char *index = config_text(c, SETTING_PACKAGE_INDEX);
+    return !strcmp(index, "off") ? NULL : !strcmp(index, "default") ? "" : index;
 }
 
 void options_of_worker(const struct config *c, const char *storage, struct tw_worker_options *ret)
@@ -47,6 +55,8 @@ void options_of_worker(const struct config *c, const char *storage, struct tw_wo
         .max_task_network = option_network(c, SETTING_MAX_TASK_NETWORK),
         .stop_on_output_limit = config_number(c, SETTING_OUTPUT_LIMIT_ACTION) == 1,
         .spare_sandboxes = (uint32_t)config_number(c, SETTING_SPARE_SANDBOXES),
+        .package_index = option_index(c),
+        .max_environments_bytes = config_number(c, SETTING_MAX_ENVIRONMENTS_SIZE),
     };
 }
 

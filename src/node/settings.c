@@ -171,6 +171,21 @@ static bool is_absolute(const char *s, size_t len)
     return is_showable(copy, SETTING_TEXT_MAX - 1);
 }
 
+/* pip takes it from its command line: no blank, and nothing in front that makes it an option. */
+static bool is_index(const char *s)
+{
+    if (!strcmp(s, "default") || !strcmp(s, "off"))
+        return true;
+    size_t scheme = !strncmp(s, "https://", 8) ? 8 : !strncmp(s, "http://", 7) ? 7 : 0, len = strlen(s);
+    if (scheme == 0 || len == scheme || len > 1024)
+        return false;
+    for (; *s; s++) {
+        if (!isgraph((unsigned char)*s))
+            return false;
+    }
+    return true;
+}
+
 static int parse_number(const struct setting *s, const char *text, uint64_t *ret)
 {
     int r;
@@ -227,6 +242,9 @@ int setting_parse(enum setting_id id, const char *text, uint64_t *ret_number)
         break;
     case SETTING_PATHS:
         good = is_list(text, ':', is_absolute);
+        break;
+    case SETTING_INDEX:
+        good = is_index(text);
         break;
     default:
         good = parse_number(s, text, &number) == 0;
@@ -310,6 +328,9 @@ const char *setting_expected(enum setting_id id, char out[SETTING_EXPECTED_MAX])
         break;
     case SETTING_PATHS:
         fixed = "absolute paths separated by colons, such as /opt/data:/srv/models";
+        break;
+    case SETTING_INDEX:
+        fixed = "default, off, or an address like https://index.example/simple/";
         break;
     }
     if (fixed)

@@ -26,6 +26,7 @@ enum setting_type {
     SETTING_NAME,
     SETTING_MODULES, /* names of Python modules, separated by commas */
     SETTING_PATHS,   /* absolute, separated by colons */
+    SETTING_INDEX,   /* of Python packages: "default", "off", or its address */
 };
 
 enum setting_group {
@@ -176,6 +177,13 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(FILE_RETENTION, .type = SETTING_DURATION, .group = GROUP_STORAGE, .fallback = "0", .max = 3650 * DAY,            \
         .zero = true, .reload = true, .metavar = "TIME",                                                               \
         .help = "how long a file is kept, reckoned from its newest version; 0: until it is deleted")                   \
+    X(PACKAGE_INDEX, .type = SETTING_INDEX, .group = GROUP_STORAGE, .fallback = "default", .metavar = "INDEX",         \
+        .help = "from where what packages name in their requirements.txt is installed: default is pip's own index, "   \
+                "off means that they have to bring it, an address is that of another index")                           \
+    X(MAX_ENVIRONMENTS_SIZE, .type = SETTING_SIZE, .group = GROUP_STORAGE, .fallback = "5G", .min = MIB,               \
+        .max = 1024 * 1024 * GIB, .reload = true, .metavar = "SIZE",                                                   \
+        .help = "of all that was installed for packages and is kept for the next that name the same; beyond it what "  \
+                "was used longest ago goes")                                                                           \
     X(WORKER_USER, .type = SETTING_USER, .group = GROUP_PROCESS, .computed = "hivemind", .metavar = "USER",            \
         .help = "whom to run as when started as root: a name or a number. Without an account called hivemind "         \
                 "the default is the number 1899999999")                                                                \

@@ -85,7 +85,8 @@ void requirements_pip_arguments(const struct requirements_pip *pip, const char *
 {
     const char *const program[] = {pip->python, "-I", "-m", "pip", "install", NULL};
     static const char *const always[] = {"--isolated", "--no-input", "--disable-pip-version-check", "--no-cache-dir",
-        "--only-binary=:all:", "--no-color", "--progress-bar=off", "--no-warn-script-location", NULL};
+        "--only-binary=:all:", "--no-color", "--progress-bar=off", "--retries=2", "--timeout=15",
+        "--no-warn-script-location", NULL};
     const char **next = add_all(add_all(ret, program), always);
     if (!pip->index_url) {
         *next++ = "--no-index";

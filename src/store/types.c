@@ -76,6 +76,7 @@ bool tw_reason_is_retried(enum tw_reason reason)
     case TW_REASON_SHUTDOWN:
     case TW_REASON_LOST:
     case TW_REASON_IMAGE_ERROR:
+    case TW_REASON_ENVIRONMENT_ERROR:
     case TW_REASON_SANDBOX_ERROR:
     case TW_REASON_STORAGE_ERROR:
         return true;

@@ -59,6 +59,9 @@ struct attempt *attempt_new(struct task *task)
 
 void attempt_release(struct attempt *a)
 {
+    const struct engine_preparing *preparing = &a->task->engine->options.preparing;
+    if (a->environment && preparing->release)
+        preparing->release(preparing->ctx, a->environment);
     store_log_free(STEAL(a->log));
     a->task->attempt = NULL;
     a->task = NULL;
@@ -85,14 +88,14 @@ void task_requeue(struct task *task, const char *message, bool front)
     engine_enqueue(task, front);
 }
 
-static enum tw_task_state state_for(enum tw_reason reason)
+enum tw_task_state attempt_state_for(enum tw_reason reason)
 {
     return reason == TW_REASON_STOPPED_BY_USER || reason == TW_REASON_SHUTDOWN ? TW_TASK_STOPPED : TW_TASK_FAILED;
 }
 
 static void finish_early(struct attempt *a, enum tw_reason reason)
 {
-    struct verdict v = {.state = state_for(reason), .reason = reason};
+    struct verdict v = {.state = attempt_state_for(reason), .reason = reason};
     attempt_finish(a, &v);
 }
 
@@ -197,7 +200,7 @@ static void on_ended(void *ctx, const struct run_outcome *outcome)
         (task->end_asked != TW_REASON_NONE && (v.reason != TW_REASON_NONE || a->terminated))) {
         v.reason = task->end_asked;
         v.message = NULL;
-        v.state = state_for(v.reason);
+        v.state = attempt_state_for(v.reason);
         verdict_take_result(&v, a, outcome);
         end_or_try_again(a, &v);
     } else if (a->cannot_begin) {
@@ -300,9 +303,7 @@ void attempt_turn_back(struct attempt *a, const struct tw_error *why)
 {
     a->cannot_begin = true;
     a->why = *why;
-    if (a->run)
-        a->run->rt->ops->kill(a->run);
-    /* else its input is being loaded, and on_input looks at it */
+    attempt_kill(a);
 }
 
 static void on_attempt_durable(void *ctx, const struct tw_error *error)
@@ -321,20 +322,14 @@ static void on_attempt_durable(void *ctx, const struct tw_error *error)
     attempt_turn_back(a, error);
 }
 
-/* The input is in memory: to the runtime with it. */
-static void prepare(struct attempt *a)
+/* With gpus, which has to last as long as it is used. */
+static int make_spec(struct attempt *a, struct run_spec *ret, struct gpu_env *gpus)
 {
     struct task *task = a->task;
-    struct engine *engine = task->engine;
     struct store_task *record = &task->record;
-    struct runtime *rt = engine->options.runtime;
-    task_move(task, TW_TASK_PREPARING);
-    task_set_message(task, "its sandbox is being made");
-    record->info.attempt++;
-    record->info.started_us = clock_wall_us();
     enum tw_network network;
-    spec_resolve(engine, &record->spec, &a->limits, &network);
-    struct run_spec spec = {
+    spec_resolve(task->engine, &record->spec, &a->limits, &network);
+    *ret = (struct run_spec){
         .task_id = record->info.id,
         .type = record->info.type,
         .owner = record->info.owner,
@@ -344,23 +339,31 @@ static void prepare(struct attempt *a)
         .n_args = record->spec.n_args,
         .env = (const struct run_env *)record->spec.env,
         .n_env = record->spec.n_env,
-        .max_result = engine->options.max_result_size,
+        .max_result = task->engine->options.max_result_size,
         .limits = a->limits,
         .inputs = record->spec.inputs_set,
+        .environment = a->environment,
         .outputs = (const char *const *)record->spec.outputs,
         .n_outputs = record->spec.n_outputs,
         .network = network,
         .fresh_interpreter = record->spec.fresh_interpreter,
     };
+    return gpu_env_make(task, ret, gpus);
+}
+
+static void start_run(struct attempt *a)
+{
+    struct engine *engine = a->task->engine;
+    struct store_task *record = &a->task->record;
+    struct runtime *rt = engine->options.runtime;
+    struct run_spec spec;
     struct tw_error error;
     CLEANUP(gpu_env_done) struct gpu_env gpus;
-    if (gpu_env_make(task, &spec, &gpus) < 0) {
+    if (make_spec(a, &spec, &gpus) < 0) {
         false_start(a, "out of memory");
         return;
     }
-    a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
-    if (a->log)
-        record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
+    task_set_message(a->task, "its sandbox is being made");
     a->run = rt->ops->start(rt, &spec, &attempt_events, a, &error);
     free(STEAL(record->spec.data)); /* a further attempt reads it back */
     if (!a->run) {
@@ -373,6 +376,74 @@ static void prepare(struct attempt *a)
         engine->options.store, record->seq, record->info.attempt, record->info.started_us, on_attempt_durable, a);
 }
 
+/* Whether it is not to go on to where it was going, for what was asked meanwhile; then it has been dealt with. */
+static bool turned_away(struct attempt *a)
+{
+    struct task *task = a->task;
+    if (task->end_asked == TW_REASON_SHUTDOWN)
+        put_back(a, stopped_before_it_began);
+    else if (task->end_asked != TW_REASON_NONE)
+        finish_early(a, task->end_asked);
+    else if (a->cannot_begin)
+        false_start(a, a->why.message);
+    else
+        return false;
+    return true;
+}
+
+/* --- what it needs --- */
+
+static void on_prepared(void *ctx, const struct engine_prepared *p)
+{
+    struct attempt *a = ctx;
+    struct task *task = a->task;
+    struct engine *engine = task->engine;
+    struct verdict v = {.state = TW_TASK_FAILED, .reason = p->reason, .message = p->message};
+    a->preparation = NULL;
+    a->environment = p->environment;
+    if (p->reason != TW_REASON_NONE || task->end_asked != TW_REASON_NONE || a->cannot_begin)
+        free(STEAL(task->record.spec.data));
+    if (!turned_away(a)) {
+        if (p->reason == TW_REASON_NONE)
+            start_run(a);
+        else if (p->reason == TW_REASON_LOST)
+            false_start(a, p->message);
+        else
+            end_or_try_again(a, &v);
+    }
+    engine_schedule(engine);
+}
+
+static const struct engine_prepare_events prepare_events = {.output = on_output, .done = on_prepared};
+
+/* The input is in memory: to the runtime with it, when all that it needs is there. */
+static void prepare(struct attempt *a)
+{
+    struct task *task = a->task;
+    struct engine *engine = task->engine;
+    struct store_task *record = &task->record;
+    const struct engine_preparing *preparing = &engine->options.preparing;
+    struct run_spec spec;
+    struct tw_error error = {0};
+    CLEANUP(gpu_env_done) struct gpu_env gpus;
+    task_move(task, TW_TASK_PREPARING);
+    record->info.attempt++;
+    record->info.started_us = clock_wall_us();
+    if (make_spec(a, &spec, &gpus) < 0) {
+        false_start(a, "out of memory");
+        return;
+    }
+    a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
+    if (a->log)
+        record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
+    if (preparing->begin && preparing->begin(preparing->ctx, &spec, &prepare_events, a, &a->preparation, &error) < 0)
+        false_start(a, error.message);
+    else if (a->preparation)
+        task_set_message(task, "what its package requires is being installed");
+    else
+        start_run(a);
+}
+
 static void on_input(void *ctx, const void *data, size_t len, const struct tw_error *error)
 {
     struct attempt *a = ctx;
@@ -381,12 +452,8 @@ static void on_input(void *ctx, const void *data, size_t len, const struct tw_er
     if (!task)
         return;
     struct engine *engine = task->engine;
-    if (task->end_asked == TW_REASON_SHUTDOWN) {
-        put_back(a, stopped_before_it_began);
-    } else if (task->end_asked != TW_REASON_NONE) {
-        finish_early(a, task->end_asked);
-    } else if (a->cannot_begin) {
-        false_start(a, a->why.message);
+    if (turned_away(a)) {
+        /* it waits again, or is over */
     } else if (error && (error->code == TW_DATA_LOSS || error->code == TW_NOT_FOUND)) {
         fail(a, TW_REASON_STORAGE_ERROR, error->message);
     } else if (error) {
@@ -441,102 +508,10 @@ void attempt_refresh_usage(struct attempt *a)
         info->pid = ops->pid(a->run);
 }
 
-/* --- ends that come from outside --- */
-
 void attempt_drop(struct task *task)
 {
     if (task->attempt)
         attempt_release(task->attempt);
-}
-
-/* What ran over a limit is killed; what is only unwanted may clear up behind itself. */
-static bool is_polite(enum tw_reason reason)
-{
-    return reason == TW_REASON_STOPPED_BY_USER || reason == TW_REASON_SHUTDOWN || reason == TW_REASON_TIMEOUT_WALL;
-}
-
-static void on_grace_over(uv_timer_t *timer)
-{
-    struct attempt *a = timer->data;
-    if (a->run)
-        a->run->rt->ops->kill(a->run);
-}
-
-static void start_grace(struct attempt *a, uint64_t grace_us)
-{
-    uv_update_time(a->timer.loop);
-    uv_timer_start(&a->timer, on_grace_over, (grace_us + 999) / 1000, 0);
-}
-
-static void on_stopping_stored(void *ctx UNUSED, const struct tw_error *error)
-{
-    if (error && error->code != TW_FAILED_PRECONDITION) /* that it has ended meanwhile is all the better */
-        log_warning(
-            "should the node be killed now, it will not know that a task was being stopped: %s", error->message);
-}
-
-/* What somebody has asked for holds, also when the node does not live to see it. */
-static void note_stopping(struct task *task)
-{
-    if (task->end_asked != TW_REASON_STOPPED_BY_USER || task->record.info.stopping)
-        return;
-    task->record.info.stopping = true;
-    store_stopping(task->engine->options.store, task->record.seq, on_stopping_stored, NULL);
-}
-
-static const char *stopping_text(enum tw_reason reason)
-{
-    return reason == TW_REASON_TIMEOUT_WALL ? "its time is over: it is being ended"
-        : reason == TW_REASON_SHUTDOWN      ? "the node shuts down: it is being stopped"
-                                            : "is being stopped";
-}
-
-static void terminate(struct attempt *a, enum tw_reason reason)
-{
-    uint64_t asked = a->task->record.spec.grace_us, nodes = a->task->engine->options.grace_us;
-    /* A node that waited for longer at its own end would be killed, and the task be lost instead of stopped. */
-    bool granted = asked && (reason != TW_REASON_SHUTDOWN || asked < nodes);
-    a->terminated = true;
-    task_set_message(a->task, "%s", stopping_text(reason));
-    start_grace(a, granted ? asked : nodes);
-    a->run->rt->ops->terminate(a->run);
-}
-
-/* The node ends while it uses its grace. */
-static void hurry(struct attempt *a)
-{
-    uint64_t nodes = a->task->engine->options.grace_us;
-    if (a->run && uv_timer_get_due_in(&a->timer) > (nodes + 999) / 1000)
-        start_grace(a, nodes);
-}
-
-void task_end_early(struct task *task, enum tw_reason reason)
-{
-    struct attempt *a = task->attempt;
-    if (reason == TW_REASON_SHUTDOWN && a && a->terminated && !a->ending)
-        hurry(a);
-    /* After a time-out, or with the node's next start, there may be another attempt, but not after this. */
-    if (tw_reason_is_retried(task->end_asked) && !tw_reason_is_retried(reason) && a && !a->ending)
-        task->end_asked = reason;
-    /* The node's end needs nothing of one that is about to wait again. */
-    if (a && a->again && reason != TW_REASON_SHUTDOWN)
-        task->end_asked = reason;
-    note_stopping(task);
-    if (task->end_asked != TW_REASON_NONE || (a && (a->ending || a->outputs.begun)))
-        return;
-    if (!a) {
-        engine_dequeue(task);
-        if (!task_finish_unstarted(task, state_for(reason), reason, NULL))
-            engine_enqueue(task, true);
-        return;
-    }
-    task->end_asked = reason;
-    note_stopping(task);
-    if (a->run && is_polite(reason) && task->record.info.state == TW_TASK_RUNNING && a->run->rt->ops->terminate)
-        terminate(a, reason);
-    else if (a->run)
-        a->run->rt->ops->kill(a->run);
-    /* else its input is being loaded, and on_input looks at end_asked */
 }
 
 bool task_finish_unstarted(struct task *task, enum tw_task_state state, enum tw_reason reason, const char *message)

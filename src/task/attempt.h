@@ -6,10 +6,12 @@
 #include "task/task.h"
 
 struct attempt {
-    struct task *task;       /* NULL: released, only the references below still hold the memory */
-    unsigned refs;           /* the task, the timer, and each store call on its way */
-    struct run *run;         /* NULL before the runtime took it and after it ended */
-    struct store_log *log;   /* may be NULL (no memory): output is not kept then */
+    struct task *task;               /* NULL: released, only the references below still hold the memory */
+    unsigned refs;                   /* the task, the timer, and each store call on its way */
+    struct preparation *preparation; /* while what it needs is made ready, before it has a run */
+    uint64_t environment;            /* that it has; 0: none */
+    struct run *run;                 /* NULL before the runtime took it and after it ended */
+    struct store_log *log;           /* may be NULL (no memory): output is not kept then */
     uv_timer_t timer;        /* the wall clock while it runs, then the pause between two tries to write the end */
     struct tw_limits limits; /* of this attempt; 0: none. output_bytes is never 0 */
     uint64_t begun_us;       /* on the monotonic clock, when the task was let go; 0: it was not */
@@ -41,12 +43,16 @@ struct attempt {
     unsigned finish_tries;
 };
 
+/* early.c: hurries the end of its run, or of what is done before there is one; that looks at why. */
+void attempt_kill(struct attempt *a);
 /* Its run has left (handover.c). */
 void handover_left(void *ctx);
 /* A new one for the task; NULL: no memory. It holds no slot yet. */
 struct attempt *attempt_new(struct task *task);
 /* What the runtime tells of its run. */
 extern const struct run_events attempt_events;
+/* FAILED or STOPPED. */
+enum tw_task_state attempt_state_for(enum tw_reason reason);
 /* Lets the wall clock run with what is left of it. */
 void attempt_start_wall_clock(struct attempt *a);
 /* It cannot begin here any more: its run, if there is one, is killed, and the task goes back to the queue. */

@@ -54,6 +54,32 @@ struct engine_files {
     void *ctx;
 };
 
+/*
+ * Who makes ready what a task has to find when it begins: what its package requires. All on the loop's thread; without `begin` nobody does.
+ * begin: 0 with NULL where there is nothing to do for this task; 0 with what is under way: `done` comes once, from the loop, and until then
+ * what the spec points to is borrowed, and `output` may come with what is to be in the task's log; or -1: it cannot even be begun.
+ * cancel: has `done` come soon.
+ * hold: a task that goes on since an earlier engine has this environment. release: one task less has it.
+ */
+struct engine_prepared {
+    enum tw_reason reason; /* NONE: it can begin; LOST: it cannot for now, which is not its fault; else how it ends */
+    const char *message;   /* NULL: the usual one */
+    uint64_t environment;  /* 0: it needs none */
+};
+struct engine_prepare_events {
+    void (*output)(void *ctx, enum tw_stream stream, const void *data, size_t len);
+    void (*done)(void *ctx, const struct engine_prepared *prepared);
+};
+struct preparation;
+struct engine_preparing {
+    int (*begin)(void *ctx, const struct run_spec *spec, const struct engine_prepare_events *events, void *events_ctx,
+        struct preparation **ret, struct tw_error *error);
+    void (*cancel)(struct preparation *preparation);
+    void (*hold)(void *ctx, uint64_t environment);
+    void (*release)(void *ctx, uint64_t environment);
+    void *ctx;
+};
+
 struct engine_options {
     uv_loop_t *loop;
     struct store *store;     /* borrowed; outlives the engine */
@@ -78,6 +104,7 @@ struct engine_options {
     size_t n_gpus;
     uint32_t detach_seconds; /* within which the next engine takes running tasks up */
     struct engine_files files;
+    struct engine_preparing preparing;
     const char *runtime_version; /* borrowed; another one where the same task might come to something else */
 };
 
@@ -97,6 +124,8 @@ enum {
 int engine_new(const struct engine_options *options, struct engine **ret, struct tw_error *error);
 /* Before it is started, or never. */
 void engine_set_files(struct engine *engine, const struct engine_files *files);
+/* Likewise; it hears at once what the tasks hold that go on. */
+void engine_set_preparing(struct engine *engine, const struct engine_preparing *preparing);
 /* Whether a live task has this set. */
 bool engine_has_inputs(const struct engine *engine, uint64_t set);
 /* Begins to run what was taken up. */

@@ -102,6 +102,7 @@ bool handover_take_up(struct task *task)
     a->wall_from_us = carried.wall_from_us;
     a->wall_left_us = carried.wall_left_us;
     a->limits = carried.limits;
+    a->environment = carried.environment;
     a->log = store_log_open(engine->options.store, record->seq, (size_t)a->limits.output_bytes);
     if (a->log)
         record->info.log_size = store_log_size(a->log, &record->info.log_truncated);
@@ -112,6 +113,16 @@ bool handover_take_up(struct task *task)
     queue_hold(&engine->queue, &task->entry, gpu_env_devices(engine, carried.gpu_minors));
     task_set_message(task, record->info.paused ? "paused on request" : "running");
     return true;
+}
+
+void engine_set_preparing(struct engine *engine, const struct engine_preparing *preparing)
+{
+    engine->options.preparing = *preparing;
+    map_for_each (it, &engine->tasks) {
+        const struct task *task = it->value;
+        if (task->attempt && task->attempt->environment)
+            preparing->hold(preparing->ctx, task->attempt->environment);
+    }
 }
 
 /* The time in which nobody looked counts too. */

@@ -106,7 +106,7 @@ class Node:
 
     def command(self):
         settings = {"grpc_host": "127.0.0.1", "grpc_port": self.port, "storage_path": self.storage,
-                    "libexec_dir": self.programs.libexec, **self.settings}
+                    "libexec_dir": self.programs.libexec, "package_index": "off", **self.settings}
         flags = []
         for name, value in settings.items():
             if value is None:

@@ -77,7 +77,8 @@ static const struct {
         "    assert path in own or 'ro' in opts, path\n"
         "    assert 'nodev' in opts or path.startswith('/dev/') or path.startswith('/proc/'), path"},
     {"nothing of the host",
-        "assert set(os.listdir('/')) <= set('bin dev etc home inputs lib lib32 lib64 libx32 proc root run sbin tmp usr "
+        "assert set(os.listdir('/')) <= set('bin dev environment etc home inputs lib lib32 lib64 libx32 proc root run "
+        "sbin tmp usr "
         "var"
         " workspace'.split()), os.listdir('/')\n"
         "for d in ('/home', '/root', '/run', '/tmp', '/workspace', '/dev/shm'): assert os.listdir(d) == [], d\n"

@@ -298,7 +298,7 @@ static void pip_arguments(void **state)
     const char *argv[REQUIREMENTS_PIP_ARGUMENTS];
     static const char *const head[] = {"python3", "-I", "-m", "pip", "install", "--isolated", "--no-input",
         "--disable-pip-version-check", "--no-cache-dir", "--only-binary=:all:", "--no-color", "--progress-bar=off",
-        "--no-warn-script-location"};
+        "--retries=2", "--timeout=15", "--no-warn-script-location"};
     static const char *const offline[] = {"--no-index", "--find-links", "/w", "--target", "/t", "-r", "/f"};
     static const char *const online[] = {"--index-url", "https://x", "--target", "/t", "-r", "/f"};
     struct requirements_pip pip = {.python = "python3", .file = "/f", .target = "/t", .wheels = "/w"};

@@ -211,6 +211,15 @@ static void test_slot_request(void **state)
     m.shape.runtime = TW_RUNTIME_SHELL;
     assert_int_equal(slot_request_check(&m, sizeof m, 4, &out), MESSAGE_BAD_FDS);
     assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_OK);
+    m.shape.inputs = 7;
+    m.shape.environment = PROTOCOL_ENVIRONMENT_BIT | 7;
+    assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_OK);
+    m.shape.environment = 7; /* that would be somebody's inputs, */
+    assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_BAD_FIELD);
+    m.shape.environment = 0;
+    m.shape.inputs = PROTOCOL_ENVIRONMENT_BIT | 7; /* and that what was installed for somebody */
+    assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_BAD_FIELD);
+    m.shape.inputs = 0;
     m.serial = 0;
     assert_int_equal(slot_request_check(&m, sizeof m, SLOT_START_FDS, &out), MESSAGE_BAD_FIELD);
     for (unsigned type = SLOT_GO; type < SLOT_REQUEST_MAX;

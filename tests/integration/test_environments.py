@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What packages require, installed from an index: one of our own, on loopback."""
+import contextlib
+import hashlib
+import http.server
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from test_packages import tarred, zipped
+
+
+class Index:
+    """Serves wheels as "simple" pages. What is asked for is noted; a folder of a project can be held back."""
+
+    def __init__(self):
+        self.files, self.asked, self.held = {}, [], {}
+        self.server = None
+        self.port = 0
+
+    def start(self):
+        index = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                index.asked.append(self.path)
+                project = self.path.strip("/").split("/")[-1]
+                if project in index.held:
+                    index.held[project][0].set()
+                    index.held[project][1].wait(60)
+                with contextlib.suppress(OSError):  # it may have been killed meanwhile
+                    index.answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+        return self
+
+    def stop(self):
+        for _, go in self.held.values():
+            go.set()
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.thread.join()
+            self.server = None
+
+    def answer(self, handler):
+        parts = handler.path.strip("/").split("/")
+        body = None
+        if parts[0] == "simple" and len(parts) == 2:
+            names = [name for name in self.files if name.split("-")[0].replace("_", "-").lower() == parts[1]]
+            links = [f'<a href="/files/{n}#sha256={hashlib.sha256(self.files[n]).hexdigest()}">{n}</a>' for n in names]
+            body, kind = f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode() if names else None, "text/html"
+        elif parts[0] == "files":
+            body, kind = self.files.get(parts[1]), "application/octet-stream"
+        handler.send_response(200 if body is not None else 404)
+        handler.send_header("Content-Type", kind if body is not None else "text/plain")
+        handler.send_header("Content-Length", str(len(body or b"")))
+        handler.end_headers()
+        handler.wfile.write(body or b"")
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/simple/"
+
+    def add(self, name, version, code, requires=(), **more):
+        meta = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {r}\n" for r in requires)
+        self.files[f"{name}-{version}-py3-none-any.whl"] = zipped({
+            f"{name}/__init__.py": code, f"{name}-{version}.dist-info/METADATA": meta,
+            f"{name}-{version}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{name}-{version}.dist-info/RECORD": "", **more})
+
+    def hold(self, project):
+        """The event that it was asked for, and the one that lets the answer go."""
+        self.held[project] = (threading.Event(), threading.Event())
+        return self.held[project]
+
+    def fetched(self, name):
+        return len([path for path in self.asked if path.startswith(f"/files/{name}-")])
+
+
+@pytest.fixture
+def index():
+    i = Index().start()
+    i.add("low", "1.0", "n = 7")
+    i.add("high", "2.0", "import low\nn = low.n + 1", requires=["low>=1"])
+    yield i
+    i.stop()
+
+
+@pytest.fixture(params=["root", "user"])
+def fresh(request, make_node, index):
+    user = request.getfixturevalue("ordinary_user" if request.param == "user" else "root")
+    return make_node(user=user, max_concurrent_tasks=4, package_index=index.url).start()
+
+
+@pytest.fixture
+def node(make_node, index):
+    return make_node(max_concurrent_tasks=4, package_index=index.url).start()
+
+
+def package(code, requirements="high\n", **more):
+    return zipped({"main.py": code, "requirements.txt": requirements, **more})
+
+
+def submit(node, code, requirements="high\n", **fields):
+    return node.submit(package(code, requirements), task_type="package", **fields)
+
+
+def value(node, code, requirements="high\n", **fields):
+    task, result = node.wait(submit(node, code, requirements, **fields))
+    assert result, (task.message, task.error, node.output(task.task_id))
+    return json.loads(result)
+
+
+def environments(node):
+    return sorted(p for p in os.listdir(node.storage / "storage" / "inputs") if p[0] in "89abcdef")
+
+
+def wait_until(condition, what, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.02)
+
+
+USES = """
+import high, low, os, socket, subprocess, sys
+def writable(path):
+    try:
+        open(path, "w")
+    except OSError:
+        return False
+    return True
+def reachable(port):
+    try:
+        return bool(socket.create_connection(("127.0.0.1", port), 1))
+    except OSError:
+        return False
+child = subprocess.run([sys.executable, "-c", "import high; print(high.n)"], capture_output=True, text=True)
+result = [high.n, child.stdout, high.__file__, writable("/environment/x"), writable(high.__file__),
+          high.__spec__.cached is not None and os.path.exists(high.__spec__.cached), reachable(int(sys.argv[1]))]
+"""
+
+
+def test_installed_once_and_used_by_all_that_name_the_same(fresh, index):
+    first = submit(fresh, USES, args=[str(index.port)])
+    task, result = fresh.wait(first)
+    assert result, (task.message, task.error, fresh.output(first))
+    n, child, where, below, itself, compiled, network = json.loads(result)
+    assert (n, child, where) == (8, "8\n", "/environment/high/__init__.py")
+    assert not below and not itself, "a task can write to what others import"
+    assert compiled, "its modules were not compiled, or look as if they were older than their source"
+    assert not network, "the network is for pip alone"
+    assert b"Successfully installed high-2.0 low-1.0" in fresh.output(first)
+    index.stop()
+    assert value(fresh, "import high\nresult = high.n") == 8
+    assert value(fresh, "import high\nresult = high.n", "# the same\nHigh   # said in other words\n", fresh_interpreter=True) == 8
+    task, result = fresh.run(tarred({"pack/main.py": "import high\nresult = high.n", "pack/requirements.txt": "high"}), task_type="package")
+    assert json.loads(result) == 8
+    shell = zipped({"run_task.sh": "python3 -c 'import high; print(high.n)'", "requirements.txt": "high"})
+    task, _ = fresh.run(shell, task_type="package")
+    assert b"8\n" in fresh.output(task.task_id), task.message
+
+
+def test_nothing_is_asked_where_nothing_is_required(node, index):
+    assert value(node, "result = 1", "# nothing\n") == 1
+    assert value(node, "result = 2", "low; python_version < '3'\n") == 2
+    task, result = node.run(zipped({"main.py": "result = 3"}), task_type="package")
+    assert json.loads(result) == 3
+    assert not index.fetched("low")
+
+
+def test_who_asks_at_once_waits_for_one_installation(node, index):
+    asked, go = index.hold("high")
+    first = submit(node, "import high\nresult = high.n")
+    assert asked.wait(60)
+    others = [submit(node, "import high\nresult = high.n") for _ in range(3)]
+    for task_id in others:
+        wait_until(lambda task_id=task_id: node.get(task_id).state == node.stubs.pb.Task.PREPARING, "it is prepared")
+        assert "being installed" in node.get(task_id).message
+    go.set()
+    for task_id in [first, *others]:
+        assert json.loads(node.wait(task_id)[1]) == 8
+    assert index.fetched("high") == 1 and len(environments(node)) == 2  # a folder, and its label
+
+
+def test_two_versions_side_by_side(node, index):
+    index.add("low", "2.0", "n = 70")
+    for _ in range(2):  # also in interpreters that are forks of the same one
+        assert value(node, "import low\nresult = low.n", "low==1.0") == 7
+        assert value(node, "import low\nresult = low.n", "low==2.0") == 70
+
+
+def test_index_that_cannot_be_reached(node, pb, index):
+    index.stop()
+    task, _ = node.wait(submit(node, "result = 1"))
+    assert (task.state, task.reason) == (task.FAILED, pb.Task.ENVIRONMENT_ERROR)
+    assert "the package index cannot be reached" in task.message and "Connection refused" in task.message, task.message
+    assert not environments(node)
+    waiting = submit(node, "import high\nresult = high.n", retries=20, retry_delay_ms=100)
+    wait_until(lambda: node.get(waiting).attempt > 1, "it is tried again")
+    index.start()
+    assert json.loads(node.wait(waiting)[1]) == 8
+
+
+def test_what_there_is_not(node, pb, index):
+    index.files["sdist-1.0.tar.gz"] = tarred({"sdist-1.0/setup.py": "raise SystemExit('code of it was run')"})
+    for requirements, words in [("absent", "absent"), ("low>5", "low>5"), ("sdist", "sdist"), ("low --hash=sha256:" + "0" * 64, "hash")]:
+        task_id = submit(node, "result = 1", requirements)
+        task, _ = node.wait(task_id)
+        assert task.reason == pb.Task.ENVIRONMENT_ERROR and words in task.message.lower(), task.message
+        assert b"code of it was run" not in node.output(task_id)
+    assert not environments(node)
+
+
+def test_requirements_that_are_none_of_the_index(node, pb, index):
+    with open(node.folder / "secret", "w") as f:
+        f.write("secret")
+    for requirements in ["-i http://127.0.0.1:1/simple\nlow", "low @ file:///etc/passwd", "-r /etc/passwd", "--extra-index-url http://x/\nlow",
+                         "-e .", "./wheel.whl", "low\nEND_OF_REQUIREMENTS\ntouch /workspace/x", "low; python_version < '$(id)'", "$(id)"]:
+        task, _ = node.wait(submit(node, "result = 1", requirements))
+        assert task.reason == pb.Task.BAD_INPUT and "requirements.txt" in task.message, (requirements, task.message)
+    assert not index.asked
+
+
+def test_node_that_fetches_nothing(make_node, pb):
+    node = make_node(package_index="off").start()
+    task, _ = node.wait(submit(node, "result = 1"))
+    assert task.reason == pb.Task.BAD_INPUT and "PACKAGE_INDEX" in task.message
+
+
+def test_a_wheel_that_wants_to_lie_elsewhere(node, pb, index):
+    """pip has a say in that too, and the sandbox the last."""
+    index.add("evil", "1.0", "", **{"../../up.py": "x", "evil-1.0.data/data/bin/tool": "x"})
+    task, _ = node.wait(submit(node, "import os\nresult = [os.path.exists('/up.py'), os.path.exists('/workspace/up.py')]", "evil"))
+    assert task.reason in (pb.Task.ENVIRONMENT_ERROR, pb.Task.NONE), task.message
+    assert not any("up.py" in str(p) for p in node.folder.rglob("*.py"))
+
+
+def test_more_than_the_task_may_have(node, pb, index):
+    index.add("large", "1.0", "", **{"large/data.bin": os.urandom(8 << 20)})
+    task, _ = node.wait(submit(node, "result = 1", "large", limits=pb.Limits(workspace_bytes=4 << 20)))
+    assert task.reason == pb.Task.ENVIRONMENT_ERROR and "workspace" in task.message, task.message
+    assert not environments(node)
+    assert value(node, "import large\nresult = 1", "large", limits=pb.Limits(workspace_bytes=64 << 20)) == 1
+
+
+def test_stopped_meanwhile(fresh, index):
+    asked, go = index.hold("low")
+    alone = submit(fresh, "import low\nresult = low.n", "low")
+    assert asked.wait(60)
+    other = submit(fresh, "import low\nresult = low.n", "low")
+    wait_until(lambda: "being installed" in fresh.get(other).message, "the other one is prepared")
+    assert fresh.stop_task(alone).task.state == fresh.stubs.pb.Task.STOPPED
+    go.set()
+    assert json.loads(fresh.wait(other)[1]) == 7, "who waits for the same has it all the same"
+    del index.held["low"]
+    asked, go = index.hold("high")
+    last = submit(fresh, "result = 1")
+    assert asked.wait(60)
+    assert fresh.stop_task(last).task.state == fresh.stubs.pb.Task.STOPPED
+    wait_until(lambda: len(environments(fresh)) == 2, "what was begun has gone")
+
+
+def test_node_that_ends_meanwhile(fresh, index):
+    asked, go = index.hold("high")
+    task_id = submit(fresh, "import high\nresult = high.n")
+    assert asked.wait(60)
+    fresh.stop()
+    go.set()
+    index.held.clear()
+    assert not environments(fresh)
+    fresh.start()
+    assert json.loads(fresh.wait(task_id)[1]) == 8
+
+
+def test_kill_meanwhile(fresh, index):
+    asked, go = index.hold("high")
+    task_id = submit(fresh, "import high\nresult = high.n")
+    assert asked.wait(60)
+    fresh.kill()
+    assert len(environments(fresh)) == 1, "a folder, and no label"
+    go.set()
+    index.held.clear()
+    fresh.start()
+    assert json.loads(fresh.wait(task_id)[1]) == 8
+    assert len(environments(fresh)) == 2
+
+
+def test_kept_over_starts(fresh, index):
+    assert value(fresh, "import high\nresult = high.n") == 8
+    fresh.kill()
+    fresh.start()
+    index.stop()
+    assert value(fresh, "import high\nresult = high.n") == 8
+
+
+def test_damaged_label(node, index):
+    assert value(node, "import high\nresult = high.n") == 8
+    label, = [p for p in environments(node) if p.endswith(".env")]
+    node.stop()
+    (node.storage / "storage" / "inputs" / label).write_bytes(b"no label \xff\0")
+    node.start()
+    assert not environments(node), "what nobody can say is whole was kept"
+    assert value(node, "import high\nresult = high.n") == 8
+
+
+def test_what_is_in_use_stays(make_node, index):
+    node = make_node(max_concurrent_tasks=4, package_index=index.url, max_environments_size="1M").start()
+    for name in ["one", "two"]:
+        index.add(name, "1.0", "n = 1", **{f"{name}/data.bin": os.urandom(700 << 10), f"{name}/late.py": "n = 2"})
+    waits = submit(node, "import one, time\nprint('up', flush=True)\nwhile not __import__('os').path.exists('/tmp/go'): time.sleep(0.05)", "one")
+    node.wait_for_output(waits, b"up")
+    in_use = environments(node)[0]
+    assert value(node, "import two\nresult = two.n", "two") == 1
+    wait_until(lambda: len(environments(node)) == 2, "what nobody uses goes, though it was used last")
+    node.detach()
+    node.start()
+    assert value(node, "import two\nresult = two.n", "two") == 1
+    wait_until(lambda: len(environments(node)) == 2, "that goes")
+    assert (node.storage / "storage" / "inputs" / in_use / "one" / "late.py").exists(), "what a task that goes on uses was taken away"
+    node.stop_task(waits)
+    assert value(node, "import two\nresult = two.n", "two") == 1
+    wait_until(lambda: len(environments(node)) == 2 and in_use not in environments(node), "what is in use no more goes")
+
+
+def test_full_disk(node, pb, index):
+    """The folder cannot be made: the node's trouble, which passes."""
+    inputs = node.storage / "storage" / "inputs"
+    mode = inputs.stat().st_mode
+    inputs.chmod(0o555)
+    try:
+        task_id = submit(node, "import high\nresult = high.n")
+        wait_until(lambda: "cannot be installed" in node.get(task_id).message or "cannot be installed" in str(node.status().warnings),
+                   "the node says why")
+    finally:
+        inputs.chmod(mode)
+    assert json.loads(node.wait(task_id)[1]) == 8
+
+
+def test_command_line(node, index, tmp_path):
+    (tmp_path / "main.py").write_text("import high\nprint('has', high.n)\n")
+    (tmp_path / "requirements.txt").write_text("high>=2\n")
+    done = node.run_cli("run", str(tmp_path))
+    assert done.returncode == 0 and b"has 8" in done.stdout, (done.stdout, done.stderr)
+    (tmp_path / "requirements.txt").write_text("absent\n")
+    done = node.run_cli("run", str(tmp_path))
+    assert done.returncode == 125 and b"absent" in done.stderr, (done.returncode, done.stdout, done.stderr)
