@@ -108,19 +108,27 @@ static void on_runtime_closed(void *ctx)
 
 static void free_server(struct tw_worker *w)
 {
+    if (w->gate)
+        w->gate->server = NULL;
     rpc_server_free(STEAL(w->server));
     rpc_health_free(STEAL(w->health));
     rpc_reflection_free(STEAL(w->reflection));
     rpc_tls_unref(STEAL(w->tls));
 }
 
-static void on_inputs_idle(void *ctx)
+static void on_gate_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     if (w->runtime)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
         on_runtime_closed(w);
+}
+
+static void on_inputs_idle(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    gate_close(STEAL(w->gate), on_gate_closed, w);
 }
 
 static void on_files_idle(void *ctx)
@@ -511,6 +519,9 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .port = options->port,
         .max_connections = options->max_connections,
         .max_inflight = options->max_inflight,
+        .authorize = worker->gate ? gate_authorize : NULL,
+        .on_finished = gate_on_finished,
+        .authorize_ctx = worker->gate,
     };
     if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0) {
         rpc_tls_unref(STEAL(worker->tls));
@@ -542,6 +553,8 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         free_server(worker);
         return -1;
     }
+    if (worker->gate)
+        worker->gate->server = worker->server;
     worker->port = rpc_server_port(worker->server);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "exec/sandbox.h"
 #include "lib/functions.h"
+#include "lib/gate.h"
 #include "lib/inputs.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
@@ -48,6 +49,7 @@ struct tw_worker {
     struct rpc_server *server; /* NULL until tw_worker_listen, and after it has drained */
     struct rpc_health *health;
     struct rpc_reflection *reflection;
+    struct gate *gate; /* NULL: nobody is asked who he is */
     uint16_t port;
     struct rpc_tls *tls; /* NULL: plain text */
     struct taskworker_service service;

@@ -9,6 +9,7 @@
 #include "base/timer.h"
 #include "base/util.h"
 #include "rpc/file_internal.h"
+#include "rpc/owner.h"
 #include "rpc/taskworker_pending.h"
 
 enum { WHOLE_MAX = 100 << 20, PAGE_DEFAULT = 100, PROGRESS_MS = 200 };
@@ -67,6 +68,7 @@ struct job;
 
 struct job_kind {
     const ProtobufCMessageDescriptor *descriptor;
+    int (*claim)(struct job *job);   /* on the loop, first: whose files it is about. NULL: nobody's */
     int (*run)(struct job *job);     /* in the pool: 0, or -1 with job->error */
     void (*reply)(struct job *job);  /* on the loop, where the call is still open and nothing has failed */
     void (*refuse)(struct job *job); /* before the call ends with the error; may be NULL */
@@ -79,6 +81,7 @@ struct job {
     struct rpc_call *call; /* NULL once it is over */
     uv_work_t work;
     void *request; /* unpacked */
+    char *owner;   /* where the request has no room for one; NULL: nobody in particular */
     int result;
     struct tw_error error;
     /* What came of it, by kind. */
@@ -104,8 +107,16 @@ static void job_free(struct job *j)
     tw_file_info_done(&j->info);
     tw_file_list_done(&j->list);
     free(j->data);
+    free(j->owner);
     free(j);
     file_service_leave(service);
+}
+
+static void job_refuse(struct job *j)
+{
+    if (j->kind->refuse)
+        j->kind->refuse(j);
+    rpc_call_finish_error(j->call, &j->error);
 }
 
 static void on_work(uv_work_t *work)
@@ -119,13 +130,12 @@ static void on_worked(uv_work_t *work, int status UNUSED)
     struct job *j = CONTAINER_OF(work, struct job, work);
     if (j->call) {
         rpc_call_set_on_done(j->call, NULL, NULL);
-        if (j->result == 0) {
+        if (*j->info.id)
+            rpc_call_set_object(j->call, j->info.id);
+        if (j->result == 0)
             j->kind->reply(j);
-        } else {
-            if (j->kind->refuse)
-                j->kind->refuse(j);
-            rpc_call_finish_error(j->call, &j->error);
-        }
+        else
+            job_refuse(j);
     }
     job_free(j);
 }
@@ -154,10 +164,29 @@ static struct job *job_begin(
     }
     *j = (struct job){.kind = kind, .service = service, .call = call, .request = request};
     file_service_enter(service);
+    if (kind->claim && kind->claim(j) < 0) {
+        job_refuse(j);
+        job_free(j);
+        return NULL;
+    }
     rpc_call_set_on_done(call, on_call_done, j);
     (void)uv_queue_work(service->loop, &j->work, on_work, on_worked); /* fails only without a job */
     return j;
 }
+
+/* Requests that say whose files they are about. */
+#define CLAIM(name, type)                                                                    \
+    static int claim_##name(struct job *j)                                                   \
+    {                                                                                        \
+        return owner_take(j->call, &((Taskworker__##type *)j->request)->user_id, &j->error); \
+    }
+CLAIM(push, PushRequest)
+CLAIM(get, GetRequest)
+CLAIM(revise, ReviseRequest)
+CLAIM(file, FileRequest)
+CLAIM(one_list, ListFilesRequest)
+CLAIM(one_stat, GetStorageRequest)
+#undef CLAIM
 
 /* --- Push, Get --- */
 
@@ -196,8 +225,11 @@ static void refuse_push(struct job *j)
     rpc_call_send(j->call, &response.base);
 }
 
-static const struct job_kind push_kind = {
-    .descriptor = &taskworker__push_request__descriptor, .run = run_push, .reply = reply_push, .refuse = refuse_push};
+static const struct job_kind push_kind = {.descriptor = &taskworker__push_request__descriptor,
+    .claim = claim_push,
+    .run = run_push,
+    .reply = reply_push,
+    .refuse = refuse_push};
 
 static void push(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
@@ -253,8 +285,11 @@ static void refuse_get(struct job *j)
     rpc_call_send(j->call, &response.base);
 }
 
-static const struct job_kind get_kind = {
-    .descriptor = &taskworker__get_request__descriptor, .run = run_get, .reply = reply_get, .refuse = refuse_get};
+static const struct job_kind get_kind = {.descriptor = &taskworker__get_request__descriptor,
+    .claim = claim_get,
+    .run = run_get,
+    .reply = reply_get,
+    .refuse = refuse_get};
 
 static void get(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
@@ -308,6 +343,7 @@ static void refuse_revise(struct job *j)
 }
 
 static const struct job_kind revise_kind = {.descriptor = &taskworker__revise_request__descriptor,
+    .claim = claim_revise,
     .run = run_revise,
     .reply = reply_revise,
     .refuse = refuse_revise};
@@ -317,15 +353,26 @@ static void revise(struct rpc_call *call, const uint8_t *msg, size_t len, void *
     (void)job_begin(call, ctx, &revise_kind, msg, len);
 }
 
+/* Its request names nobody. */
+static int claim_caller(struct job *j)
+{
+    const char *caller = owner_caller(j->call);
+    if (caller && !(j->owner = strdup(caller)))
+        return error_oom(&j->error);
+    return 0;
+}
+
 static int run_synchronous(struct job *j)
 {
     const Taskworker__SynchronousRequest *r = j->request;
-    const struct tw_patch_options options = {.size = sizeof options, .file = {.owner = "", .id = r->file_id}};
+    const struct tw_patch_options options = {
+        .size = sizeof options, .file = {.owner = j->owner ? j->owner : "", .id = r->file_id}};
     return patch_whole(j, &options, &r->difference);
 }
 
 /* Its response has Revise's fields under the same numbers. */
 static const struct job_kind synchronous_kind = {.descriptor = &taskworker__synchronous_request__descriptor,
+    .claim = claim_caller,
     .run = run_synchronous,
     .reply = reply_revise,
     .refuse = refuse_revise};
@@ -355,7 +402,7 @@ static void reply_find(struct job *j)
 }
 
 static const struct job_kind find_kind = {
-    .descriptor = &taskworker__file_request__descriptor, .run = run_find, .reply = reply_find};
+    .descriptor = &taskworker__file_request__descriptor, .claim = claim_file, .run = run_find, .reply = reply_find};
 
 static void find_file(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
@@ -377,11 +424,18 @@ static void reply_delete(struct job *j)
 }
 
 static const struct job_kind delete_kind = {
-    .descriptor = &taskworker__file_request__descriptor, .run = run_delete, .reply = reply_delete};
+    .descriptor = &taskworker__file_request__descriptor, .claim = claim_file, .run = run_delete, .reply = reply_delete};
 
 static void delete_file(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     (void)job_begin(call, ctx, &delete_kind, msg, len);
+}
+
+static int claim_list(struct job *j)
+{
+    Taskworker__ListFilesRequest *r = j->request;
+    r->all_users = r->all_users && owner_sees_all(j->call);
+    return r->all_users ? 0 : claim_one_list(j);
 }
 
 static int run_list(struct job *j)
@@ -418,8 +472,10 @@ static void reply_list(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static const struct job_kind list_kind = {
-    .descriptor = &taskworker__list_files_request__descriptor, .run = run_list, .reply = reply_list};
+static const struct job_kind list_kind = {.descriptor = &taskworker__list_files_request__descriptor,
+    .claim = claim_list,
+    .run = run_list,
+    .reply = reply_list};
 
 static void list_files(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
@@ -427,6 +483,13 @@ static void list_files(struct rpc_call *call, const uint8_t *msg, size_t len, vo
 }
 
 /* --- GetStorage, CollectGarbage --- */
+
+static int claim_stat(struct job *j)
+{
+    Taskworker__GetStorageRequest *r = j->request;
+    r->one_user = r->one_user || !owner_sees_all(j->call);
+    return r->one_user ? claim_one_stat(j) : 0;
+}
 
 static int run_stat(struct job *j)
 {
@@ -452,8 +515,10 @@ static void reply_stat(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static const struct job_kind stat_kind = {
-    .descriptor = &taskworker__get_storage_request__descriptor, .run = run_stat, .reply = reply_stat};
+static const struct job_kind stat_kind = {.descriptor = &taskworker__get_storage_request__descriptor,
+    .claim = claim_stat,
+    .run = run_stat,
+    .reply = reply_stat};
 
 static void get_storage(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
