@@ -30,6 +30,9 @@ struct cli {
     struct rpc_client_tls tls_options;
     uint64_t connect_timeout_us; /* 0: the client's default */
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
+    const char *token_file;      /* NULL: the token is looked for where else one may be */
+    bool insecure_token;         /* it may go anywhere in plain text */
+    bool has_token;              /* one was found and is sent */
     bool json;
     bool color;       /* on standard output */
     bool fail_fast;   /* what is not there now is not waited for */
@@ -49,6 +52,12 @@ void cli_done(struct cli *cli);
 
 /* The client, or NULL after a message; then cli->connect_code is the exit code. */
 struct rpc_client *cli_connect(struct cli *cli);
+
+/*
+ * token.c: the token for cli->server (wipe and free it) from --token-file, $HIVEMIND_TOKEN, $HIVEMIND_TOKEN_FILE or the file of
+ * credentials; NULL: there is none. -1: what was given cannot be used, or must not be sent there.
+ */
+int cli_find_token(struct cli *cli, char **ret, struct tw_error *error);
 
 /*
  * One call; `method` is the name alone ("GetTask"), or with its service ("/taskworker.FileService/ListFiles"). On failure the message is printed and the exit code returned; 0 is

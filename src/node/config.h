@@ -36,6 +36,7 @@ enum { CLIENT_AUTH_REQUIRED = 2 };
 enum config_action {
     CONFIG_RUN,
     CONFIG_SHOW,
+    CONFIG_RESET_ADMIN,
     CONFIG_HELP,
     CONFIG_VERSION,
 };
