@@ -15,8 +15,8 @@ enum {
     BURST_SECONDS = 4,
     /* All users of an address together may ask for so many times what one may: many may come through one router. */
     ADDRESS_SHARE = 8,
-    FAILURES_PER_SECOND = 2, /* of one address; more of them are neither explained nor written down */
-    FAILURES_BURST = 20,
+    FAILURES_PER_SECOND = 10, /* of one address, or one user; more of them are not written down */
+    FAILURES_BURST = 100,
     LOOK_MS = 10000, /* so long at most somebody whose token has expired stays */
     LOOKS_PER_FLUSH = 6,
     AUDIT_QUEUED = 16384,
@@ -66,12 +66,19 @@ static void write_down(struct gate *gate, const struct audit_record *record)
         (void)audit_write(gate->audit, record, AUDIT_GROUPED, NULL, NULL);
 }
 
+/* Whether what this user is refused is written down once more. */
+static bool may_write_refusal(struct gate *gate, const struct who *who)
+{
+    const struct rate_key key = rates_key(gate->rates, RATE_USER, who->user, strlen(who->user));
+    return rates_take(gate->rates, RATE_LOGIN, &key, 1, clock_monotonic_us(), NULL);
+}
+
 void gate_on_finished(void *ctx, const struct rpc_call *call, enum tw_code code)
 {
     const struct action *action = find_action(rpc_call_method(call));
     const struct who *who = rpc_call_who(call);
     bool denied = code == TW_PERMISSION_DENIED || code == TW_UNAUTHENTICATED;
-    if (!who || who->role == ROLE_MAX || (!action && !denied))
+    if (!who || who->role == ROLE_MAX || (!action && !denied) || (denied && !may_write_refusal(ctx, who)))
         return;
     write_down(ctx,
         &(struct audit_record){
@@ -89,18 +96,9 @@ void gate_on_finished(void *ctx, const struct rpc_call *call, enum tw_code code)
 
 /* --- who is it? --- */
 
-/* The limit of those who fail is their address's. Who is let in is not held up by it: others may share the address. */
-static int refuse(struct gate *gate, const struct rpc_call *call, const char *user, const char *token,
-    enum tw_code code, const char *why, struct tw_error *error)
+static void write_refusal(
+    struct gate *gate, const struct rpc_call *call, const char *user, const char *token, const char *why)
 {
-    const struct rate_key key =
-        rates_key_of_peer(gate->rates, rpc_call_peer_address(call), sizeof(struct sockaddr_storage));
-    uint64_t retry_us = 0;
-    if (!rates_take(gate->rates, RATE_LOGIN, &key, 1, clock_monotonic_us(), &retry_us)) {
-        error_set(error, TW_RESOURCE_EXHAUSTED, "too many calls from your address were refused: try again later");
-        error->retry_ms = (uint32_t)(retry_us / 1000 + 1);
-        return -1;
-    }
     write_down(gate,
         &(struct audit_record){
             .user = user,
@@ -111,7 +109,38 @@ static int refuse(struct gate *gate, const struct rpc_call *call, const char *us
             .detail = why,
             .outcome = AUDIT_DENIED,
         });
-    return error_set(error, code, "%s", why);
+}
+
+/*
+ * Nobody knows who it is. The limit of those who fail is their address's; who is let in is not held up by it, since others may share
+ * the address.
+ */
+static int refuse(struct gate *gate, const struct rpc_call *call, const char *claimed, const char *token,
+    const char *why, struct tw_error *error)
+{
+    const struct rate_key key =
+        rates_key_of_peer(gate->rates, rpc_call_peer_address(call), sizeof(struct sockaddr_storage));
+    uint64_t retry_us = 0;
+    if (!rates_take(gate->rates, RATE_LOGIN, &key, 1, clock_monotonic_us(), &retry_us)) {
+        error_set(error, TW_RESOURCE_EXHAUSTED, "too many calls from your address were refused: try again later");
+        error->retry_ms = (uint32_t)(retry_us / 1000 + 1);
+        return -1;
+    }
+    write_refusal(gate, call, claimed, token, why);
+    return error_set(error, TW_UNAUTHENTICATED, "%s", why);
+}
+
+static int refuse_role(struct gate *gate, const struct rpc_call *call, const struct who *who, const struct right *right,
+    struct tw_error *error)
+{
+    if (right)
+        error_set(error, TW_PERMISSION_DENIED, "you are %s, and this takes the role %s", role_to_string(who->role),
+            role_to_string(right->role));
+    else
+        error_set(error, TW_PERMISSION_DENIED, "nobody may call this method here");
+    if (may_write_refusal(gate, who))
+        write_refusal(gate, call, who->user, who->token, error->message);
+    return -1;
 }
 
 static int refuse_token(struct gate *gate, const struct rpc_call *call, const char *text, size_t len,
@@ -121,7 +150,7 @@ static int refuse_token(struct gate *gate, const struct rpc_call *call, const ch
     char id[TOKEN_ID_LEN + 1] = "";
     if (token_parse(text, len, digest) == TOKEN_RIGHT)
         token_id(digest, id);
-    return refuse(gate, call, "", id, TW_UNAUTHENTICATED, accounts_verdict_to_string(verdict), error);
+    return refuse(gate, call, "", id, accounts_verdict_to_string(verdict), error);
 }
 
 static int check_token(
@@ -130,8 +159,7 @@ static int check_token(
     static const char scheme[] = "Bearer ";
     size_t n = sizeof scheme - 1;
     if (strncasecmp(header, scheme, n) != 0)
-        return refuse(gate, call, "", "", TW_UNAUTHENTICATED,
-            "the header authorization has to be \"Bearer \" and a token", error);
+        return refuse(gate, call, "", "", "the header authorization has to be \"Bearer \" and a token", error);
     const char *text = header + n + strspn(header + n, " ");
     size_t len = strlen(text);
     enum accounts_verdict verdict = accounts_check_token(gate->accounts, text, len, clock_wall_us(), ret);
@@ -144,7 +172,7 @@ static int check_certificate(
     struct tw_error why;
     if (accounts_who(gate->accounts, name, ret, &why) == 0)
         return 0;
-    return refuse(gate, call, name, "", TW_UNAUTHENTICATED,
+    return refuse(gate, call, name, "",
         why.code == TW_PERMISSION_DENIED ? accounts_verdict_to_string(ACCOUNTS_DISABLED)
                                          : "the name in your certificate is not that of a user here",
         error);
@@ -154,13 +182,13 @@ static int find_caller(struct gate *gate, const struct rpc_call *call, struct wh
 {
     const char *header = rpc_call_metadata(call, "authorization"), *name;
     if (rpc_call_metadata_count(call, "authorization") > 1)
-        return refuse(gate, call, "", "", TW_UNAUTHENTICATED, "the header authorization is there twice", error);
+        return refuse(gate, call, "", "", "the header authorization is there twice", error);
     if (header)
         return check_token(gate, call, header, ret, error);
     name = rpc_call_peer_identity(call);
     if (name)
         return check_certificate(gate, call, name, ret, error);
-    return refuse(gate, call, "", "", TW_UNAUTHENTICATED,
+    return refuse(gate, call, "", "",
         "this node has to know who you are: send a token (authorization: Bearer TOKEN), or show a certificate", error);
 }
 
@@ -199,19 +227,13 @@ int gate_authorize(void *ctx, const struct rpc_call *call, struct who *ret, stru
     struct gate *gate = ctx;
     const char *method = rpc_call_method(call);
     const struct right *right = rights_needed(method);
-    char text[160];
     *ret = (struct who){.role = ROLE_MAX};
     if (right && right->open)
         return 0;
     if (find_caller(gate, call, ret, error) < 0)
         return -1;
-    if (!rights_allow(ret->role, method)) {
-        if (right)
-            snprintf(text, sizeof text, "you are %s, and this takes the role %s", role_to_string(ret->role),
-                role_to_string(right->role));
-        return refuse(gate, call, ret->user, ret->token, TW_PERMISSION_DENIED,
-            right ? text : "nobody may call this method here", error);
-    }
+    if (!rights_allow(ret->role, method))
+        return refuse_role(gate, call, ret, right, error);
     return take(gate, call, ret, error);
 }
 
@@ -275,7 +297,10 @@ static int set_rates(struct gate *gate, const struct tw_access_options *o)
             return -1;
     }
     const struct rate_limit failures = {.per_second_milli = FAILURES_PER_SECOND * 1000, .burst = FAILURES_BURST};
-    return rates_set(gate->rates, RATE_LOGIN, RATE_ADDRESS, failures);
+    return rates_set(gate->rates, RATE_LOGIN, RATE_USER, failures) < 0 ||
+            rates_set(gate->rates, RATE_LOGIN, RATE_ADDRESS, failures) < 0
+        ? -1
+        : 0;
 }
 
 static void free_rest(struct gate *gate)
