@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which token goes to the node, and whether it may. */
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/credentials.h"
 
-/* "127.0.0.1:50053", "[::1]:50053", "localhost:50053": nothing that could be read on a wire. */
+/* Nothing that could be read on a wire. */
 static bool is_loopback(const char *target)
 {
-    static const char *const hosts[] = {"127.0.0.1:", "[::1]:", "localhost:"};
-    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-        if (!strncasecmp(target, hosts[i], strlen(hosts[i])))
-            return true;
+    struct in_addr v4;
+    struct in6_addr v6;
+    const char *colon = strrchr(target, ':');
+    size_t len = colon ? (size_t)(colon - target) : 0;
+    char host[INET6_ADDRSTRLEN + 2];
+    if (len == 0 || len >= sizeof host)
+        return false;
+    memcpy(host, target, len);
+    host[len] = '\0';
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (host[0] == '[' && host[len - 1] == ']') {
+        host[len - 1] = '\0';
+        return inet_pton(AF_INET6, host + 1, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
     }
-    unsigned a, b, c;
-    int n = 0;
-    return sscanf(target, "127.%3u.%3u.%3u:%n", &a, &b, &c, &n) == 3 && n && a < 256 && b < 256 && c < 256;
+    return !strcasecmp(host, "localhost");
 }
 
 static int from_environment(const char *text, char **ret, struct tw_error *error)

@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "node/access.h"
+#include "node/complain.h"
 #include "node/notify.h"
 #include "node/options.h"
 #include "node/privileges.h"
@@ -328,18 +329,6 @@ static size_t take_changes(struct node *node, struct config *fresh)
     return taken;
 }
 
-static void log_config_errors(const struct config_errors *errors)
-{
-    const char *p = (const char *)errors->text.data, *end = p + errors->text.len;
-    while (p && p < end) {
-        /* Each line ends in a newline; no NUL ends the buffer. */
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        size_t n = (size_t)((newline ? newline : end) - p);
-        log_error("%.*s", (int)n, p);
-        p += n + 1;
-    }
-}
-
 /* Apart from the settings: the files may be new where their names are not. */
 static void reload_tls(struct node *node)
 {
@@ -361,7 +350,7 @@ static void reload(struct node *node)
     (void)notify_send(&node->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_monotonic_us());
     config_errors_init(&errors);
     if (config_load(node->input, &fresh, &errors) < 0) {
-        log_config_errors(&errors);
+        complain_of_errors(&errors);
         log_error("reload: %zu %s in the configuration; everything stays as it was", errors.count,
             errors.count == 1 ? "mistake" : "mistakes");
     } else {
@@ -546,17 +535,6 @@ static void finish(struct node *node)
         storage_remove(node->storage);
     free(node->storage);
     tw_log_set_handler(NULL, NULL);
-}
-
-/* Where a failure begins with the name of a setting: what that is, and who says so. */
-static void complain_of_setting(const struct config *c, const char *failure)
-{
-    for (enum setting_id id = 0; id < SETTING_MAX; id++) {
-        const char *key = setting_get(id)->key;
-        size_t len = strlen(key);
-        if (!strncmp(failure, key, len) && strchr(": ", failure[len]) && c->values[id].text)
-            log_error("%s is \"%s\" (%s)", key, c->values[id].text, c->values[id].where);
-    }
 }
 
 int daemon_run(struct config *config, const struct config_input *input)
