@@ -91,12 +91,6 @@ static inline bool config_given(const struct config *c, enum setting_id id)
 {
     return c->values[id].origin > ORIGIN_DEV;
 }
-/* Whether nobody gets in without a certificate. */
-static inline bool config_wants_certificates(const struct config *c)
-{
-    const char *auth = config_text(c, SETTING_TLS_CLIENT_AUTH);
-    return auth && config_number(c, SETTING_TLS_CLIENT_AUTH) == CLIENT_AUTH_REQUIRED;
-}
 bool config_equal(const struct config *a, const struct config *b, enum setting_id id);
 
 /* config_show.c; 0, or -1 if it could not be written. */
