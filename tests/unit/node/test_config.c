@@ -561,7 +561,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_of_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(certificates_let_other_machines_in, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(encryption_lets_other_machines_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(settings_of_tls_go_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_relative_storage_path_is_a_mistake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dev_changes_defaults_only, set_up, tear_down),
