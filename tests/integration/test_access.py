@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may do what at a real node: roles, owners, tokens, certificates, the first start, and being locked out."""
-import itertools
 import json
 import os
 import pathlib
 import select
-import signal
 import subprocess
 import time
 
@@ -13,7 +11,8 @@ import grpc
 import pytest
 
 from harness.node import CALL_SECONDS, CHANNEL_OPTIONS, StartError
-from test_tls import certificates  # noqa: F401 (a fixture)
+from conftest import Maker
+from test_tls import Certificates
 
 ROLES = ["viewer", "submitter", "operator", "admin"]
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
@@ -112,7 +111,6 @@ def with_people(node, *commands):
 
 @pytest.fixture(scope="module")
 def secured(programs_for_all, stubs, folder):
-    from conftest import Maker
     maker = Maker(programs_for_all, stubs, folder)
     functions = folder / "access_functions.py"
     functions.write_text("from hivemind import function\n@function\ndef double(n):\n    return 2 * n\n")
@@ -388,8 +386,8 @@ def test_functions_are_called_in_the_callers_name(secured, people, pb):
     assert people["admin"].GetTask(pb.GetTaskRequest(task_id=answer.task_id)).task.owner == "bob"
 
 
-def test_a_certificate_names_a_user(make_node, certificates, pb):  # noqa: F811
-    certs = certificates().init()
+def test_a_certificate_names_a_user(make_node, folder, pb):
+    certs = Certificates(make_node.programs.cli, folder).init()
     node = make_node(authenticated=True, tls_client_ca=certs.path / "ca.crt", tls_client_auth="optional", **certs.settings)
     with_people(node)
 
@@ -461,7 +459,7 @@ def test_a_first_token_that_nobody_saw(make_node, pb):
     assert not (node.storage / "first-token").exists()
     node.settings["grpc_port"] = node.port
     for seconds in (0.01, 0.05, 0.1, 0.15, 0.2, 0.3):
-        node.start_and_kill(seconds) if hasattr(node, "launchers") else None
+        node.start_and_kill(seconds)
     node.start()
     assert node.status().node_id
     assert node.first_token() == node.token
