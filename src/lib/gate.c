@@ -214,9 +214,10 @@ static int take(struct gate *gate, const struct rpc_call *call, const struct who
     }
     if (ok)
         return 0;
-    error_set(error, TW_RESOURCE_EXHAUSTED, "%s asks too often (%ss): try again in %llu ms", who->user,
-        rate_kind_to_string(short_of), (unsigned long long)(retry_us / 1000 + 1));
-    error->retry_ms = (uint32_t)(retry_us / 1000 + 1);
+    uint32_t retry_ms = (uint32_t)MIN(retry_us / 1000 + 1, (uint64_t)UINT32_MAX);
+    error_set(error, TW_RESOURCE_EXHAUSTED, "%s asks too often (%ss): try again in %u ms", who->user,
+        rate_kind_to_string(short_of), retry_ms);
+    error->retry_ms = retry_ms;
     return -1;
 }
 

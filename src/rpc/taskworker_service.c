@@ -209,7 +209,8 @@ static void begin_wait(struct pending *p)
 
 static void refuse_wait(struct pending *p, const struct tw_error *error)
 {
-    on_end(p, NULL, NULL, 0, error);
+    pending_stop_timer(p);
+    pending_refuse(p, error);
 }
 
 static void wait_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)

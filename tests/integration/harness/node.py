@@ -225,6 +225,10 @@ class Node:
     def new_channel(self, options=()):
         channel = grpc.insecure_channel(self.address, options=[*CHANNEL_OPTIONS, *options])
         self.channels.append(channel)
+        return self.with_token(channel)
+
+    def with_token(self, channel):
+        """The same channel; where the node asks, its calls say who calls."""
         return grpc.intercept_channel(channel, WithToken(self)) if self.authenticated else channel
 
     @property
