@@ -61,6 +61,31 @@ int tw_worker_first_token_shown(struct tw_worker *worker, struct tw_error *error
     return 0;
 }
 
+/* --- the service --- */
+
+static void on_changed(void *ctx)
+{
+    gate_changed(ctx);
+}
+
+int access_begin_service(
+    struct gate *gate, uv_loop_t *loop, struct rpc_server *server, struct account_service **ret, struct tw_error *error)
+{
+    struct account_service_options options = {.loop = loop};
+    if (gate)
+        options = (struct account_service_options){
+            .loop = loop,
+            .accounts = gate->accounts,
+            .logins = gate->logins,
+            .audit = gate->audit,
+            .audit_path = gate->audit_path,
+            .rates = gate->rates,
+            .on_changed = on_changed,
+            .ctx = gate,
+        };
+    return account_service_new(server, &options, ret, error);
+}
+
 /* --- locked out --- */
 
 /* "admin", or the first free one behind it: names of removed users are never given again. */

@@ -312,6 +312,7 @@ static void free_rest(struct gate *gate)
     (void)accounts_close(gate->accounts);
     (void)rates_free(gate->rates);
     token_wipe(&gate->first);
+    free(gate->audit_path);
     free(gate);
 }
 
@@ -327,6 +328,8 @@ int gate_open(uv_loop_t *loop, const struct tw_access_options *options, struct g
     int r = gate->minute && gate->soon && set_rates(gate, options) == 0 ? 0 : error_oom(error);
     if (r == 0)
         r = access_open_accounts(options, &gate->accounts, &gate->first, error);
+    if (r == 0 && options->audit_path && !(gate->audit_path = strdup(options->audit_path)))
+        r = error_oom(error);
     if (r == 0 && options->audit_path)
         r = audit_open(&audit, &gate->audit, error);
     if (r == 0) {

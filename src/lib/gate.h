@@ -14,6 +14,7 @@
 #include "access/audit.h"
 #include "access/logins.h"
 #include "access/rates.h"
+#include "rpc/account_service.h"
 #include "rpc/server.h"
 
 struct gate {
@@ -21,6 +22,7 @@ struct gate {
     struct accounts *accounts;
     struct logins *logins;
     struct audit *audit; /* NULL: none */
+    char *audit_path;    /* its folder */
     struct rates *rates;
     struct rpc_server *server; /* whose calls are asked about again; NULL: none yet */
     struct token first;        /* until somebody has seen it; "": there is none */
@@ -45,6 +47,10 @@ void gate_on_finished(void *ctx, const struct rpc_call *call, enum tw_code code)
  * from within a handler.
  */
 void gate_changed(struct gate *gate);
+
+/* access.c: AccountService, also where there is no gate (NULL): then it says so. */
+int access_begin_service(struct gate *gate, uv_loop_t *loop, struct rpc_server *server, struct account_service **ret,
+    struct tw_error *error);
 
 /* access.c: makes the folder of the accounts if need be, and opens them. */
 int access_open_accounts(

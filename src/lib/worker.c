@@ -125,10 +125,16 @@ static void on_gate_closed(void *ctx)
         on_runtime_closed(w);
 }
 
-static void on_inputs_idle(void *ctx)
+static void on_accounts_idle(void *ctx)
 {
     struct tw_worker *w = ctx;
     gate_close(STEAL(w->gate), on_gate_closed, w);
+}
+
+static void on_inputs_idle(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    account_service_stop(STEAL(w->account_service), on_accounts_idle, w);
 }
 
 static void on_files_idle(void *ctx)
@@ -481,6 +487,10 @@ void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
 
 /* --- the RPC service --- */
 
+static void on_nothing(void *ctx UNUSED)
+{
+}
+
 static int begin_tls(struct tw_worker *worker, const struct tw_rpc_options *options, struct tw_error *error)
 {
     const struct rpc_tls_options o = {
@@ -544,13 +554,16 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
         (worker->files.storage && (file_service_register(worker->server, &worker->files, error) < 0)) ||
         function_service_register(worker->server, &worker->service, error) < 0 ||
+        access_begin_service(worker->gate, worker->loop, worker->server, &worker->account_service, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.RPCService", true) < 0 ||
+        rpc_health_set(worker->health, "taskworker.AccountService", true) < 0 ||
         (worker->files.storage && rpc_health_set(worker->health, "taskworker.FileService", true) < 0)) {
         free_server(worker);
+        account_service_stop(STEAL(worker->account_service), on_nothing, NULL); /* at once: it has no calls yet */
         return -1;
     }
     if (worker->gate)

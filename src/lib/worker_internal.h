@@ -50,6 +50,7 @@ struct tw_worker {
     struct rpc_health *health;
     struct rpc_reflection *reflection;
     struct gate *gate; /* NULL: nobody is asked who he is */
+    struct account_service *account_service;
     uint16_t port;
     struct rpc_tls *tls; /* NULL: plain text */
     struct taskworker_service service;

@@ -94,9 +94,16 @@ struct rpc_call *call_new(struct server_conn *sc, int32_t id)
     return call;
 }
 
+static void wipe_secret(const struct rpc_call *call, const struct buf *b)
+{
+    if (b->data && call->entry && call->entry->method->secret)
+        explicit_bzero(b->data, b->cap);
+}
+
 static void drop_output(struct rpc_call *call)
 {
     call->conn->server->out_bytes -= call_queued(call);
+    wipe_secret(call, &call->out);
     call->out_pos = 0;
     buf_reset(&call->out);
 }
@@ -108,6 +115,8 @@ void call_drop_request(struct rpc_call *call)
     if (call->in_handler)
         return;
     server->freed_bytes += call->in.body.cap;
+    wipe_secret(call, &call->in.body);
+    wipe_secret(call, &call->held);
     message_next(&call->in);
     budget_give(&server->budget, false, call_held(call));
     trim_buf(&call->held);
@@ -259,6 +268,7 @@ static ssize_t read_response(nghttp2_session *session, int32_t id, uint8_t *to, 
     call->conn->server->out_bytes -= n;
     if (!call_queued(call)) {
         call->conn->server->freed_bytes += call->out.cap > KEEP_CAP ? call->out.cap : 0;
+        wipe_secret(call, &call->out);
         trim_buf(&call->out);
         call->out_pos = 0;
         if (call->finished) {

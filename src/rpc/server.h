@@ -32,6 +32,8 @@ struct rpc_tls; /* tls.h */
 struct rpc_method {
     const char *name;
     size_t max_request; /* bytes of one message after inflation; 0: the server's limit */
+    bool
+        secret; /* passwords are in the request, or tokens in the answer: nothing of them is left in memory afterwards */
     void (*unary)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
     void (*on_start)(struct rpc_call *call, void *ctx);
     void (*on_message)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
