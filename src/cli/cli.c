@@ -94,7 +94,7 @@ void cli_note(struct cli *cli, const char *fmt, ...)
 }
 
 /* Whatever says whom to believe asks for TLS: it must never be ignored. */
-static void choose_tls(struct cli *cli)
+void cli_choose_server(struct cli *cli)
 {
     const struct rpc_client_tls *o = &cli->tls_options;
     static const char scheme[] = "tls://";
@@ -111,7 +111,7 @@ struct rpc_client *cli_connect(struct cli *cli)
     if (cli->client)
         return cli->client;
     const char *given = cli->server;
-    choose_tls(cli);
+    cli_choose_server(cli);
     if (!cli->loop_open) {
         int r = uv_loop_init(&cli->loop);
         if (r < 0) {
@@ -178,8 +178,9 @@ static void report_answer(struct cli *cli, const struct tw_error *error)
                                                      : "the file of credentials");
     else if (refused)
         cli_error(cli, error->code,
-            "%s; give your token by --token-file=FILE or $HIVEMIND_TOKEN (a new node has its administrator's in the "
-            "file first-token of its storage folder)",
+            "%s; log in (hivemind login), or give your token by --token-file=FILE or $HIVEMIND_TOKEN (a new node has "
+            "its "
+            "administrator's in the file first-token of its storage folder)",
             message);
     else
         cli_error(cli, error->code, "%s", message);

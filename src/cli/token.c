@@ -42,12 +42,24 @@ static int from_credentials(const struct cli *cli, char **ret, struct tw_error *
     return path ? credentials_find(path, cli->server, ret, error) : 0;
 }
 
+int cli_check_secret(const struct cli *cli, const char *what, struct tw_error *error)
+{
+    if (cli->tls || cli->insecure_token || is_loopback(cli->server))
+        return 0;
+    return error_set(error, TW_FAILED_PRECONDITION,
+        "the %s is not sent to %s in plain text, where others could read it: use TLS (--server=tls://%s), or say "
+        "that it may be (--insecure-token)",
+        what, cli->server, cli->server);
+}
+
 int cli_find_token(struct cli *cli, char **ret, struct tw_error *error)
 {
     const char *text = getenv("HIVEMIND_TOKEN"), *file = getenv("HIVEMIND_TOKEN_FILE");
     int r;
     *ret = NULL;
-    if (cli->token_file)
+    if (cli->token)
+        r = (*ret = strdup(cli->token)) ? 0 : error_oom(error);
+    else if (cli->token_file)
         r = credentials_read_token(cli->token_file, ret, error);
     else if (text && *text)
         r = from_environment(text, ret, error);
@@ -55,12 +67,8 @@ int cli_find_token(struct cli *cli, char **ret, struct tw_error *error)
         r = credentials_read_token(file, ret, error);
     else
         r = from_credentials(cli, ret, error);
-    if (r < 0 || !*ret || cli->tls || cli->insecure_token || is_loopback(cli->server))
+    if (r < 0 || !*ret || cli_check_secret(cli, "token", error) == 0)
         return r;
     credentials_wipe(ret);
-    return error_set(error, TW_FAILED_PRECONDITION,
-        "the token is not sent to %s in plain text, where others could read it: use TLS (--server=tls://%s), or say "
-        "that "
-        "it may be (--insecure-token)",
-        cli->server, cli->server);
+    return -1;
 }
