@@ -229,6 +229,27 @@ static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
     job_end(job);
 }
 
+/*
+ * Whatever somebody does with his own account is written down, and the log has room for so much only: without this he could write until
+ * what he did before is gone. Administrators may have many users to add.
+ */
+static int check_rate(const struct account_job *job, struct tw_error *error)
+{
+    const struct account_service_options *o = &job->service->options;
+    char text[ACCOUNTS_NAME_MAX + 16];
+    uint64_t retry_us = 0;
+    if (!o->rates || job->who.role >= ROLE_ADMIN) /* or nobody yet, which logins.h bounds */
+        return 0;
+    int len = snprintf(text, sizeof text, "account %s", job->who.user); /* no user's name: his refusals count apart */
+    const struct rate_key key = rates_key(o->rates, RATE_USER, text, (size_t)len);
+    if (rates_take(o->rates, RATE_LOGIN, &key, 1, clock_monotonic_us(), &retry_us))
+        return 0;
+    error_set(error, TW_RESOURCE_EXHAUSTED, "%s changes too much at once: try again in %llu ms", job->who.user,
+        (unsigned long long)(retry_us / 1000 + 1));
+    error->retry_ms = (uint32_t)(retry_us / 1000 + 1);
+    return -1;
+}
+
 void account_job_begin(struct rpc_call *call, struct account_service *service, const struct account_act *act,
     const uint8_t *msg, size_t len)
 {
@@ -248,7 +269,7 @@ void account_job_begin(struct rpc_call *call, struct account_service *service, c
     snprintf(job->from, sizeof job->from, "%s", rpc_call_peer(call));
     login_address(rpc_call_peer_address(call), job->address);
     account_service_enter(service);
-    if (act->check(job, &error) < 0) {
+    if (act->check(job, &error) < 0 || check_rate(job, &error) < 0) {
         job_refuse(job, &error);
         return;
     }

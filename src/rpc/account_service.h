@@ -26,7 +26,9 @@ struct account_service_options {
     struct logins *logins;     /* with `accounts` */
     struct audit *audit;       /* NULL: nothing is written down */
     const char *audit_path;    /* its folder; with `audit` */
-    struct rates *rates;       /* of RATE_LOGIN: how many logins of an address that fail are written down; NULL: all */
+    /* RATE_LOGIN: how many logins of an address that fail are written down, and how often who is no administrator changes his account.
+       NULL: there is no limit. */
+    struct rates *rates;
     void (*on_changed)(void *ctx); /* whoever kept a struct who has to ask about him again; may be NULL */
     void *ctx;
 };

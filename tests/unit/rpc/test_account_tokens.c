@@ -336,6 +336,44 @@ static void test_revoke(void **state UNUSED)
     account_end_test(&f);
 }
 
+/* Nobody writes the log full with what he does to himself; an administrator is trusted with that. */
+static void test_how_often(void **state UNUSED)
+{
+    struct account_fixture f;
+    char name[16];
+    account_begin_test(&f, NULL);
+    const struct rate_limit limit = {.per_second_milli = 1, .burst = 3};
+    assert_int_equal(rates_set(f.rates, RATE_LOGIN, RATE_USER, limit), 0);
+    struct token ann = account_person(&f, "ann", ROLE_OPERATOR), bob = account_person(&f, "bob", ROLE_VIEWER);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "t%d", i);
+        expect_add(&f, ann.text, add_request("", name, 0, 0), i < 3 ? TW_OK : TW_RESOURCE_EXHAUSTED, "");
+        expect_add(&f, f.admin.text, add_request("", name, 0, 0), TW_OK, "");
+    }
+    expect_add(&f, ann.text, add_request("", "more", 0, 0), TW_RESOURCE_EXHAUSTED, "too much at once");
+    expect_add(&f, bob.text, add_request("", "his", 0, 0), TW_OK, "");
+    account_end_test(&f);
+}
+
+/* Of one address only so many are written down, and all are refused. */
+static void test_many_refused_logins(void **state UNUSED)
+{
+    struct account_fixture f;
+    account_begin_test(&f, NULL);
+    const struct rate_limit limit = {.per_second_milli = 1, .burst = 3};
+    assert_int_equal(rates_set(f.rates, RATE_LOGIN, RATE_ADDRESS, limit), 0);
+    for (int i = 0; i < 8; i++) {
+        char user[8];
+        snprintf(user, sizeof user, "u%d", i);
+        const Taskworker__LoginRequest request = login_request(user, "wrong horse");
+        account_expect(&f, "Login", NULL, &request, TW_UNAUTHENTICATED, "wrong");
+    }
+    CLEANUP_FREE char *log = account_audit_text(&f);
+    assert_non_null(strstr(log, "\"user\":\"u2\""));
+    assert_null(strstr(log, "\"user\":\"u3\""));
+    account_end_test(&f);
+}
+
 /* A token that was made for more than its user may be now can be revoked by one that may as much as it does today. */
 static void test_revoke_of_a_lowered_user(void **state UNUSED)
 {
@@ -470,6 +508,8 @@ int main(void)
         cmocka_unit_test(test_lifetimes),
         cmocka_unit_test(test_tokens_for_others),
         cmocka_unit_test(test_revoke),
+        cmocka_unit_test(test_how_often),
+        cmocka_unit_test(test_many_refused_logins),
         cmocka_unit_test(test_revoke_of_a_lowered_user),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_a_node_that_asks_nobody),
