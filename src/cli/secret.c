@@ -110,7 +110,7 @@ static void terminal_end(struct terminal *t)
     (void)sigprocmask(SIG_SETMASK, &t->mask, NULL);
 }
 
-/* A whole line: 1. A signal has come: 0. The terminal has gone: -errno. */
+/* A whole line, or the end of all: 1. A signal has come: 0. The terminal has gone: -errno. */
 static int terminal_read(const struct terminal *t, struct line *line)
 {
     struct pollfd ready[] = {{.fd = t->fd, .events = POLLIN}, {.fd = t->signals, .events = POLLIN}};
@@ -126,7 +126,7 @@ static int terminal_read(const struct terminal *t, struct line *line)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return n < 0 ? -errno : line->len > 0;
+            return n < 0 ? -errno : 1;
         line->len += (size_t)n;
         if (line->len == sizeof line->text || line->text[line->len - 1] == '\n')
             return 1;

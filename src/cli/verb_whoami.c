@@ -8,7 +8,9 @@ static void print_token(const Taskworker__Token *t)
     char when[40];
     fputs("token    ", stdout);
     output_text(stdout, t->name);
-    printf(" (%s), ", t->token_id);
+    fputs(" (", stdout);
+    output_text(stdout, t->token_id);
+    fputs("), ", stdout);
     if (t->expires_us)
         printf("good until %s\n", format_moment(t->expires_us, "", when));
     else

@@ -230,6 +230,18 @@ static void test_interrupted(void **state UNUSED)
     close(s.master);
 }
 
+static void test_end_of_input(void **state UNUSED)
+{
+    struct session s;
+    char result[600];
+    begin(&s, ask_hidden);
+    wait_for(&s, "Password: ");
+    type(&s, "\x04");
+    int status = end(&s, result);
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_string_equal(result, "what was typed is empty");
+}
+
 static void test_no_terminal(void **state UNUSED)
 {
     int pipes[2];
@@ -260,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_shown),
         cmocka_unit_test(test_twice),
         cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_end_of_input),
         cmocka_unit_test(test_no_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
