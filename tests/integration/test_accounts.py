@@ -12,7 +12,7 @@ import time
 import grpc
 import pytest
 
-from harness.node import CALL_SECONDS, CHANNEL_OPTIONS
+from harness.node import CALL_SECONDS
 from test_access import DENIED, EXHAUSTED, NOT_FOUND, ROLES, SLEEP, UNAUTHENTICATED, Person, audit, refused, wait_for_audit
 
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
