@@ -173,9 +173,9 @@ int secret_ask(const char *prompt, bool show, char **ret, struct tw_error *error
 int secret_ask_new(const char *prompt, char **ret, struct tw_error *error)
 {
     CLEANUP_TOKEN_TEXT char *again = NULL;
-    if (secret_ask(prompt, false, ret, error) < 0)
+    if (secret_ask(prompt, false, ret, error) < 0 || !*ret)
         return -1;
-    if (secret_ask("Once more: ", false, &again, error) == 0 && !strcmp(*ret, again))
+    if (secret_ask("Once more: ", false, &again, error) == 0 && again && !strcmp(*ret, again))
         return 0;
     if (again)
         error_set(error, TW_INVALID_ARGUMENT, "these are not the same");

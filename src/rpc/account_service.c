@@ -244,9 +244,10 @@ static int check_rate(const struct account_job *job, struct tw_error *error)
     const struct rate_key key = rates_key(o->rates, RATE_USER, text, (size_t)len);
     if (rates_take(o->rates, RATE_LOGIN, &key, 1, clock_monotonic_us(), &retry_us))
         return 0;
-    error_set(error, TW_RESOURCE_EXHAUSTED, "%s changes too much at once: try again in %llu ms", job->who.user,
-        (unsigned long long)(retry_us / 1000 + 1));
-    error->retry_ms = (uint32_t)(retry_us / 1000 + 1);
+    const uint32_t retry_ms = (uint32_t)(retry_us / 1000 + 1);
+    error_set(error, TW_RESOURCE_EXHAUSTED, "%s changes too much at once: try again in %u ms", job->who.user,
+        (unsigned)retry_ms);
+    error->retry_ms = retry_ms;
     return -1;
 }
 

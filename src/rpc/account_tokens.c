@@ -16,8 +16,8 @@ static int who_am_i(const struct account_service *service, struct rpc_call *call
     Taskworker__WhoAmIResponse response = TASKWORKER__WHO_AM_IRESPONSE__INIT;
     Taskworker__User user_message;
     Taskworker__Token token_message;
-    struct accounts_user user;
-    struct accounts_token token;
+    struct accounts_user user = {0};
+    struct accounts_token token = {0};
     if (accounts_find_user(service->options.accounts, who->user, &user, error) < 0)
         return -1;
     user_to_message(&user, &user_message);
@@ -49,7 +49,7 @@ static int make_token(struct account_job *job, struct tw_error *error)
     Taskworker__NewToken response = TASKWORKER__NEW_TOKEN__INIT;
     Taskworker__Token message;
     struct token secret CLEANUP_TOKEN = {0};
-    struct accounts_token token;
+    struct accounts_token token = {0};
     char id[TOKEN_ID_LEN + 1];
     if (accounts_add_token(accounts, job->user, job->token_name, job->role, job->expires_us, &secret, error) < 0)
         return -1;
@@ -151,7 +151,7 @@ void account_login(struct rpc_call *call, const uint8_t *msg, size_t len, void *
 /* One that is good for a while makes none that is good for longer: else it would be good for ever. */
 static int check_lifetime(struct account_job *job, struct tw_error *error)
 {
-    struct accounts_token token;
+    struct accounts_token token = {0};
     if (!*job->who.token || accounts_find_token(job->service->options.accounts, job->who.token, &token, NULL) < 0 ||
         !token.expires_us)
         return 0;
@@ -175,7 +175,7 @@ static int check_own_token(struct account_job *job, struct tw_error *error)
 
 static int check_others_token(struct account_job *job, struct tw_error *error)
 {
-    struct accounts_user user;
+    struct accounts_user user = {0};
     if (job->who.role != ROLE_ADMIN)
         return error_set(error, TW_PERMISSION_DENIED, "you are %s here: a token for another user takes the role admin",
             role_to_string(job->who.role));
@@ -217,7 +217,7 @@ void account_add_token(struct rpc_call *call, const uint8_t *msg, size_t len, vo
 /* What a token may do at most today. */
 static enum role role_of(const struct account_service *service, const struct accounts_token *token)
 {
-    struct accounts_user user;
+    struct accounts_user user = {0};
     if (accounts_find_user(service->options.accounts, token->user, &user, NULL) < 0)
         return token->role;
     return MIN(user.role, token->role);
@@ -226,7 +226,7 @@ static enum role role_of(const struct account_service *service, const struct acc
 static int check_revoke(struct account_job *job, struct tw_error *error)
 {
     const Taskworker__RevokeTokenRequest *r = job->request;
-    struct accounts_token token;
+    struct accounts_token token = {0};
     bool admin = job->who.role == ROLE_ADMIN;
     if (!*r->token_id)
         return error_set(error, TW_INVALID_ARGUMENT, "token_id is missing");

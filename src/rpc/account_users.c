@@ -21,7 +21,7 @@ static int reply_user(struct account_job *job, struct tw_error *error)
 {
     Taskworker__UserResponse response = TASKWORKER__USER_RESPONSE__INIT;
     Taskworker__User message;
-    struct accounts_user user;
+    struct accounts_user user = {0};
     if (accounts_find_user(job->service->options.accounts, job->user, &user, error) < 0)
         return -1;
     user_to_message(&user, &message);
@@ -67,7 +67,7 @@ void account_add_user(struct rpc_call *call, const uint8_t *msg, size_t len, voi
 static int check_remove(struct account_job *job, struct tw_error *error)
 {
     const Taskworker__RemoveUserRequest *r = job->request;
-    struct accounts_user user;
+    struct accounts_user user = {0};
     job->user = r->name;
     return find(job, r->name, &user, error);
 }
@@ -99,7 +99,7 @@ void account_remove_user(struct rpc_call *call, const uint8_t *msg, size_t len, 
 static int check_set(struct account_job *job, struct tw_error *error)
 {
     const Taskworker__SetUserRequest *r = job->request;
-    struct accounts_user user;
+    struct accounts_user user = {0};
     job->user = r->name;
     if (find(job, r->name, &user, error) < 0 || role_from_message(r->role, ROLE_MAX, &job->role, error) < 0)
         return -1;
@@ -197,7 +197,7 @@ static int check_password(struct account_job *job, struct tw_error *error)
 {
     const Taskworker__SetPasswordRequest *r = job->request;
     bool own = !*r->user || !strcmp(r->user, job->who.user), admin = job->who.role == ROLE_ADMIN;
-    struct accounts_user user;
+    struct accounts_user user = {0};
     job->user = *r->user ? r->user : job->who.user;
     if (!own && !admin)
         return error_set(error, TW_PERMISSION_DENIED, "you are %s here: another user's password takes the role admin",
@@ -207,7 +207,7 @@ static int check_password(struct account_job *job, struct tw_error *error)
         return -1;
     if (!admin && !user.has_password)
         return error_set(error, TW_FAILED_PRECONDITION,
-            "you have no password yet: the first one takes an administrator (hivemind user passwd %s)", user.name);
+            "you have no password yet: the first one takes an administrator (hivemind user passwd %s)", job->user);
     if (!admin && !*r->old_password)
         return error_set(error, TW_INVALID_ARGUMENT, "old_password is missing");
     /* One that is there is looked at, also of an administrator. */
