@@ -198,6 +198,7 @@ struct tw_task_spec {
     enum tw_cache cache;
     /* Somebody waits for its result who does not outlast the node: it is not left running, and does not wait for another start. */
     bool for_caller;
+    bool after_own; /* of `after`, tasks of another owner are as if they were not there */
 };
 
 enum { TW_INPUTS_MAX = 256, TW_INPUT_NAME_MAX = 1024, TW_OUTPUTS_MAX = 64, TW_OUTPUT_PATTERN_MAX = 1024 };

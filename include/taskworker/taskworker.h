@@ -3,6 +3,7 @@
 #ifndef TASKWORKER_TASKWORKER_H
 #define TASKWORKER_TASKWORKER_H
 
+#include <taskworker/access.h>
 #include <taskworker/error.h>
 #include <taskworker/rpc.h>
 #include <taskworker/storage.h>

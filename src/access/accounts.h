@@ -160,6 +160,10 @@ typedef bool (*accounts_token_fn)(void *ctx, const struct accounts_token *token)
 int accounts_list_tokens(
     const struct accounts *accounts, const char *user, accounts_token_fn fn, void *ctx, struct tw_error *error);
 
+/* By its public id; the strings are borrowed until the next change. NOT_FOUND. */
+int accounts_find_token(
+    const struct accounts *accounts, const char *id, struct accounts_token *ret, struct tw_error *error);
+
 /* Writes when tokens were last used, for those that were since the last time. For a timer, such as one of a minute. */
 int accounts_flush(struct accounts *accounts, struct tw_error *error);
 

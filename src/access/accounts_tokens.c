@@ -209,13 +209,17 @@ int accounts_add_token(struct accounts *a, const char *user_name, const char *na
     return token_add(a, user, name, role, expires_us, false, ret, error);
 }
 
+static int fail_no_token(const char *id, struct tw_error *error)
+{
+    CLEANUP_FREE char *shown = text_line(id, strnlen(id, TOKEN_ID_LEN + 1), 40);
+    return error_set(error, TW_NOT_FOUND, "there is no token '%s'", shown ? shown : "?");
+}
+
 int accounts_revoke_token(struct accounts *a, const char *id, const char *user, struct tw_error *error)
 {
     struct api_token *token = map_get(&a->tokens, id);
-    if (!token || (user && strcmp(token->user->name, user) != 0)) {
-        CLEANUP_FREE char *shown = text_line(id, strnlen(id, TOKEN_ID_LEN + 1), 40);
-        return error_set(error, TW_NOT_FOUND, "there is no token '%s'", shown ? shown : "?");
-    }
+    if (!token || (user && strcmp(token->user->name, user) != 0))
+        return fail_no_token(id, error);
     if (token->revoked_us)
         return 0;
     uint64_t now_us = clock_wall_us();
@@ -228,6 +232,27 @@ int accounts_revoke_token(struct accounts *a, const char *id, const char *user, 
     return 0;
 }
 
+static struct accounts_token info_of(const struct api_token *token)
+{
+    return (struct accounts_token){.id = token->id,
+        .name = token->name,
+        .user = token->user->name,
+        .role = token->role,
+        .created_us = token->created_us,
+        .expires_us = token->expires_us,
+        .used_us = token->used_us,
+        .revoked_us = token->revoked_us};
+}
+
+int accounts_find_token(const struct accounts *a, const char *id, struct accounts_token *ret, struct tw_error *error)
+{
+    const struct api_token *token = map_get(&a->tokens, id);
+    if (!token)
+        return fail_no_token(id, error);
+    *ret = info_of(token);
+    return 0;
+}
+
 int accounts_list_tokens(
     const struct accounts *a, const char *user_name, accounts_token_fn fn, void *ctx, struct tw_error *error)
 {
@@ -235,15 +260,7 @@ int accounts_list_tokens(
     if (!user)
         return -1;
     list_for_each (it, &user->tokens) {
-        const struct api_token *token = CONTAINER_OF(it, struct api_token, link);
-        const struct accounts_token info = {.id = token->id,
-            .name = token->name,
-            .user = user->name,
-            .role = token->role,
-            .created_us = token->created_us,
-            .expires_us = token->expires_us,
-            .used_us = token->used_us,
-            .revoked_us = token->revoked_us};
+        const struct accounts_token info = info_of(CONTAINER_OF(it, struct api_token, link));
         if (!fn(ctx, &info))
             break;
     }

@@ -177,9 +177,11 @@ struct audit_filter {
     enum audit_outcome outcome;
     uint64_t limit;    /* 0: all */
     bool oldest_first; /* else the newest is */
+    /* Called for each record that is looked at, also if the rest does not match; false: that is enough, and this one is not. NULL: none */
+    bool (*look)(void *ctx, uint64_t seq);
 };
 
-/* The entry is valid during the call. False: that is enough. */
+/* The entry is valid during the call. False: that is enough. `ctx` is that of `look` as well. */
 typedef bool (*audit_entry_fn)(void *ctx, const struct audit_entry *entry);
 
 /* Lines that are no records are passed over and counted in *ret_damaged (may be NULL). Reads files, in little memory; it may take long. */

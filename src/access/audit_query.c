@@ -16,11 +16,14 @@ struct query {
     uint64_t given, damaged;
 };
 
+static bool in_range(const struct audit_filter *f, const struct audit_entry *e)
+{
+    return e->seq > f->after_seq && (!f->before_seq || e->seq < f->before_seq);
+}
+
 static bool matches(const struct audit_filter *f, const struct audit_entry *e)
 {
     if (e->wall_us < f->since_us || (f->until_us && e->wall_us > f->until_us))
-        return false;
-    if (e->seq <= f->after_seq || (f->before_seq && e->seq >= f->before_seq))
         return false;
     if ((f->user && strcmp(f->user, e->user) != 0) || (f->object && strcmp(f->object, e->object) != 0))
         return false;
@@ -37,6 +40,10 @@ static int look_at_line(struct query *q, const char *line, size_t len)
         q->damaged++;
         return 1;
     }
+    if (!in_range(q->filter, &e))
+        return 1;
+    if (q->filter->look && !q->filter->look(q->ctx, e.seq))
+        return 0;
     if (!matches(q->filter, &e))
         return 1;
     q->given++;

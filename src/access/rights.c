@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 
+#define ACCOUNTS(method) "/taskworker.AccountService/" method
 #define FILES(method) "/taskworker.FileService/" method
 #define TASKS(method) "/taskworker.TaskWorkerService/" method
 
@@ -17,6 +18,19 @@ static const struct right table[] = {
     {"/grpc.health.v1.Health/Watch", .open = true, .reach = REACH_NODE},
     {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", .role = ROLE_VIEWER, .reach = REACH_NODE},
     {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", .role = ROLE_VIEWER, .reach = REACH_NODE},
+    {ACCOUNTS("AddToken"), .role = ROLE_VIEWER, .reach = REACH_SELF},
+    {ACCOUNTS("AddUser"), .role = ROLE_ADMIN, .reach = REACH_NODE},
+    {ACCOUNTS("ListTokens"), .role = ROLE_VIEWER, .reach = REACH_SELF},
+    {ACCOUNTS("ListUsers"), .role = ROLE_ADMIN, .reach = REACH_NODE},
+    /* Who has no token yet asks for one by his password. */
+    {ACCOUNTS("Login"), .open = true, .reach = REACH_NODE},
+    {ACCOUNTS("QueryAudit"), .role = ROLE_ADMIN, .reach = REACH_NODE},
+    {ACCOUNTS("RemoveUser"), .role = ROLE_ADMIN, .reach = REACH_NODE},
+    {ACCOUNTS("RevokeToken"), .role = ROLE_VIEWER, .reach = REACH_SELF},
+    {ACCOUNTS("SetPassword"), .role = ROLE_VIEWER, .reach = REACH_SELF},
+    {ACCOUNTS("SetUser"), .role = ROLE_ADMIN, .reach = REACH_NODE},
+    {ACCOUNTS("VerifyAudit"), .role = ROLE_ADMIN, .reach = REACH_NODE},
+    {ACCOUNTS("WhoAmI"), .role = ROLE_VIEWER, .reach = REACH_SELF},
     {FILES("CheckFiles"), .role = ROLE_OPERATOR, .reach = REACH_NODE},
     {FILES("CollectGarbage"), .role = ROLE_OPERATOR, .reach = REACH_NODE},
     {FILES("DeleteFile"), .role = ROLE_SUBMITTER, .reach = REACH_OWNED},

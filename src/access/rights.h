@@ -5,7 +5,8 @@
  *
  * Each role may do all that the ones before it may:
  *
- *   viewer     looks: at the node's state, and at what belongs to it, from when it was more or by a token that was limited
+ *   viewer     looks: at the node's state, and at what belongs to it, from when it was more or by a token that was limited;
+ *              has its own tokens and password
  *   submitter  hands in tasks, calls functions, keeps files; sees, changes and stops its own
  *   operator   does all that with everybody's; cleans up, checks, shuts the node down
  *   admin      decides who is what: accounts, tokens, the audit log
@@ -32,9 +33,10 @@ enum role {
         ROLE_MAX
 };
 
-#define RIGHTS_REACHES(X)                                               \
-    X(NODE, "node")   /* it is about nothing that belongs to anybody */ \
-    X(OWNED, "owned") /* about tasks or files: one's own, or all with rights_reach_all() */
+#define RIGHTS_REACHES(X)                                                                   \
+    X(NODE, "node")   /* it is about nothing that belongs to anybody */                     \
+    X(OWNED, "owned") /* about tasks or files: one's own, or all with rights_reach_all() */ \
+    X(SELF, "self")   /* about one's own account and tokens, or, as an administrator, anybody's */
 
 enum rights_reach {
 #define X(name, text) REACH_##name,

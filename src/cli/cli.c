@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/credentials.h"
 #include "cli/fields.h"
 #include "cli/output.h"
 
@@ -93,7 +94,7 @@ void cli_note(struct cli *cli, const char *fmt, ...)
 }
 
 /* Whatever says whom to believe asks for TLS: it must never be ignored. */
-static void choose_tls(struct cli *cli)
+void cli_choose_server(struct cli *cli)
 {
     const struct rpc_client_tls *o = &cli->tls_options;
     static const char scheme[] = "tls://";
@@ -110,7 +111,7 @@ struct rpc_client *cli_connect(struct cli *cli)
     if (cli->client)
         return cli->client;
     const char *given = cli->server;
-    choose_tls(cli);
+    cli_choose_server(cli);
     if (!cli->loop_open) {
         int r = uv_loop_init(&cli->loop);
         if (r < 0) {
@@ -119,7 +120,15 @@ struct rpc_client *cli_connect(struct cli *cli)
         }
         cli->loop_open = true;
     }
+    CLEANUP_TOKEN_TEXT char *token = NULL;
+    if (cli_find_token(cli, &token, &error) < 0) {
+        cli_error(cli, error.code, "%s", error.message);
+        cli->connect_code = EXIT_USAGE;
+        return NULL;
+    }
+    cli->has_token = token;
     const struct rpc_client_options options = {.target = cli->server,
+        .token = token,
         .tls = cli->tls ? &cli->tls_options : NULL,
         .connect_timeout_us = cli->connect_timeout_us,
         .fail_fast = cli->fail_fast};
@@ -158,7 +167,23 @@ static void report_answer(struct cli *cli, const struct tw_error *error)
 {
     CLEANUP_FREE char *text = error->code == TW_INVALID_ARGUMENT ? fields_to_options(error->message) : NULL;
     const char *message = text ? text : error->message;
-    cli_error(cli, error->code, "%s", *message ? message : error_code_name(error->code));
+    message = *message ? message : error_code_name(error->code);
+    /* Not what the client says of the node's certificate. */
+    bool refused = error->code == TW_UNAUTHENTICATED && cli->client && rpc_client_connections(cli->client) > 0;
+    if (refused && cli->has_token)
+        cli_error(cli, error->code, "%s; the token came from %s", message,
+            cli->token_file                          ? "--token-file"
+                : environment("HIVEMIND_TOKEN")      ? "$HIVEMIND_TOKEN"
+                : environment("HIVEMIND_TOKEN_FILE") ? "$HIVEMIND_TOKEN_FILE"
+                                                     : "the file of credentials");
+    else if (refused)
+        cli_error(cli, error->code,
+            "%s; log in (hivemind login), or give your token by --token-file=FILE or $HIVEMIND_TOKEN (a new node has "
+            "its "
+            "administrator's in the file first-token of its storage folder)",
+            message);
+    else
+        cli_error(cli, error->code, "%s", message);
 }
 
 int cli_report(struct cli *cli, const struct tw_error *error)

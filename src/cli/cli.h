@@ -30,6 +30,10 @@ struct cli {
     struct rpc_client_tls tls_options;
     uint64_t connect_timeout_us; /* 0: the client's default */
     uint64_t timeout_us;         /* of one call; 0: CLI_CALL_TIMEOUT_US */
+    const char *token;           /* in place of all others; NULL: they count */
+    const char *token_file;      /* NULL: the token is looked for where else one may be */
+    bool insecure_token;         /* it may go anywhere in plain text */
+    bool has_token;              /* one was found and is sent */
     bool json;
     bool color;       /* on standard output */
     bool fail_fast;   /* what is not there now is not waited for */
@@ -49,6 +53,17 @@ void cli_done(struct cli *cli);
 
 /* The client, or NULL after a message; then cli->connect_code is the exit code. */
 struct rpc_client *cli_connect(struct cli *cli);
+
+/*
+ * token.c: the token for cli->server (wipe and free it) from --token-file, $HIVEMIND_TOKEN, $HIVEMIND_TOKEN_FILE or the file of
+ * credentials; NULL: there is none. -1: what was given cannot be used, or must not be sent there.
+ */
+int cli_find_token(struct cli *cli, char **ret, struct tw_error *error);
+
+/* Whether a secret may go to cli->server, as which it stands after cli_connect(): not in plain text beyond loopback. `what`: "password" */
+int cli_check_secret(const struct cli *cli, const char *what, struct tw_error *error);
+/* What cli_connect() makes of cli->server, for who needs the address alone. */
+void cli_choose_server(struct cli *cli);
 
 /*
  * One call; `method` is the name alone ("GetTask"), or with its service ("/taskworker.FileService/ListFiles"). On failure the message is printed and the exit code returned; 0 is
@@ -100,6 +115,12 @@ static inline void cli_free_message(void *p)
     X(status, "the node")                                    \
     X(drain, "end the node in order")                        \
     X(storage, "the files that the node keeps")              \
+    X(login, "get a token of a node, and keep it")           \
+    X(logout, "forget it")                                   \
+    X(whoami, "who you are there")                           \
+    X(token, "your tokens, and those of others")             \
+    X(user, "who may use the node")                          \
+    X(audit, "who did what on the node")                     \
     X(tls, "certificates for nodes and clients")             \
     X(doctor, "what this machine offers to a node")
 #define X(name, summary) int verb_##name(struct cli *cli, int argc, char **argv);

@@ -30,6 +30,7 @@ static const struct field {
     {"delay_ms", "--delay", UNIT_MS},
     {"grace_ms", "--grace", UNIT_MS},
     {"not_before_us", "--at", UNIT_NONE},
+    {"lifetime_ms", "--expires", UNIT_MS},
     {"gpu_memory_bytes", "--gpu", UNIT_BYTES},
     {"gpus", "--gpu", UNIT_NONE},
     {"network", "--network", UNIT_NONE},

@@ -38,6 +38,8 @@ static int print_help(struct cli *cli)
         "  --connect-timeout=TIME    how long to try to reach it [2s]\n"
         "  --tls, --ca=FILE, --pin=sha256:HEX, --cert=FILE, --key=FILE\n"
         "                            encrypted, and whom to believe [$HIVEMIND_CA, ..._PIN, ..._CERT, ..._KEY]\n"
+        "  --token-file=FILE         who you are [$HIVEMIND_TOKEN, $HIVEMIND_TOKEN_FILE, else your credentials]\n"
+        "  --insecure-token          send it in plain text to another machine, too\n"
         "  --json                    print JSON, one object a line; errors as well, to standard error\n"
         "  --version, --help\n\n"
         "Exit codes: 0 success; 2 the command line is wrong; 123 what is named is not there; 124 a time-out; 125 the\n"

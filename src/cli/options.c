@@ -10,7 +10,7 @@
 #include "base/suggest.h"
 #include "cli/output.h"
 
-enum { COMMON_OPTIONS = 9, OPTIONS_MAX = 64 };
+enum { COMMON_OPTIONS = 11, OPTIONS_MAX = 64 };
 #define DAY UINT64_C(86400000000)
 #define DURATION_MAX (3650 * DAY) /* of parse_duration */
 
@@ -71,6 +71,15 @@ static void common_init(struct common *common, struct reader *r)
                 .target = &tls->key,
                 .metavar = "FILE",
                 .help = "its key [$HIVEMIND_KEY]"},
+            {.name = "token-file",
+                .kind = OPTION_TEXT,
+                .target = &r->cli->token_file,
+                .metavar = "FILE",
+                .help = "a file with your token [$HIVEMIND_TOKEN, $HIVEMIND_TOKEN_FILE, else your credentials]"},
+            {.name = "insecure-token",
+                .kind = OPTION_FLAG,
+                .target = &r->cli->insecure_token,
+                .help = "send it in plain text to another machine, too"},
             {.name = "json", .kind = OPTION_FLAG, .target = &r->cli->json, .help = "print JSON, one object a line"},
             {.name = "help", .letter = 'h', .kind = OPTION_FLAG, .target = &r->help, .help = "print this"},
         }};

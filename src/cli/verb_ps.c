@@ -4,7 +4,6 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/parse.h"
 #include "base/suggest.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -123,14 +122,10 @@ static int take_task(struct cli *cli, const Taskworker__Task *task, void *ctx)
 /* A span ("2h": that long ago) or a time as in when.h. */
 static int since_from(struct cli *cli, const char *given, int64_t *ret)
 {
-    uint64_t now = clock_wall_us(), us = 0;
+    uint64_t us = 0;
     if (!given)
         return 0;
-    if (parse_duration(given, &us) == 0 && us <= now) {
-        *ret = (int64_t)(now - us);
-        return 0;
-    }
-    if (when_parse(given, now, &us) == 0) {
+    if (when_parse_past(given, clock_wall_us(), &us) == 0) {
         *ret = (int64_t)us;
         return 0;
     }

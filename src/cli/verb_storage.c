@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/suggest.h"
+#include "cli/below.h"
 #include "cli/files.h"
 #include "cli/table.h"
 
@@ -370,47 +370,18 @@ static int files_fsck(struct cli *cli, int argc, char **argv)
     return code;
 }
 
-/* --- */
-
-static const struct {
-    const char *name, *summary;
-    int (*run)(struct cli *cli, int argc, char **argv);
-} below[] = {
-    {"ls", "list files", files_ls},
-    {"put", "keep a file on the node", files_put},
-    {"get", "fetch a file", files_get},
-    {"rm", "delete files", files_rm},
-    {"stat", "what there is, and what may be", files_stat},
-    {"gc", "remove what no file uses", files_gc},
-    {"fsck", "check all contents against their hashes", files_fsck},
-};
+/* --- the verb --- */
 
 int verb_storage(struct cli *cli, int argc, char **argv)
 {
-    const char *names[ARRAY_LEN(below)];
-    int at = 1;
-    for (; at < argc; at++) {
-        int taken = options_take_common(cli, argc, argv, &at);
-        if (taken < 0)
-            return EXIT_USAGE;
-        if (taken == 0)
-            break;
-    }
-    if (at >= argc || !strcmp(argv[at], "--help") || !strcmp(argv[at], "-h")) {
-        FILE *out = at >= argc ? stderr : stdout;
-        fputs("Usage: hivemind storage VERB [OPTION]... [ARGUMENT]...\nThe files that the node keeps.\n\nVerbs\n", out);
-        for (size_t i = 0; i < ARRAY_LEN(below); i++)
-            fprintf(out, "  %-5s %s\n", below[i].name, below[i].summary);
-        fputs("\nhivemind storage VERB --help tells more of each.\n", out);
-        return at >= argc ? EXIT_USAGE : output_finish(cli, 0);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(below); i++) {
-        names[i] = below[i].name;
-        if (!strcmp(argv[at], names[i]))
-            return below[i].run(cli, argc - at, argv + at);
-    }
-    const char *near = suggest_nearest(argv[at], names, ARRAY_LEN(below));
-    cli_error(cli, TW_INVALID_ARGUMENT, "there is no \"storage %.60s\"%s%s%s; see hivemind storage --help", argv[at],
-        near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
-    return EXIT_USAGE;
+    static const struct below below[] = {
+        {"ls", "list files", files_ls},
+        {"put", "keep a file on the node", files_put},
+        {"get", "fetch a file", files_get},
+        {"rm", "delete files", files_rm},
+        {"stat", "what there is, and what may be", files_stat},
+        {"gc", "remove what no file uses", files_gc},
+        {"fsck", "check all contents against their hashes", files_fsck},
+    };
+    return below_run(cli, "storage", "The files that the node keeps.", below, ARRAY_LEN(below), argc, argv);
 }

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/suggest.h"
+#include "cli/below.h"
 #include "cli/tls_dir.h"
 
 /* All that a file has: the first is its own, others belong to the way to its CA. */
@@ -90,45 +90,12 @@ static int tls_verb_show(struct cli *cli, int argc, char **argv)
     return code;
 }
 
-static const struct {
-    const char *name, *summary;
-    int (*run)(struct cli *cli, int argc, char **argv);
-} below[] = {
-    {"init", "make a private CA and the certificate of a node", tls_verb_init},
-    {"client", "make the certificate of a client", tls_verb_client},
-    {"show", "for whom certificates are, how long they are good, and their pins", tls_verb_show},
-};
-
-static int print_help(struct cli *cli, bool asked)
-{
-    FILE *out = asked ? stdout : stderr;
-    fputs("Usage: hivemind tls VERB [OPTION]... [ARGUMENT]...\nCertificates for nodes and clients.\n\nVerbs\n", out);
-    for (size_t i = 0; i < ARRAY_LEN(below); i++)
-        fprintf(out, "  %-7s %s\n", below[i].name, below[i].summary);
-    fputs("\nhivemind tls VERB --help tells more of each.\n", out);
-    return asked ? output_finish(cli, 0) : EXIT_USAGE;
-}
-
 int verb_tls(struct cli *cli, int argc, char **argv)
 {
-    const char *names[ARRAY_LEN(below)];
-    int at = 1;
-    for (; at < argc; at++) {
-        int taken = options_take_common(cli, argc, argv, &at);
-        if (taken < 0)
-            return EXIT_USAGE;
-        if (taken == 0)
-            break;
-    }
-    if (at >= argc || !strcmp(argv[at], "--help") || !strcmp(argv[at], "-h"))
-        return print_help(cli, at < argc);
-    for (size_t i = 0; i < ARRAY_LEN(below); i++) {
-        names[i] = below[i].name;
-        if (!strcmp(argv[at], names[i]))
-            return below[i].run(cli, argc - at, argv + at);
-    }
-    const char *near = suggest_nearest(argv[at], names, ARRAY_LEN(below));
-    cli_error(cli, TW_INVALID_ARGUMENT, "there is no \"tls %.60s\"%s%s%s; see hivemind tls --help", argv[at],
-        near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
-    return EXIT_USAGE;
+    static const struct below below[] = {
+        {"init", "make a private CA and the certificate of a node", tls_verb_init},
+        {"client", "make the certificate of a client", tls_verb_client},
+        {"show", "for whom certificates are, how long they are good, and their pins", tls_verb_show},
+    };
+    return below_run(cli, "tls", "Certificates for nodes and clients.", below, ARRAY_LEN(below), argc, argv);
 }

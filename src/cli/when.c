@@ -111,3 +111,19 @@ int when_parse(const char *text, uint64_t now_us, uint64_t *ret_us)
         return -EINVAL;
     return finish(tm, local, offset_s, ret_us);
 }
+
+int when_parse_past(const char *text, uint64_t now_us, uint64_t *ret_us)
+{
+    const uint64_t day_us = UINT64_C(86400) * SECOND_US;
+    uint64_t us;
+    if (parse_duration(text, &us) == 0 && us <= now_us) {
+        *ret_us = now_us - us;
+        return 0;
+    }
+    int r = when_parse(text, now_us, &us);
+    if (r < 0)
+        return r;
+    bool of_a_day = isdigit((unsigned char)text[0]) && isdigit((unsigned char)text[1]) && text[2] == ':';
+    *ret_us = of_a_day && us > now_us ? us - day_us : us;
+    return 0;
+}

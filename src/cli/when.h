@@ -11,4 +11,7 @@
  */
 int when_parse(const char *text, uint64_t now_us, uint64_t *ret_us);
 
+/* The same for what has happened: also a span ("2h"), which is so long before now, and "18:30" is the last time it was that. */
+int when_parse_past(const char *text, uint64_t now_us, uint64_t *ret_us);
+
 #endif

@@ -114,13 +114,15 @@ static void on_runtime_closed(void *ctx)
 
 static void free_server(struct tw_worker *w)
 {
+    if (w->gate)
+        w->gate->server = NULL;
     rpc_server_free(STEAL(w->server));
     rpc_health_free(STEAL(w->health));
     rpc_reflection_free(STEAL(w->reflection));
     rpc_tls_unref(STEAL(w->tls));
 }
 
-static void on_inputs_idle(void *ctx)
+static void on_gate_closed(void *ctx)
 {
     struct tw_worker *w = ctx;
     environments_close(&w->environments);
@@ -128,6 +130,18 @@ static void on_inputs_idle(void *ctx)
         w->runtime->ops->close(w->runtime, on_runtime_closed, w);
     else
         on_runtime_closed(w);
+}
+
+static void on_accounts_idle(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    gate_close(STEAL(w->gate), on_gate_closed, w);
+}
+
+static void on_inputs_idle(void *ctx)
+{
+    struct tw_worker *w = ctx;
+    account_service_stop(STEAL(w->account_service), on_accounts_idle, w);
 }
 
 static void on_files_idle(void *ctx)
@@ -492,6 +506,10 @@ void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
 
 /* --- the RPC service --- */
 
+static void on_nothing(void *ctx UNUSED)
+{
+}
+
 static int begin_tls(struct tw_worker *worker, const struct tw_rpc_options *options, struct tw_error *error)
 {
     const struct rpc_tls_options o = {
@@ -530,6 +548,9 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .port = options->port,
         .max_connections = options->max_connections,
         .max_inflight = options->max_inflight,
+        .authorize = worker->gate ? gate_authorize : NULL,
+        .on_finished = gate_on_finished,
+        .authorize_ctx = worker->gate,
     };
     if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0) {
         rpc_tls_unref(STEAL(worker->tls));
@@ -552,15 +573,20 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
     if (taskworker_service_register(worker->server, &worker->service, worker->max_task_size, error) < 0 ||
         (worker->files.storage && (file_service_register(worker->server, &worker->files, error) < 0)) ||
         function_service_register(worker->server, &worker->service, error) < 0 ||
+        access_begin_service(worker->gate, worker->loop, worker->server, &worker->account_service, error) < 0 ||
         rpc_health_new(worker->server, &worker->health, error) < 0 ||
         rpc_reflection_new(worker->server, &worker->reflection, error) < 0 ||
         rpc_health_set(worker->health, "", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.TaskWorkerService", true) < 0 ||
         rpc_health_set(worker->health, "taskworker.RPCService", true) < 0 ||
+        rpc_health_set(worker->health, "taskworker.AccountService", true) < 0 ||
         (worker->files.storage && rpc_health_set(worker->health, "taskworker.FileService", true) < 0)) {
         free_server(worker);
+        account_service_stop(STEAL(worker->account_service), on_nothing, NULL); /* at once: it has no calls yet */
         return -1;
     }
+    if (worker->gate)
+        worker->gate->server = worker->server;
     worker->port = rpc_server_port(worker->server);
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "exec/sandbox.h"
 #include "lib/environments.h"
 #include "lib/functions.h"
+#include "lib/gate.h"
 #include "lib/inputs.h"
 #include "lib/resources.h"
 #include "lib/retention.h"
@@ -49,6 +50,8 @@ struct tw_worker {
     struct rpc_server *server; /* NULL until tw_worker_listen, and after it has drained */
     struct rpc_health *health;
     struct rpc_reflection *reflection;
+    struct gate *gate; /* NULL: nobody is asked who he is */
+    struct account_service *account_service;
     uint16_t port;
     struct rpc_tls *tls; /* NULL: plain text */
     struct taskworker_service service;

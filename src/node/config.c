@@ -186,7 +186,7 @@ static void load_environment(struct loader *l)
 
 /* --- the flags --- */
 
-static const char *const own_flags[] = {"config", "show-config", "json", "help", "version"};
+static const char *const own_flags[] = {"config", "show-config", "reset-admin", "json", "help", "version"};
 
 static void complain_of_flag(struct loader *l, const char *flag, size_t len)
 {
@@ -225,13 +225,13 @@ static bool take_own_flag(
         return true;
     }
     bool *into = is_flag(name, len, "json") ? &c->json : NULL;
-    bool show = is_flag(name, len, "show-config");
-    if (!into && !show)
+    bool show = is_flag(name, len, "show-config"), reset = is_flag(name, len, "reset-admin");
+    if (!into && !show && !reset)
         return false;
     if (value)
         config_complain(l->errors, "--%.*s takes no value", (int)len, name);
-    if (show)
-        c->action = CONFIG_SHOW;
+    if (show || reset)
+        c->action = show ? CONFIG_SHOW : CONFIG_RESET_ADMIN;
     else
         *into = true;
     return true;
@@ -465,20 +465,24 @@ static void check_tls(struct loader *l)
             c->values[SETTING_TLS_CLIENT_CA].where);
 }
 
-/* Who gets in from other machines: only who shows a certificate, or whoever comes. */
+/* What other machines can reach is encrypted, or somebody says that it need not be; without authentication nobody reaches it. */
 static void check_reach(struct loader *l)
 {
     const struct config *c = l->config;
-    const char *host = config_text(c, SETTING_GRPC_HOST);
-    if (host && !l->complained[SETTING_GRPC_HOST] && !setting_host_is_loopback(host) &&
-        !config_number(c, SETTING_INSECURE_LISTEN) && !config_wants_certificates(c)) {
+    const struct setting_value *host = &c->values[SETTING_GRPC_HOST];
+    if (!host->text || l->complained[SETTING_GRPC_HOST] || setting_host_is_loopback(host->text))
+        return;
+    if (config_number(c, SETTING_DEV))
         config_complain(l->errors,
-            "GRPC_HOST is \"%s\" (%s), which other machines can reach, and nothing says who may come: keep "
-            "127.0.0.1, let in only who has a certificate (TLS_CLIENT_AUTH=required; see hivemind tls --help), or "
-            "accept "
-            "with --insecure-listen (INSECURE_LISTEN=true) that whoever reaches the port can run tasks here",
-            host, c->values[SETTING_GRPC_HOST].where);
-    }
+            "GRPC_HOST is \"%s\" (%s), which other machines can reach, but with --dev (%s) there is no "
+            "authentication: leave one of them away",
+            host->text, host->where, c->values[SETTING_DEV].where);
+    else if (!config_text(c, SETTING_TLS_CERT) && !config_number(c, SETTING_INSECURE_LISTEN))
+        config_complain(l->errors,
+            "GRPC_HOST is \"%s\" (%s), which other machines can reach, and tokens would go there in plain text: make "
+            "certificates (hivemind tls init) and set TLS_CERT and TLS_KEY, keep 127.0.0.1, or accept with "
+            "--insecure-listen (INSECURE_LISTEN=true) that whoever is on the way can read and use them",
+            host->text, host->where);
 }
 
 static void check_rules(struct loader *l)

@@ -36,6 +36,7 @@ enum { CLIENT_AUTH_REQUIRED = 2 };
 enum config_action {
     CONFIG_RUN,
     CONFIG_SHOW,
+    CONFIG_RESET_ADMIN,
     CONFIG_HELP,
     CONFIG_VERSION,
 };
@@ -89,12 +90,6 @@ static inline const char *config_text(const struct config *c, enum setting_id id
 static inline bool config_given(const struct config *c, enum setting_id id)
 {
     return c->values[id].origin > ORIGIN_DEV;
-}
-/* Whether nobody gets in without a certificate. */
-static inline bool config_wants_certificates(const struct config *c)
-{
-    const char *auth = config_text(c, SETTING_TLS_CLIENT_AUTH);
-    return auth && config_number(c, SETTING_TLS_CLIENT_AUTH) == CLIENT_AUTH_REQUIRED;
 }
 bool config_equal(const struct config *a, const struct config *b, enum setting_id id);
 

@@ -63,6 +63,9 @@ static void print_own_flags(FILE *out)
     static const char *const flags[][2] = {
         {"  --config=FILE", "the configuration file [" CONFIG_DEFAULT_FILE ", if there is one]"},
         {"  --show-config", "print every setting and where it comes from, and leave; with --json as JSON"},
+        {"  --reset-admin",
+            "print a new token of an administrator, for one who is locked out, and leave. The node must not "
+            "run meanwhile"},
         {"  --version", "print the version and leave"},
         {"  --help", "print this and leave"},
     };

@@ -23,6 +23,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "node/access.h"
+#include "node/complain.h"
 #include "node/notify.h"
 #include "node/options.h"
 #include "node/privileges.h"
@@ -97,9 +99,9 @@ static void log_config_warnings(const struct node *node)
             "DEVELOPMENT MODE (--dev): no authentication; do not use this for anything that matters. State is in "
             "%s%s",
             node->storage, node->storage_temporary ? ", which is removed at the end" : "");
-    if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)) && !config_wants_certificates(c))
-        log_warning("INSECURE: listening on %s without authentication%s: whoever reaches the port can run tasks here",
-            config_text(c, SETTING_GRPC_HOST), config_text(c, SETTING_TLS_CERT) ? "" : " and without encryption");
+    if (!setting_host_is_loopback(config_text(c, SETTING_GRPC_HOST)) && !config_text(c, SETTING_TLS_CERT))
+        log_warning("INSECURE: listening on %s without encryption (--insecure-listen): tokens go there in plain text",
+            config_text(c, SETTING_GRPC_HOST));
     if (option_network(c, SETTING_MAX_TASK_NETWORK) == TW_NETWORK_HOST)
         log_warning("MAX_TASK_NETWORK is host (%s): tasks can reach all that this machine reaches, its services on "
                     "loopback and this node's own port included",
@@ -327,18 +329,6 @@ static size_t take_changes(struct node *node, struct config *fresh)
     return taken;
 }
 
-static void log_config_errors(const struct config_errors *errors)
-{
-    const char *p = (const char *)errors->text.data, *end = p + errors->text.len;
-    while (p && p < end) {
-        /* Each line ends in a newline; no NUL ends the buffer. */
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        size_t n = (size_t)((newline ? newline : end) - p);
-        log_error("%.*s", (int)n, p);
-        p += n + 1;
-    }
-}
-
 /* Apart from the settings: the files may be new where their names are not. */
 static void reload_tls(struct node *node)
 {
@@ -360,7 +350,7 @@ static void reload(struct node *node)
     (void)notify_send(&node->notify, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_monotonic_us());
     config_errors_init(&errors);
     if (config_load(node->input, &fresh, &errors) < 0) {
-        log_config_errors(&errors);
+        complain_of_errors(&errors);
         log_error("reload: %zu %s in the configuration; everything stays as it was", errors.count,
             errors.count == 1 ? "mistake" : "mistakes");
     } else {
@@ -440,10 +430,14 @@ static int start_worker(struct node *node)
     tw_worker_set_on_shutdown_request(node->worker, on_shutdown_request, node);
     if (open_files(node) < 0)
         return -1;
+    if (!config_number(node->config, SETTING_DEV) && access_begin(node->config, node->storage, node->worker) < 0)
+        return -1;
     struct tw_rpc_options rpc;
     options_of_rpc(node->config, &rpc);
     if (tw_worker_listen(node->worker, &rpc, &error) < 0)
         return complain_of_port(node, &error);
+    if (access_show_first(node->storage, node->worker) < 0)
+        return -1;
     node->serving = true;
     return 0;
 }
@@ -484,13 +478,20 @@ static void close_handles(struct node *node)
     node->handles_open = false;
 }
 
-static int start(struct node *node)
+static int resolve_identity(struct node *node)
 {
     struct tw_error error = {0};
     const char *user = config_text(node->config, SETTING_WORKER_USER);
     node->identity = (struct identity){.uid = geteuid(), .gid = getegid()};
     if (node->input->root && user && privileges_resolve(user, &node->identity, &error) < 0)
         return fail(&error, "cannot start");
+    return 0;
+}
+
+static int start(struct node *node)
+{
+    if (resolve_identity(node) < 0)
+        return -1;
     if (programs_check(node->config) < 0 || prepare_storage(node) < 0)
         return -1;
     log_config_warnings(node);
@@ -536,17 +537,6 @@ static void finish(struct node *node)
     tw_log_set_handler(NULL, NULL);
 }
 
-/* Where a failure begins with the name of a setting: what that is, and who says so. */
-static void complain_of_setting(const struct config *c, const char *failure)
-{
-    for (enum setting_id id = 0; id < SETTING_MAX; id++) {
-        const char *key = setting_get(id)->key;
-        size_t len = strlen(key);
-        if (!strncmp(failure, key, len) && strchr(": ", failure[len]) && c->values[id].text)
-            log_error("%s is \"%s\" (%s)", key, c->values[id].text, c->values[id].where);
-    }
-}
-
 int daemon_run(struct config *config, const struct config_input *input)
 {
     uint64_t started = clock_monotonic_us();
@@ -576,4 +566,19 @@ int daemon_run(struct config *config, const struct config_input *input)
     finish(&node);
     log_info("stopped");
     return failed ? 1 : 0;
+}
+
+int daemon_reset_admin(struct config *config, const struct config_input *input)
+{
+    struct node node = {.config = config, .input = input, .notify = {.fd = -1}};
+    if (!config_text(config, SETTING_STORAGE_PATH)) {
+        log_error("--reset-admin needs the storage folder of a node: with --dev there are no accounts");
+        return 1;
+    }
+    apply_log_settings(config);
+    int r = resolve_identity(&node) < 0 || prepare_storage(&node) < 0 || settle_process(&node) < 0
+        ? -1
+        : access_reset_admin(node.storage);
+    free(node.storage);
+    return r < 0 ? 1 : 0;
 }

@@ -54,6 +54,8 @@ static int act(struct config *config, const struct config_input *input)
     case CONFIG_SHOW:
         r = config->json ? config_print_json(stdout, config) : config_print_table(stdout, config);
         break;
+    case CONFIG_RESET_ADMIN:
+        return daemon_reset_admin(config, input);
     case CONFIG_RUN:
         return daemon_run(config, input);
     }

@@ -57,15 +57,15 @@ enum { NODE_SLOTS_MAX = 1024 };
  */
 #define SETTINGS(X)                                                                                                    \
     X(GRPC_HOST, .type = SETTING_HOST, .group = GROUP_NETWORK, .fallback = "127.0.0.1", .metavar = "ADDRESS",          \
-        .help = "address to listen on. Any other than a loopback address needs TLS_CLIENT_AUTH=required, or "          \
+        .help = "address to listen on. Any other than a loopback address needs TLS (TLS_CERT), or "                    \
                 "--insecure-listen")                                                                                   \
     X(GRPC_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
         .help = "port of the gRPC service; 0: any free one, named in the log")                                         \
     X(NODE_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "50053", .metavar = "PORT",                 \
         .help = "another name of --grpc-port")                                                                         \
     X(INSECURE_LISTEN, .type = SETTING_BOOL, .group = GROUP_NETWORK, .fallback = "false",                              \
-        .help = "allow --grpc-host to be reachable from other machines although whoever reaches the port can "         \
-                "run tasks here")                                                                                      \
+        .help = "allow --grpc-host to be reachable from other machines without TLS: tokens and tasks go in plain "     \
+                "text then")                                                                                           \
     X(NODE_ID, .type = SETTING_NAME, .group = GROUP_NETWORK, .computed = "worker-HOSTNAME-PORT", .metavar = "NAME",    \
         .help = "the name of this node, as its clients see it")                                                        \
     X(TLS_CERT, .type = SETTING_PATH, .group = GROUP_NETWORK, .computed = "none", .metavar = "FILE",                   \
@@ -78,6 +78,10 @@ enum { NODE_SLOTS_MAX = 1024 };
     X(TLS_CLIENT_AUTH, .type = SETTING_CHOICE, .group = GROUP_NETWORK, .fallback = "off", .metavar = "MODE",           \
         .choices = "off optional required",                                                                            \
         .help = "certificates of clients: not asked for; checked if there is one; or nobody gets in without")          \
+    X(MAX_REQUESTS_PER_USER, .type = SETTING_COUNT, .group = GROUP_NETWORK, .fallback = "5000", .max = 1000000,        \
+        .metavar = "N", .help = "calls a second of one user, and four times as many at once; 0: no limit")             \
+    X(MAX_SUBMISSIONS_PER_USER, .type = SETTING_COUNT, .group = GROUP_NETWORK, .fallback = "1000", .max = 1000000,     \
+        .metavar = "N", .help = "likewise, those that hand tasks in")                                                  \
     X(MAX_CONCURRENT_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "4", .min = 1,                    \
         .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N", .help = "tasks that run at the same time")              \
     X(MAX_QUEUED_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "10000", .min = 1, .max = 10000000,   \

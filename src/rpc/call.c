@@ -94,9 +94,16 @@ struct rpc_call *call_new(struct server_conn *sc, int32_t id)
     return call;
 }
 
+static void wipe_secret(const struct rpc_call *call, const struct buf *b)
+{
+    if (b->data && call->entry && call->entry->method->secret)
+        explicit_bzero(b->data, b->cap);
+}
+
 static void drop_output(struct rpc_call *call)
 {
     call->conn->server->out_bytes -= call_queued(call);
+    wipe_secret(call, &call->out);
     call->out_pos = 0;
     buf_reset(&call->out);
 }
@@ -108,11 +115,20 @@ void call_drop_request(struct rpc_call *call)
     if (call->in_handler)
         return;
     server->freed_bytes += call->in.body.cap;
+    wipe_secret(call, &call->in.body);
+    wipe_secret(call, &call->held);
     message_next(&call->in);
     budget_give(&server->budget, false, call_held(call));
     trim_buf(&call->held);
     call->held_pos = 0;
     call->has_message = false;
+}
+
+static void tell_finished(const struct rpc_call *call, enum tw_code code)
+{
+    const struct rpc_server_options *options = &call->conn->server->options;
+    if (call->let_in && options->on_finished && !call->conn->server->freed)
+        options->on_finished(options->authorize_ctx, call, code);
 }
 
 void call_end(struct rpc_call *call)
@@ -126,6 +142,8 @@ void call_end(struct rpc_call *call)
     call_drop_request(call);
     server->freed_bytes += call->out.cap;
     drop_output(call);
+    if (!call->finished)
+        tell_finished(call, TW_CANCELLED);
     if (call->on_done)
         call->on_done(call, call->done_ctx);
     budget_give(&server->budget, true, call->headers_charged);
@@ -250,6 +268,7 @@ static ssize_t read_response(nghttp2_session *session, int32_t id, uint8_t *to, 
     call->conn->server->out_bytes -= n;
     if (!call_queued(call)) {
         call->conn->server->freed_bytes += call->out.cap > KEEP_CAP ? call->out.cap : 0;
+        wipe_secret(call, &call->out);
         trim_buf(&call->out);
         call->out_pos = 0;
         if (call->finished) {
@@ -341,6 +360,7 @@ void rpc_call_finish(struct rpc_call *call, enum tw_code code, const char *messa
         return;
     call->finished = true;
     call->code = code;
+    tell_finished(call, code);
     call->status_message = message && *message ? strdup(message) : NULL;
     if (call->responded) {
         resume(call);
@@ -403,24 +423,45 @@ uint64_t rpc_call_deadline_us(const struct rpc_call *call)
     return call->deadline_us;
 }
 
-const char *rpc_call_metadata(const struct rpc_call *call, const char *name)
+/* The value of the first such header, and how often it is there. */
+static size_t find_metadata(const struct rpc_call *call, const char *name, const char **ret_first)
 {
     const char *p = (const char *)call->headers.data, *end;
+    size_t n = 0;
+    *ret_first = NULL;
     if (!p)
-        return NULL;
+        return 0;
     end = p + call->headers.len;
     for (p += strlen(p) + 1; p < end;) {
         const char *value = p + strlen(p) + 1;
-        if (!strcmp(p, name))
-            return value;
+        if (!strcmp(p, name) && n++ == 0)
+            *ret_first = value;
         p = value + strlen(value) + 1;
     }
-    return NULL;
+    return n;
+}
+
+const char *rpc_call_metadata(const struct rpc_call *call, const char *name)
+{
+    const char *first;
+    (void)find_metadata(call, name, &first);
+    return first;
+}
+
+size_t rpc_call_metadata_count(const struct rpc_call *call, const char *name)
+{
+    const char *first;
+    return find_metadata(call, name, &first);
 }
 
 const char *rpc_call_peer(const struct rpc_call *call)
 {
     return call->conn->peer;
+}
+
+const struct sockaddr *rpc_call_peer_address(const struct rpc_call *call)
+{
+    return (const struct sockaddr *)&call->conn->address;
 }
 
 const char *rpc_call_peer_identity(const struct rpc_call *call)
@@ -437,4 +478,14 @@ const char *rpc_call_method(const struct rpc_call *call)
 const struct who *rpc_call_who(const struct rpc_call *call)
 {
     return call->conn->server->options.authorize ? &call->who : NULL;
+}
+
+void rpc_call_set_object(struct rpc_call *call, const char *id)
+{
+    snprintf(call->object, sizeof call->object, "%s", id);
+}
+
+const char *rpc_call_object(const struct rpc_call *call)
+{
+    return call->object;
 }

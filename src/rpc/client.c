@@ -280,7 +280,7 @@ static void nv_set(nghttp2_nv *nv, const char *name, const char *value)
 static void send_call(struct client_conn *cc, struct rpc_client_call *call)
 {
     char timeout[TIMEOUT_TEXT_MAX];
-    nghttp2_nv nv[9];
+    nghttp2_nv nv[10];
     size_t n = 0;
     nv_set(&nv[n++], ":method", "POST");
     nv_set(&nv[n++], ":scheme", cc->client->tls ? "https" : "http");
@@ -294,6 +294,10 @@ static void send_call(struct client_conn *cc, struct rpc_client_call *call)
         uint64_t now = clock_monotonic_us();
         uint64_t left = call->deadline_us > now ? call->deadline_us - now : 0;
         nv_set(&nv[n++], "grpc-timeout", timeout_format(left, timeout));
+    }
+    if (*cc->client->authorization) {
+        nv_set(&nv[n], "authorization", cc->client->authorization);
+        nv[n++].flags |= NGHTTP2_NV_FLAG_NO_INDEX; /* not for anybody's table of headers */
     }
     const nghttp2_data_provider data = {.read_callback = read_request};
     int32_t id = nghttp2_submit_request(cc->conn.session, NULL, nv, n, &data, call);
@@ -444,6 +448,13 @@ int rpc_client_new(
         free(client);
         return -1;
     }
+    if (options->token &&
+        (size_t)snprintf(client->authorization, sizeof client->authorization, "Bearer %s", options->token) >=
+            sizeof client->authorization) {
+        rpc_tls_unref(client->tls);
+        free(client);
+        return error_set(error, TW_INVALID_ARGUMENT, "the token is too long for one");
+    }
     client->fail_fast = options->fail_fast;
     client->connect_timeout_us = options->connect_timeout_us ? options->connect_timeout_us : CONNECT_TIMEOUT_US;
     client->max_message = options->max_message ? options->max_message : MAX_MESSAGE;
@@ -465,6 +476,7 @@ void rpc_client_free(struct rpc_client *client)
     if (!client)
         return;
     client->freed = true;
+    explicit_bzero(client->authorization, sizeof client->authorization);
     alarm_clear(&client->hub.alarms, &client->retry);
     while (!list_empty(&client->waiting))
         client_call_fail(

@@ -35,6 +35,7 @@ struct rpc_client_options {
     const struct rpc_client_tls *tls; /* NULL: plain text */
     uint64_t connect_timeout_us;      /* 0: 5 s */
     size_t max_message;               /* of a response, bytes; 0: 110 MiB */
+    const char *token;                /* sent with each call as "authorization: Bearer"; copied; NULL: none */
     bool fail_fast;                   /* no second attempt where nobody listens: for who waits for just that */
 };
 

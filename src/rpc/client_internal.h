@@ -17,7 +17,7 @@
 #include "rpc/conn.h"
 #include "rpc/message.h"
 
-enum { CLIENT_TARGET_MAX = 256 };
+enum { CLIENT_TARGET_MAX = 256, CLIENT_AUTHORIZATION_MAX = 256 };
 
 struct client_conn {
     struct conn conn;
@@ -35,7 +35,8 @@ struct rpc_client {
     struct rpc_tls *tls; /* NULL: plain text */
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
-    char target[CLIENT_TARGET_MAX]; /* as given: for messages and :authority */
+    char authorization[CLIENT_AUTHORIZATION_MAX]; /* the header's value; "": none */
+    char target[CLIENT_TARGET_MAX];               /* as given: for messages and :authority */
     char host[CLIENT_TARGET_MAX];
     char port[8];
     uint64_t connect_timeout_us;

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/file_service.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "base/timer.h"
 #include "base/util.h"
 #include "rpc/file_internal.h"
+#include "rpc/owner.h"
 #include "rpc/taskworker_pending.h"
 
-enum { WHOLE_MAX = 100 << 20, PAGE_DEFAULT = 100, PROGRESS_MS = 200 };
+enum { WHOLE_MAX = 100 << 20, PAGE_DEFAULT = 100 };
 
 /* --- what the files of this service share --- */
 
@@ -63,39 +62,7 @@ int file_ref_from_request(const Taskworker__FileRequest *request, struct tw_file
 
 /* --- a call of one message --- */
 
-struct job;
-
-struct job_kind {
-    const ProtobufCMessageDescriptor *descriptor;
-    int (*run)(struct job *job);     /* in the pool: 0, or -1 with job->error */
-    void (*reply)(struct job *job);  /* on the loop, where the call is still open and nothing has failed */
-    void (*refuse)(struct job *job); /* before the call ends with the error; may be NULL */
-    void (*end)(struct job *job);    /* in every case; may be NULL */
-};
-
-struct job {
-    const struct job_kind *kind;
-    struct file_service *service;
-    struct rpc_call *call; /* NULL once it is over */
-    uv_work_t work;
-    void *request; /* unpacked */
-    int result;
-    struct tw_error error;
-    /* What came of it, by kind. */
-    struct tw_file_info info;
-    struct tw_file_list list;
-    struct tw_storage_stat stat;
-    struct tw_storage_gc_report gc;
-    uint8_t *data;
-    size_t len;
-    /* CheckFiles */
-    struct tw_fsck_report fsck;
-    uv_timer_t *timer;
-    atomic_bool cancelled;
-    atomic_ullong done, total;
-};
-
-static void job_free(struct job *j)
+static void job_free(struct file_job *j)
 {
     struct file_service *service = j->service;
     if (j->kind->end)
@@ -104,64 +71,82 @@ static void job_free(struct job *j)
     tw_file_info_done(&j->info);
     tw_file_list_done(&j->list);
     free(j->data);
+    free(j->owner);
     free(j);
     file_service_leave(service);
 }
 
+static void job_refuse(struct file_job *j)
+{
+    if (j->kind->refuse)
+        j->kind->refuse(j);
+    rpc_call_finish_error(j->call, &j->error);
+}
+
 static void on_work(uv_work_t *work)
 {
-    struct job *j = CONTAINER_OF(work, struct job, work);
+    struct file_job *j = CONTAINER_OF(work, struct file_job, work);
     j->result = j->kind->run(j);
 }
 
 static void on_worked(uv_work_t *work, int status UNUSED)
 {
-    struct job *j = CONTAINER_OF(work, struct job, work);
+    struct file_job *j = CONTAINER_OF(work, struct file_job, work);
     if (j->call) {
         rpc_call_set_on_done(j->call, NULL, NULL);
-        if (j->result == 0) {
+        if (*j->info.id)
+            rpc_call_set_object(j->call, j->info.id);
+        if (j->result == 0)
             j->kind->reply(j);
-        } else {
-            if (j->kind->refuse)
-                j->kind->refuse(j);
-            rpc_call_finish_error(j->call, &j->error);
-        }
+        else
+            job_refuse(j);
     }
     job_free(j);
 }
 
 static void on_call_done(struct rpc_call *call UNUSED, void *ctx)
 {
-    struct job *j = ctx;
+    struct file_job *j = ctx;
     j->call = NULL;
     atomic_store(&j->cancelled, true);
 }
 
 /* NULL: the call was refused. */
-static struct job *job_begin(
-    struct rpc_call *call, struct file_service *service, const struct job_kind *kind, const uint8_t *msg, size_t len)
+struct file_job *file_job_begin(struct rpc_call *call, struct file_service *service, const struct file_job_kind *kind,
+    const uint8_t *msg, size_t len)
 {
     struct tw_error error;
     ProtobufCMessage *request = NULL;
     if (pending_unpack(call, kind->descriptor, msg, len, &request) < 0)
         return NULL;
-    struct job *j = calloc(1, sizeof *j);
+    struct file_job *j = calloc(1, sizeof *j);
     if (!j) {
         protobuf_c_message_free_unpacked(request, NULL);
         error_oom(&error);
         rpc_call_finish_error(call, &error);
         return NULL;
     }
-    *j = (struct job){.kind = kind, .service = service, .call = call, .request = request};
+    *j = (struct file_job){.kind = kind, .service = service, .call = call, .request = request};
     file_service_enter(service);
+    if (kind->claim && kind->claim(j) < 0) {
+        job_refuse(j);
+        job_free(j);
+        return NULL;
+    }
     rpc_call_set_on_done(call, on_call_done, j);
     (void)uv_queue_work(service->loop, &j->work, on_work, on_worked); /* fails only without a job */
     return j;
 }
 
+FILE_CLAIM(push, PushRequest)
+FILE_CLAIM(get, GetRequest)
+FILE_CLAIM(revise, ReviseRequest)
+FILE_CLAIM(file, FileRequest)
+FILE_CLAIM(one_list, ListFilesRequest)
+
 /* --- Push, Get --- */
 
-static int run_push(struct job *j)
+static int run_push(struct file_job *j)
 {
     const Taskworker__PushRequest *r = j->request;
     struct tw_upload *upload = NULL;
@@ -180,7 +165,7 @@ static int run_push(struct job *j)
     return tw_upload_commit(upload, &j->info, &j->error);
 }
 
-static void reply_push(struct job *j)
+static void reply_push(struct file_job *j)
 {
     Taskworker__PushResponse response = TASKWORKER__PUSH_RESPONSE__INIT;
     response.file_id = j->info.id;
@@ -189,22 +174,25 @@ static void reply_push(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static void refuse_push(struct job *j)
+static void refuse_push(struct file_job *j)
 {
     Taskworker__PushResponse response = TASKWORKER__PUSH_RESPONSE__INIT;
     response.message = j->error.message;
     rpc_call_send(j->call, &response.base);
 }
 
-static const struct job_kind push_kind = {
-    .descriptor = &taskworker__push_request__descriptor, .run = run_push, .reply = reply_push, .refuse = refuse_push};
+static const struct file_job_kind push_kind = {.descriptor = &taskworker__push_request__descriptor,
+    .claim = claim_push,
+    .run = run_push,
+    .reply = reply_push,
+    .refuse = refuse_push};
 
 static void push(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &push_kind, msg, len);
+    (void)file_job_begin(call, ctx, &push_kind, msg, len);
 }
 
-static int read_whole(struct job *j, struct tw_file *file)
+static int read_whole(struct file_job *j, struct tw_file *file)
 {
     uint64_t size = tw_file_info(file)->size;
     if (size > WHOLE_MAX)
@@ -223,7 +211,7 @@ static int read_whole(struct job *j, struct tw_file *file)
     return 0;
 }
 
-static int run_get(struct job *j)
+static int run_get(struct file_job *j)
 {
     const Taskworker__GetRequest *r = j->request;
     const struct tw_file_ref ref = {.owner = r->user_id, .id = r->file_id};
@@ -237,7 +225,7 @@ static int run_get(struct job *j)
     return ret;
 }
 
-static void reply_get(struct job *j)
+static void reply_get(struct file_job *j)
 {
     Taskworker__GetResponse response = TASKWORKER__GET_RESPONSE__INIT;
     response.file_data = (ProtobufCBinaryData){.len = j->len, .data = j->data};
@@ -246,24 +234,28 @@ static void reply_get(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static void refuse_get(struct job *j)
+static void refuse_get(struct file_job *j)
 {
     Taskworker__GetResponse response = TASKWORKER__GET_RESPONSE__INIT;
     response.message = j->error.message;
     rpc_call_send(j->call, &response.base);
 }
 
-static const struct job_kind get_kind = {
-    .descriptor = &taskworker__get_request__descriptor, .run = run_get, .reply = reply_get, .refuse = refuse_get};
+static const struct file_job_kind get_kind = {.descriptor = &taskworker__get_request__descriptor,
+    .claim = claim_get,
+    .run = run_get,
+    .reply = reply_get,
+    .refuse = refuse_get};
 
 static void get(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &get_kind, msg, len);
+    (void)file_job_begin(call, ctx, &get_kind, msg, len);
 }
 
 /* --- Revise, Synchronous --- */
 
-static int patch_whole(struct job *j, const struct tw_patch_options *options, const ProtobufCBinaryData *difference)
+static int patch_whole(
+    struct file_job *j, const struct tw_patch_options *options, const ProtobufCBinaryData *difference)
 {
     struct tw_patch *patch = NULL;
     if (!*options->file.id)
@@ -277,7 +269,7 @@ static int patch_whole(struct job *j, const struct tw_patch_options *options, co
     return tw_patch_commit(patch, &j->info, &j->error);
 }
 
-static int run_revise(struct job *j)
+static int run_revise(struct file_job *j)
 {
     const Taskworker__ReviseRequest *r = j->request;
     if (r->time < 0)
@@ -291,7 +283,7 @@ static int run_revise(struct job *j)
     return patch_whole(j, &options, &r->difference);
 }
 
-static void reply_revise(struct job *j)
+static void reply_revise(struct file_job *j)
 {
     Taskworker__ReviseResponse response = TASKWORKER__REVISE_RESPONSE__INIT;
     response.file_id = j->info.id;
@@ -300,44 +292,56 @@ static void reply_revise(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static void refuse_revise(struct job *j)
+static void refuse_revise(struct file_job *j)
 {
     Taskworker__ReviseResponse response = TASKWORKER__REVISE_RESPONSE__INIT;
     response.message = j->error.message;
     rpc_call_send(j->call, &response.base);
 }
 
-static const struct job_kind revise_kind = {.descriptor = &taskworker__revise_request__descriptor,
+static const struct file_job_kind revise_kind = {.descriptor = &taskworker__revise_request__descriptor,
+    .claim = claim_revise,
     .run = run_revise,
     .reply = reply_revise,
     .refuse = refuse_revise};
 
 static void revise(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &revise_kind, msg, len);
+    (void)file_job_begin(call, ctx, &revise_kind, msg, len);
 }
 
-static int run_synchronous(struct job *j)
+/* Its request names nobody. */
+static int claim_caller(struct file_job *j)
+{
+    const char *caller = owner_caller(j->call);
+    if (caller && !(j->owner = strdup(caller)))
+        return error_oom(&j->error);
+    return 0;
+}
+
+static int run_synchronous(struct file_job *j)
 {
     const Taskworker__SynchronousRequest *r = j->request;
-    const struct tw_patch_options options = {.size = sizeof options, .file = {.owner = "", .id = r->file_id}};
+    const struct tw_patch_options options = {
+        .size = sizeof options, .file = {.owner = j->owner ? j->owner : "", .id = r->file_id}};
     return patch_whole(j, &options, &r->difference);
 }
 
 /* Its response has Revise's fields under the same numbers. */
-static const struct job_kind synchronous_kind = {.descriptor = &taskworker__synchronous_request__descriptor,
+static const struct file_job_kind synchronous_kind = {.descriptor = &taskworker__synchronous_request__descriptor,
+    .claim = claim_caller,
     .run = run_synchronous,
     .reply = reply_revise,
     .refuse = refuse_revise};
 
 static void synchronous(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &synchronous_kind, msg, len);
+    (void)file_job_begin(call, ctx, &synchronous_kind, msg, len);
 }
 
 /* --- FindFile, DeleteFile, ListFiles --- */
 
-static int run_find(struct job *j)
+static int run_find(struct file_job *j)
 {
     struct tw_file_ref ref;
     if (file_ref_from_request(j->request, &ref, &j->error) < 0)
@@ -345,7 +349,7 @@ static int run_find(struct job *j)
     return tw_storage_find(j->service->storage, &ref, &j->info, &j->error);
 }
 
-static void reply_find(struct job *j)
+static void reply_find(struct file_job *j)
 {
     Taskworker__FileResponse response = TASKWORKER__FILE_RESPONSE__INIT;
     Taskworker__File file;
@@ -354,15 +358,15 @@ static void reply_find(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static const struct job_kind find_kind = {
-    .descriptor = &taskworker__file_request__descriptor, .run = run_find, .reply = reply_find};
+static const struct file_job_kind find_kind = {
+    .descriptor = &taskworker__file_request__descriptor, .claim = claim_file, .run = run_find, .reply = reply_find};
 
 static void find_file(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &find_kind, msg, len);
+    (void)file_job_begin(call, ctx, &find_kind, msg, len);
 }
 
-static int run_delete(struct job *j)
+static int run_delete(struct file_job *j)
 {
     struct tw_file_ref ref;
     if (file_ref_from_request(j->request, &ref, &j->error) < 0)
@@ -370,21 +374,28 @@ static int run_delete(struct job *j)
     return tw_storage_delete(j->service->storage, &ref, &j->error);
 }
 
-static void reply_delete(struct job *j)
+static void reply_delete(struct file_job *j)
 {
     Taskworker__DeleteFileResponse response = TASKWORKER__DELETE_FILE_RESPONSE__INIT;
     rpc_call_reply(j->call, &response.base);
 }
 
-static const struct job_kind delete_kind = {
-    .descriptor = &taskworker__file_request__descriptor, .run = run_delete, .reply = reply_delete};
+static const struct file_job_kind delete_kind = {
+    .descriptor = &taskworker__file_request__descriptor, .claim = claim_file, .run = run_delete, .reply = reply_delete};
 
 static void delete_file(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &delete_kind, msg, len);
+    (void)file_job_begin(call, ctx, &delete_kind, msg, len);
 }
 
-static int run_list(struct job *j)
+static int claim_list(struct file_job *j)
+{
+    Taskworker__ListFilesRequest *r = j->request;
+    r->all_users = r->all_users && owner_sees_all(j->call);
+    return r->all_users ? 0 : claim_one_list(j);
+}
+
+static int run_list(struct file_job *j)
 {
     const Taskworker__ListFilesRequest *r = j->request;
     const struct tw_file_list_options options = {
@@ -398,7 +409,7 @@ static int run_list(struct job *j)
     return tw_storage_list(j->service->storage, &options, &j->list, &j->error);
 }
 
-static void reply_list(struct job *j)
+static void reply_list(struct file_job *j)
 {
     Taskworker__ListFilesResponse response = TASKWORKER__LIST_FILES_RESPONSE__INIT;
     CLEANUP_FREE Taskworker__File *files = calloc(j->list.n + 1, sizeof *files);
@@ -418,139 +429,14 @@ static void reply_list(struct job *j)
     rpc_call_reply(j->call, &response.base);
 }
 
-static const struct job_kind list_kind = {
-    .descriptor = &taskworker__list_files_request__descriptor, .run = run_list, .reply = reply_list};
+static const struct file_job_kind list_kind = {.descriptor = &taskworker__list_files_request__descriptor,
+    .claim = claim_list,
+    .run = run_list,
+    .reply = reply_list};
 
 static void list_files(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
-    (void)job_begin(call, ctx, &list_kind, msg, len);
-}
-
-/* --- GetStorage, CollectGarbage --- */
-
-static int run_stat(struct job *j)
-{
-    const Taskworker__GetStorageRequest *r = j->request;
-    return tw_storage_stat(j->service->storage, r->one_user ? r->user_id : NULL, &j->stat, &j->error);
-}
-
-static void reply_stat(struct job *j)
-{
-    const struct tw_storage_stat *s = &j->stat;
-    Taskworker__GetStorageResponse response = TASKWORKER__GET_STORAGE_RESPONSE__INIT;
-    response.files = s->files;
-    response.bytes = s->bytes;
-    response.blobs = s->blobs;
-    response.blob_bytes = s->blob_bytes;
-    response.unused_bytes = s->unused_bytes;
-    response.saved_bytes = s->saved_bytes;
-    response.reserved_bytes = s->reserved_bytes;
-    response.damaged_blobs = s->damaged_blobs;
-    response.max_bytes = s->max_bytes;
-    response.max_user_bytes = s->max_owner_bytes;
-    response.max_user_files = s->max_owner_files;
-    rpc_call_reply(j->call, &response.base);
-}
-
-static const struct job_kind stat_kind = {
-    .descriptor = &taskworker__get_storage_request__descriptor, .run = run_stat, .reply = reply_stat};
-
-static void get_storage(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
-{
-    (void)job_begin(call, ctx, &stat_kind, msg, len);
-}
-
-static int run_gc(struct job *j)
-{
-    return tw_storage_gc(j->service->storage, &j->gc, &j->error);
-}
-
-static void reply_gc(struct job *j)
-{
-    Taskworker__CollectGarbageResponse response = TASKWORKER__COLLECT_GARBAGE_RESPONSE__INIT;
-    response.files = j->gc.files;
-    response.blobs = j->gc.blobs;
-    response.bytes = j->gc.bytes;
-    response.strays = j->gc.strays;
-    response.missing = j->gc.missing;
-    rpc_call_reply(j->call, &response.base);
-}
-
-static const struct job_kind gc_kind = {
-    .descriptor = &taskworker__collect_garbage_request__descriptor, .run = run_gc, .reply = reply_gc};
-
-static void collect_garbage(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
-{
-    (void)job_begin(call, ctx, &gc_kind, msg, len);
-}
-
-/* --- CheckFiles --- */
-
-static bool on_fsck_progress(void *ctx, uint64_t done, uint64_t total)
-{
-    struct job *j = ctx;
-    atomic_store(&j->done, done);
-    atomic_store(&j->total, total);
-    return !atomic_load(&j->cancelled);
-}
-
-static int run_check(struct job *j)
-{
-    return tw_storage_fsck(j->service->storage, on_fsck_progress, j, &j->fsck, &j->error);
-}
-
-static void end_check(struct job *j)
-{
-    j->service->checking = false;
-    timer_free(&j->timer);
-}
-
-static void reply_check(struct job *j)
-{
-    const struct tw_fsck_report *f = &j->fsck;
-    Taskworker__CheckFilesResponse response = TASKWORKER__CHECK_FILES_RESPONSE__INIT;
-    response.checked_bytes = response.total_bytes = f->bytes;
-    response.done = true;
-    response.blobs = f->blobs;
-    response.damaged = f->damaged;
-    response.missing = f->missing;
-    response.healed = f->healed;
-    response.lost_files = f->lost_files;
-    response.wrong_counts = f->wrong_counts;
-    rpc_call_reply(j->call, &response.base);
-}
-
-static const struct job_kind check_kind = {.descriptor = &taskworker__check_files_request__descriptor,
-    .run = run_check,
-    .reply = reply_check,
-    .end = end_check};
-
-static void on_progress_timer(uv_timer_t *timer)
-{
-    struct job *j = timer->data;
-    Taskworker__CheckFilesResponse response = TASKWORKER__CHECK_FILES_RESPONSE__INIT;
-    response.checked_bytes = atomic_load(&j->done);
-    response.total_bytes = atomic_load(&j->total);
-    if (j->call && response.total_bytes)
-        rpc_call_send(j->call, &response.base);
-}
-
-static void check_files(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
-{
-    struct file_service *service = ctx;
-    struct tw_error error;
-    if (service->checking) {
-        error_set(&error, TW_FAILED_PRECONDITION, "the files are being checked already");
-        rpc_call_finish_error(call, &error);
-        return;
-    }
-    struct job *j = job_begin(call, service, &check_kind, msg, len);
-    if (!j)
-        return;
-    service->checking = true;
-    j->timer = timer_new(service->loop, j); /* without it there is no progress to be seen */
-    if (j->timer)
-        uv_timer_start(j->timer, on_progress_timer, PROGRESS_MS, PROGRESS_MS);
+    (void)file_job_begin(call, ctx, &list_kind, msg, len);
 }
 
 /* --- */
@@ -577,9 +463,9 @@ int file_service_register(struct rpc_server *server, struct file_service *servic
         {.name = METHOD("FindFile"), .unary = find_file},
         {.name = METHOD("ListFiles"), .unary = list_files},
         {.name = METHOD("DeleteFile"), .unary = delete_file},
-        {.name = METHOD("GetStorage"), .unary = get_storage},
-        {.name = METHOD("CollectGarbage"), .unary = collect_garbage},
-        {.name = METHOD("CheckFiles"), .unary = check_files},
+        {.name = METHOD("GetStorage"), .unary = file_get_storage},
+        {.name = METHOD("CollectGarbage"), .unary = file_collect_garbage},
+        {.name = METHOD("CheckFiles"), .unary = file_check_files},
         {0},
     };
 #undef METHOD

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "files/stream.h"
 #include "rpc/file_internal.h"
+#include "rpc/owner.h"
 #include "rpc/taskworker_pending.h"
 
 enum { GATHER_MAX = 1 << 20, READ_BYTES = 256 << 10, INCOMING_MAX = 64 };
@@ -98,6 +99,7 @@ static void on_committed(void *ctx, size_t n UNUSED, const struct tw_error *erro
     Taskworker__File file;
     file_to_message(stream_info(in->stream), &file);
     response.file = &file;
+    rpc_call_set_object(in->call, file.file_id);
     in->over = true;
     rpc_call_reply(in->call, &response.base);
 }
@@ -220,9 +222,11 @@ static ProtobufCBinaryData *push_data(void *request)
     return &((Taskworker__PushStreamRequest *)request)->data;
 }
 
-static int push_begin(struct incoming *in, struct tw_error *error UNUSED)
+static int push_begin(struct incoming *in, struct tw_error *error)
 {
-    const Taskworker__PushStreamRequest__Header *h = ((const Taskworker__PushStreamRequest *)in->first)->header;
+    Taskworker__PushStreamRequest__Header *h = ((Taskworker__PushStreamRequest *)in->first)->header;
+    if (owner_take(in->call, &h->user_id, error) < 0)
+        return -1;
     in->put = (struct tw_put_options){
         .size = sizeof in->put,
         .owner = h->user_id,
@@ -265,7 +269,8 @@ static int revise_begin(struct incoming *in, struct tw_error *error)
     };
     if (!h->file)
         return error_set(error, TW_INVALID_ARGUMENT, "file is missing: it has to say which");
-    if (file_ref_from_request(h->file, &in->patch.file, error) < 0)
+    if (owner_take(in->call, &h->file->user_id, error) < 0 ||
+        file_ref_from_request(h->file, &in->patch.file, error) < 0)
         return -1;
     stream_patch(in->stream, &in->patch, on_written, in);
     return 0;
@@ -384,8 +389,8 @@ void file_get_stream(struct rpc_call *call, const uint8_t *msg, size_t len, void
         return;
     if (!request->file)
         error_set(&error, TW_INVALID_ARGUMENT, "file is missing: it has to say which");
-    else if (file_ref_from_request(request->file, &ref, &error) == 0 &&
-        !(out = outgoing_new(service, call, request, &ref)))
+    else if (owner_take(call, &request->file->user_id, &error) == 0 &&
+        file_ref_from_request(request->file, &ref, &error) == 0 && !(out = outgoing_new(service, call, request, &ref)))
         error_oom(&error);
     if (!out) {
         taskworker__get_stream_request__free_unpacked(request, NULL);

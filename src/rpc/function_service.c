@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "rpc/owner.h"
 #include "rpc/taskworker_convert.h"
 #include "rpc/taskworker_pending.h"
 
@@ -169,6 +170,8 @@ static void on_admitted(void *ctx, const struct tw_task_info *info, bool existin
         error_oom(&oom);
         error = &oom;
     }
+    if (info && c->call)
+        rpc_call_set_object(c->call, info->id);
     if (info && (error || !c->call))
         engine_stop(engine, info->id, on_stopped, NULL);
     if (error)
@@ -189,7 +192,9 @@ static void call_function(struct rpc_call *call, const uint8_t *msg, size_t len,
     struct tw_error error;
     if (pending_unpack(call, &taskworker__call_function_request__descriptor, msg, len, &request) < 0)
         return;
-    CLEANUP_FREE char *data = check(request, &error) == 0 ? data_of(request, &error) : NULL;
+    CLEANUP_FREE char *data = check(request, &error) == 0 && owner_take(call, &request->user_id, &error) == 0
+        ? data_of(request, &error)
+        : NULL;
     struct function_call *c = calloc(1, sizeof *c);
     if (!c || !data) {
         if (!c)

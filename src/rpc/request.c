@@ -55,7 +55,10 @@ static bool authorize(struct rpc_call *call)
 {
     const struct rpc_server_options *options = &call->conn->server->options;
     struct tw_error error = {0};
-    if (!options->authorize || options->authorize(options->authorize_ctx, call, &call->who, &error) == 0)
+    if (!options->authorize)
+        return true;
+    call->let_in = options->authorize(options->authorize_ctx, call, &call->who, &error) == 0;
+    if (call->let_in)
         return true;
     rpc_call_finish_error(call, &error);
     return false;

@@ -92,17 +92,17 @@ static bool conn_is_busy(const struct conn *conn)
 
 static void set_peer(struct server_conn *sc)
 {
-    struct sockaddr_storage addr;
-    int len = sizeof addr;
+    int len = sizeof sc->address;
     char host[INET6_ADDRSTRLEN] = "?";
-    if (uv_tcp_getpeername(&sc->conn.tcp, (struct sockaddr *)&addr, &len) < 0) {
+    if (uv_tcp_getpeername(&sc->conn.tcp, (struct sockaddr *)&sc->address, &len) < 0) {
+        sc->address.ss_family = AF_UNSPEC;
         snprintf(sc->peer, sizeof sc->peer, "?");
-    } else if (addr.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&addr;
+    } else if (sc->address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&sc->address;
         uv_ip6_name(in6, host, sizeof host);
         snprintf(sc->peer, sizeof sc->peer, "[%s]:%u", host, ntohs(in6->sin6_port));
     } else {
-        const struct sockaddr_in *in4 = (const struct sockaddr_in *)&addr;
+        const struct sockaddr_in *in4 = (const struct sockaddr_in *)&sc->address;
         uv_ip4_name(in4, host, sizeof host);
         snprintf(sc->peer, sizeof sc->peer, "%s:%u", host, ntohs(in4->sin_port));
     }
@@ -459,6 +459,21 @@ void rpc_server_free(struct rpc_server *server)
     close_listener(server);
     alarm_clear(&server->hub.alarms, &server->grace);
     hub_close(&server->hub);
+}
+
+void rpc_server_recheck(struct rpc_server *server, bool (*is_valid)(void *ctx, const struct who *who), void *ctx)
+{
+    list_for_each (it, &server->hub.conns) {
+        struct server_conn *sc = server_conn_of(CONTAINER_OF(it, struct conn, link));
+        if (sc->conn.state != CONN_OPEN)
+            continue;
+        list_for_each (c, &sc->calls) {
+            struct rpc_call *call = CONTAINER_OF(c, struct rpc_call, link);
+            if (call->let_in && call->who.role != ROLE_MAX && !call->finished && !is_valid(ctx, &call->who))
+                rpc_call_finish(
+                    call, TW_UNAUTHENTICATED, "you are not let in any more: the account or its token has changed");
+        }
+    }
 }
 
 void rpc_server_get_stats(const struct rpc_server *server, struct rpc_server_stats *ret)

@@ -32,6 +32,8 @@ struct rpc_tls; /* tls.h */
 struct rpc_method {
     const char *name;
     size_t max_request; /* bytes of one message after inflation; 0: the server's limit */
+    bool
+        secret; /* passwords are in the request, or tokens in the answer: nothing of them is left in memory afterwards */
     void (*unary)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
     void (*on_start)(struct rpc_call *call, void *ctx);
     void (*on_message)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
@@ -63,6 +65,8 @@ struct rpc_server_options {
      */
     int (*authorize)(void *ctx, const struct rpc_call *call, struct who *ret_who, struct tw_error *error);
     void *authorize_ctx;
+    /* A call that `authorize` let in ends with this: CANCELLED if its client has gone before. May be NULL; with authorize_ctx. */
+    void (*on_finished)(void *ctx, const struct rpc_call *call, enum tw_code code);
 };
 
 /*
@@ -87,6 +91,12 @@ void rpc_server_drain(struct rpc_server *server, uint64_t grace_us, void (*done)
 /* Frees the server with whatever is still open; calls in flight get their on_done first. Run the loop once more after.
    Not from within a handler. A drain's `done` is not called any more. NULL is allowed. */
 void rpc_server_free(struct rpc_server *server);
+
+/*
+ * Asks about the caller of each open call again, but for those that were let in as nobody (their role is none): who is not valid any
+ * more has the call ended with UNAUTHENTICATED. Not from within a handler.
+ */
+void rpc_server_recheck(struct rpc_server *server, bool (*is_valid)(void *ctx, const struct who *who), void *ctx);
 
 struct rpc_server_stats {
     unsigned connections;
@@ -138,8 +148,12 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *message);
 uint64_t rpc_call_deadline_us(const struct rpc_call *call);
 /* The value of a request header, lower-case name, or NULL. Valid until on_done. */
 const char *rpc_call_metadata(const struct rpc_call *call, const char *name);
+/* How often the request has that header. */
+size_t rpc_call_metadata_count(const struct rpc_call *call, const char *name);
 /* "127.0.0.1:40000", "[::1]:40000". Valid until on_done. */
 const char *rpc_call_peer(const struct rpc_call *call);
+/* The same as an address; its family is AF_UNSPEC where it is not known. Valid until on_done. */
+const struct sockaddr *rpc_call_peer_address(const struct rpc_call *call);
 /*
  * Whom the client's certificate names, verified against the CA of clients: its common name, or else its first other name. Printable
  * UTF-8, at most 128 bytes; NULL: it has shown none. Valid until on_done.
@@ -148,5 +162,8 @@ const char *rpc_call_peer_identity(const struct rpc_call *call);
 const char *rpc_call_method(const struct rpc_call *call);
 /* Who calls, as `authorize` found. NULL: the server asks nobody. Valid until on_done. */
 const struct who *rpc_call_who(const struct rpc_call *call);
+/* What the call is about, an id, for on_finished; cut if it is long. "": nothing in particular. */
+void rpc_call_set_object(struct rpc_call *call, const char *id);
+const char *rpc_call_object(const struct rpc_call *call);
 
 #endif

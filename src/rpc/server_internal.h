@@ -25,6 +25,7 @@ enum {
     FREE_CALLS_MAX = 1024,
     KEEP_CAP = 1024, /* how much of its buffers a call keeps for its next life */
     PEER_TEXT_MAX = 64,
+    OBJECT_TEXT_MAX = 129, /* of what a call is about */
     METHOD_SHOWN_MAX = 200,
 };
 
@@ -85,6 +86,7 @@ struct server_conn {
     double patience; /* see misbehaved() in session.c */
     uint64_t patience_us;
     char peer[PEER_TEXT_MAX];
+    struct sockaddr_storage address;
 };
 
 struct rpc_call {
@@ -124,6 +126,8 @@ struct rpc_call {
     uint64_t begun_us; /* the request, or the message that is coming in */
     uint64_t received; /* bytes of it */
     struct who who;    /* of a server that asks */
+    bool let_in;       /* by it */
+    char object[OBJECT_TEXT_MAX];
 
     void (*on_done)(struct rpc_call *call, void *ctx);
     void *done_ctx;

@@ -143,7 +143,7 @@ void taskworker_watch_tasks(struct rpc_call *call, const uint8_t *msg, size_t le
     if (w) {
         *w = (struct watcher){.service = ctx, .call = call, .refs = 1, .request = STEAL(request)};
         list_init(&w->link);
-        r = watcher_init(w, &error);
+        r = owner_take_filter(call, &w->request->owner, &error) < 0 ? -1 : watcher_init(w, &error);
     } else {
         error_oom(&error);
     }

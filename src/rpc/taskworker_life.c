@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The calls of TaskWorkerService about more, or other, than one run of one task: batches, retries, pauses, former attempts, the end. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "rpc/taskworker_convert.h"
@@ -22,7 +23,8 @@ static void specs_done(struct specs *specs)
     free(specs->list);
 }
 
-static int specs_from_request(const Taskworker__ExecuteBatchRequest *request, struct specs *ret, struct tw_error *error)
+static int specs_from_request(const Taskworker__ExecuteBatchRequest *request, const char *owner, bool after_own,
+    struct specs *ret, struct tw_error *error)
 {
     if (request->n_tasks > ENGINE_MAX_BATCH)
         return error_set(
@@ -35,6 +37,8 @@ static int specs_from_request(const Taskworker__ExecuteBatchRequest *request, st
         struct tw_error cause;
         if (spec_from_request(request->tasks[ret->n], &ret->list[ret->n], &ret->arrays[ret->n], &cause) < 0)
             return error_set(error, cause.code, "task %zu of the batch: %s", ret->n + 1, cause.message);
+        ret->list[ret->n].owner = owner;
+        ret->list[ret->n].after_own = after_own;
     }
     return 0;
 }
@@ -43,6 +47,7 @@ static int specs_from_request(const Taskworker__ExecuteBatchRequest *request, st
 struct batch_call {
     struct pending *p;
     Taskworker__ExecuteBatchRequest *request;
+    char *owner; /* NULL: nobody in particular */
     struct specs specs;
 };
 
@@ -57,6 +62,7 @@ static void on_batch(void *ctx, const char *batch_id, const char *const *ids, si
         response.batch_id = (char *)(batch_id ? batch_id : "");
         response.task_ids = (char **)ids;
         response.n_task_ids = n;
+        rpc_call_set_object(p->call, response.batch_id);
         if (error) {
             rpc_call_send(p->call, &response.base);
             pending_fail(p, error);
@@ -66,6 +72,7 @@ static void on_batch(void *ctx, const char *batch_id, const char *const *ids, si
     }
     specs_done(&b->specs);
     taskworker__execute_batch_request__free_unpacked(b->request, NULL);
+    free(b->owner);
     free(b);
     pending_unref(p);
 }
@@ -85,7 +92,13 @@ void taskworker_execute_batch(struct rpc_call *call, const uint8_t *msg, size_t 
         return;
     }
     *b = (struct batch_call){.p = p, .request = STEAL(request)};
-    if (specs_from_request(b->request, &b->specs, &error) < 0) {
+    const char *owner = owner_caller(call);
+    if (owner && !(b->owner = strdup(owner))) { /* the call may go before the engine answers */
+        error_oom(&error);
+        on_batch(b, NULL, NULL, 0, &error);
+        return;
+    }
+    if (specs_from_request(b->request, b->owner, !owner_sees_all(call), &b->specs, &error) < 0) {
         on_batch(b, NULL, NULL, 0, &error);
         return;
     }
@@ -101,6 +114,24 @@ void taskworker_execute_batch(struct rpc_call *call, const uint8_t *msg, size_t 
 
 /* --- RetryTask --- */
 
+static void begin_retry(struct pending *p)
+{
+    const Taskworker__RetryTaskRequest *request = p->request;
+    const struct engine_again again = {
+        .id = p->id,
+        .new_id = request->new_task_id,
+        .after = (const char *const *)request->after,
+        .n_after = request->n_after,
+        .after_own = !owner_sees_all(p->call),
+    };
+    engine_retry(p->service->engine, &again, pending_on_admitted, p);
+}
+
+static void refuse_retry(struct pending *p, const struct tw_error *error)
+{
+    pending_on_admitted(p, NULL, false, error);
+}
+
 void taskworker_retry_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__RetryTaskRequest *request = NULL;
@@ -108,20 +139,15 @@ void taskworker_retry_task(struct rpc_call *call, const uint8_t *msg, size_t len
     if (!p)
         return;
     struct tw_error error;
-    const struct engine_again again = {
-        .id = request->task_id,
-        .new_id = request->new_task_id,
-        .after = (const char *const *)request->after,
-        .n_after = request->n_after,
-    };
-    if (request->n_after > TW_AFTER_MAX) /* before they are copied */
+    if (request->n_after > TW_AFTER_MAX) { /* before they are copied */
         error_set(
             &error, TW_INVALID_ARGUMENT, "after: %zu tasks are too many: at most %d", request->n_after, TW_AFTER_MAX);
-    else if (pending_require_id(request->task_id, &error) == 0) {
-        engine_retry(p->service->engine, &again, pending_on_admitted, p);
+        refuse_retry(p, &error);
         return;
     }
-    pending_on_admitted(p, NULL, false, &error);
+    const char *id = request->task_id;
+    p->request = STEAL(request);
+    pending_look(p, id, begin_retry, refuse_retry);
 }
 
 /* --- PauseTask, ResumeTask --- */
@@ -141,13 +167,14 @@ static void on_paused(void *ctx, const struct tw_task_info *info, uint64_t seq U
     pending_unref(p);
 }
 
-static void set_paused(struct pending *p, const char *id, bool paused)
+static void begin_pause(struct pending *p)
 {
-    struct tw_error error;
-    if (pending_require_id(id, &error) < 0)
-        on_paused(p, NULL, 0, &error);
-    else
-        engine_set_paused(p->service->engine, id, paused, on_paused, p);
+    engine_set_paused(p->service->engine, p->id, true, on_paused, p);
+}
+
+static void begin_resume(struct pending *p)
+{
+    engine_set_paused(p->service->engine, p->id, false, on_paused, p);
 }
 
 void taskworker_pause_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
@@ -155,7 +182,7 @@ void taskworker_pause_task(struct rpc_call *call, const uint8_t *msg, size_t len
     CLEANUP_REQUEST Taskworker__PauseTaskRequest *request = NULL;
     struct pending *p = pending_begin(call, ctx, &taskworker__pause_task_request__descriptor, msg, len, &request);
     if (p)
-        set_paused(p, request->task_id, true);
+        pending_look(p, request->task_id, begin_pause, pending_refuse);
 }
 
 void taskworker_resume_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
@@ -163,7 +190,7 @@ void taskworker_resume_task(struct rpc_call *call, const uint8_t *msg, size_t le
     CLEANUP_REQUEST Taskworker__ResumeTaskRequest *request = NULL;
     struct pending *p = pending_begin(call, ctx, &taskworker__resume_task_request__descriptor, msg, len, &request);
     if (p)
-        set_paused(p, request->task_id, false);
+        pending_look(p, request->task_id, begin_resume, pending_refuse);
 }
 
 /* --- ListAttempts --- */
@@ -196,17 +223,17 @@ static void on_attempts(void *ctx, const struct tw_attempt_info *attempts, size_
     pending_unref(p);
 }
 
+static void begin_attempts(struct pending *p)
+{
+    store_attempts(p->service->store, p->id, on_attempts, p);
+}
+
 void taskworker_list_attempts(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__ListAttemptsRequest *request = NULL;
     struct pending *p = pending_begin(call, ctx, &taskworker__list_attempts_request__descriptor, msg, len, &request);
-    if (!p)
-        return;
-    struct tw_error error;
-    if (pending_require_id(request->task_id, &error) < 0)
-        on_attempts(p, NULL, 0, &error);
-    else
-        store_attempts(p->service->store, request->task_id, on_attempts, p);
+    if (p)
+        pending_look(p, request->task_id, begin_attempts, pending_refuse);
 }
 
 /* --- Shutdown --- */

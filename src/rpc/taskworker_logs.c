@@ -7,6 +7,7 @@
 #include "rpc/taskworker_logs.h"
 
 #include "base/error.h"
+#include "rpc/owner.h"
 #include "rpc/taskworker_service.h"
 #include "rpc/wire_check.h"
 #include "taskworker.pb-c.h"
@@ -110,6 +111,9 @@ static void pump(struct log_stream *s)
 static void on_task(void *ctx, const struct tw_task_info *info, uint64_t seq, const struct tw_error *error)
 {
     struct log_stream *s = ctx;
+    struct tw_error hidden;
+    if (s->call && !error && !owner_may_see(s->call, info->owner))
+        error = owner_hide_task(info->id, &hidden);
     if (s->call && error) {
         rpc_call_finish_error(s->call, error);
     } else if (s->call) {

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/taskworker_pending.h"
 
+#include <string.h>
+
 #include "base/error.h"
 #include "rpc/wire_check.h"
 
 void pending_drop(struct pending *p, unsigned refs)
 {
     p->refs -= refs;
-    if (p->refs == 0)
-        free(p);
+    if (p->refs)
+        return;
+    free(p->id);
+    if (p->request)
+        protobuf_c_message_free_unpacked(p->request, NULL);
+    free(p);
 }
 
 void pending_unref(struct pending *p)
@@ -91,4 +97,46 @@ void pending_fail(struct pending *p, const struct tw_error *error)
 int pending_require_id(const char *id, struct tw_error *error)
 {
     return *id ? 0 : error_set(error, TW_INVALID_ARGUMENT, "task_id is empty");
+}
+
+/* --- may he see it? --- */
+
+void pending_refuse(struct pending *p, const struct tw_error *error)
+{
+    pending_fail(p, error);
+    pending_unref(p);
+}
+
+static void on_looked(void *ctx, const struct tw_task_info *info, uint64_t seq UNUSED, const struct tw_error *error)
+{
+    struct pending *p = ctx;
+    struct tw_error hidden;
+    if (!p->call) { /* nobody to ask for any more */
+        pending_unref(p);
+        return;
+    }
+    if (!error && !owner_may_see(p->call, info->owner))
+        error = owner_hide_task(p->id, &hidden);
+    if (error)
+        p->refuse(p, error);
+    else
+        p->then(p);
+}
+
+void pending_look(struct pending *p, const char *id, void (*then)(struct pending *p),
+    void (*refuse)(struct pending *p, const struct tw_error *error))
+{
+    struct tw_error error = {0};
+    p->then = then;
+    p->refuse = refuse;
+    if (pending_require_id(id, &error) == 0 && !(p->id = strdup(id)))
+        error_oom(&error);
+    if (p->call)
+        rpc_call_set_object(p->call, id);
+    if (error.code)
+        refuse(p, &error);
+    else if (owner_sees_all(p->call))
+        then(p);
+    else
+        engine_get(p->service->engine, id, on_looked, p);
 }

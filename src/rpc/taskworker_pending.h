@@ -7,6 +7,7 @@
 #ifndef RPC_TASKWORKER_PENDING_H
 #define RPC_TASKWORKER_PENDING_H
 
+#include "rpc/owner.h"
 #include "rpc/taskworker_service.h"
 #include "taskworker.pb-c.h"
 
@@ -18,6 +19,10 @@ struct pending {
     bool include_result;
     bool may_be_cached; /* ExecuteTask: what was there before is a hit */
     uint64_t states;    /* ListTasks: the states that were asked for, all: 0 */
+    char *id;           /* pending_look() */
+    void *request;      /* kept for what comes after it; NULL: none */
+    void (*then)(struct pending *p);
+    void (*refuse)(struct pending *p, const struct tw_error *error);
     uint64_t timeout_us;
     uv_timer_t timer; /* WaitTask with timeout_ms */
     bool timer_used;
@@ -41,6 +46,15 @@ void pending_stop_timer(struct pending *p);
 /* Ends the call with the error, unless it is over. */
 void pending_fail(struct pending *p, const struct tw_error *error);
 int pending_require_id(const char *id, struct tw_error *error);
+
+/*
+ * Calls `then` once it is known that the caller may see the task, at once where he may see all; p->id is its id. Else `refuse` gets
+ * NOT_FOUND, or what else is wrong, and has to let go of p. Takes over the answerer's reference to p.
+ */
+void pending_look(struct pending *p, const char *id, void (*then)(struct pending *p),
+    void (*refuse)(struct pending *p, const struct tw_error *error));
+/* Ends the call with the error, and lets go of p. */
+void pending_refuse(struct pending *p, const struct tw_error *error);
 
 /* ExecuteTask's answers, which RetryTask has too. */
 void pending_refuse_task(struct pending *p, const struct tw_error *error);

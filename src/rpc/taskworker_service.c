@@ -44,6 +44,7 @@ void pending_on_admitted(void *ctx, const struct tw_task_info *info, bool existi
         response.message = (char *)(response.cached ? "such a task was accepted before"
                 : existing                          ? "this task was accepted before"
                                                     : "accepted");
+        rpc_call_set_object(p->call, info->id);
         response.task_id = info->id;
         response.state = (Taskworker__Task__State)info->state;
         rpc_call_reply(p->call, &response.base);
@@ -66,6 +67,8 @@ static void execute_task(struct rpc_call *call, const uint8_t *msg, size_t len, 
         return;
     }
     p->may_be_cached = spec.cache == TW_CACHE_USE;
+    spec.owner = owner_caller(call);
+    spec.after_own = !owner_sees_all(call);
     /* The data was allocated for the request: the engine takes it over as it is. */
     void *data = request->task_data.len ? STEAL(request->task_data.data) : NULL;
     request->task_data.len = 0;
@@ -88,17 +91,18 @@ static void on_task(void *ctx, const struct tw_task_info *info, uint64_t seq UNU
     pending_unref(p);
 }
 
+static void look_up(struct pending *p)
+{
+    engine_get(p->service->engine, p->id, on_task, p);
+}
+
 static void get_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__GetTaskRequest *request = NULL;
     struct pending *p = pending_begin(call, ctx, &taskworker__get_task_request__descriptor, msg, len, &request);
     if (!p)
         return;
-    struct tw_error error;
-    if (pending_require_id(request->task_id, &error) < 0)
-        on_task(p, NULL, 0, &error);
-    else
-        engine_get(p->service->engine, request->task_id, on_task, p);
+    pending_look(p, request->task_id, look_up, pending_refuse);
 }
 
 /* --- WaitTask and GetResult: a task, and then perhaps its result from the store --- */
@@ -196,6 +200,19 @@ static void on_wait_timeout(uv_timer_t *timer)
     pending_fail(p, &error); /* on_call_done does the rest */
 }
 
+static void begin_wait(struct pending *p)
+{
+    p->refs++; /* the answer may come, and the call end, before engine_wait returns */
+    p->wait = engine_wait(p->service->engine, p->id, on_end, p);
+    pending_unref(p);
+}
+
+static void refuse_wait(struct pending *p, const struct tw_error *error)
+{
+    pending_stop_timer(p);
+    pending_refuse(p, error);
+}
+
 static void wait_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__WaitTaskRequest *request = NULL;
@@ -216,9 +233,7 @@ static void wait_task(struct rpc_call *call, const uint8_t *msg, size_t len, voi
         p->timer.data = p;
         uv_timer_start(&p->timer, on_wait_timeout, p->timeout_us / 1000, 0);
     }
-    p->refs++; /* the answer may come, and the call end, before engine_wait returns */
-    p->wait = engine_wait(p->service->engine, request->task_id, on_end, p);
-    pending_unref(p);
+    pending_look(p, request->task_id, begin_wait, refuse_wait);
 }
 
 static void on_task_for_result(
@@ -239,17 +254,18 @@ static void on_task_for_result(
     pending_unref(p);
 }
 
+static void look_for_result(struct pending *p)
+{
+    engine_get(p->service->engine, p->id, on_task_for_result, p);
+}
+
 static void get_result(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__GetResultRequest *request = NULL;
     struct pending *p = pending_begin(call, ctx, &taskworker__get_result_request__descriptor, msg, len, &request);
     if (!p)
         return;
-    struct tw_error error;
-    if (pending_require_id(request->task_id, &error) < 0)
-        on_task_for_result(p, NULL, 0, &error);
-    else
-        engine_get(p->service->engine, request->task_id, on_task_for_result, p);
+    pending_look(p, request->task_id, look_for_result, pending_refuse);
 }
 
 /* --- StopTask --- */
@@ -275,17 +291,23 @@ static void on_stopped(void *ctx, const struct tw_task_info *info, const void *r
     pending_unref(p);
 }
 
+static void begin_stop(struct pending *p)
+{
+    engine_stop(p->service->engine, p->id, on_stopped, p);
+}
+
+static void refuse_stop(struct pending *p, const struct tw_error *error)
+{
+    on_stopped(p, NULL, NULL, 0, error);
+}
+
 static void stop_task(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx)
 {
     CLEANUP_REQUEST Taskworker__StopTaskRequest *request = NULL;
     struct pending *p = pending_begin(call, ctx, &taskworker__stop_task_request__descriptor, msg, len, &request);
     if (!p)
         return;
-    struct tw_error error;
-    if (pending_require_id(request->task_id, &error) < 0)
-        on_stopped(p, NULL, NULL, 0, &error);
-    else
-        engine_stop(p->service->engine, request->task_id, on_stopped, p);
+    pending_look(p, request->task_id, begin_stop, refuse_stop);
 }
 
 /* --- ListTasks --- */
@@ -386,7 +408,8 @@ static void list_tasks(struct rpc_call *call, const uint8_t *msg, size_t len, vo
     struct tw_error error;
     struct store_filter filter;
     struct tw_label labels[TW_LABELS_MAX];
-    if (filter_from_request(request, labels, &filter, &p->states, &error) < 0)
+    if (owner_take_filter(call, &request->owner, &error) < 0 ||
+        filter_from_request(request, labels, &filter, &p->states, &error) < 0)
         on_page(p, NULL, 0, 0, &error);
     else
         store_list(p->service->store, &filter, on_page, p);

@@ -199,10 +199,12 @@ static enum outcome find_dep(
 {
     CLEANUP_QUERY struct db_query q = db_query(&store->writer, STORE_SQL_DEP_OF_ID);
     db_bind_text(&q, 1, after->id);
+    db_bind_text(&q, 2, w->task->info.owner);
     int r = db_step(&q, error);
     if (r < 0)
         return OUTCOME_FAILED;
-    if (r == 0 || db_u64(&q, 0) == w->seq) { /* itself is not there either, yet */
+    bool hidden = r > 0 && w->task->spec.after_own && db_int(&q, 2);
+    if (r == 0 || hidden || db_u64(&q, 0) == w->seq) { /* itself is not there either, yet */
         error_set(error, TW_INVALID_ARGUMENT, "task '%s' cannot come after '%s': there is no such task",
             w->task->info.id, after->id);
         return OUTCOME_REFUSED;

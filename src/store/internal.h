@@ -103,7 +103,7 @@ enum {
         "ON CONFLICT (id) DO NOTHING")                                                                                \
     X(ADMIT_LABEL, "INSERT OR IGNORE INTO labels (key, value, seq) VALUES (?1, ?2, ?3)")                              \
     X(ADMIT_DEP, "INSERT OR IGNORE INTO deps (seq, on_seq) VALUES (?1, ?2)")                                          \
-    X(DEP_OF_ID, "SELECT seq, state FROM tasks WHERE id = ?1")                                                        \
+    X(DEP_OF_ID, "SELECT seq, state, owner IS NOT ?2 FROM tasks WHERE id = ?1")                                       \
     X(SAVEPOINT, "SAVEPOINT batch")                                                                                   \
     X(SAVEPOINT_UNDO, "ROLLBACK TO batch")                                                                            \
     X(SAVEPOINT_END, "RELEASE batch")                                                                                 \

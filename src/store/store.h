@@ -45,6 +45,7 @@ struct store_spec {
     bool fresh_interpreter;
     uint64_t grace_us; /* 0: the node's default */
     bool after_any;
+    bool after_own;  /* what belongs to another owner is not there to come after; not kept */
     bool for_caller; /* not kept for another start of the node */
     uint32_t gpus;
     uint64_t gpu_memory_bytes;

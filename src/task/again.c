@@ -11,6 +11,7 @@ struct again {
     char *id, *new_id;
     char **after;
     size_t n_after;
+    bool after_own;
     void *data;
     size_t len;
     engine_admit_cb cb;
@@ -89,6 +90,7 @@ static void on_old_spec(void *ctx, const struct store_task *stored, const struct
         .after = a->n_after ? (const char *const *)a->after : after,
         .n_after = waited ? info->n_after : a->n_after,
         .after_any = old->after_any,
+        .after_own = a->after_own && !waited,
         .gpus = old->gpus,
         .gpu_memory_bytes = old->gpu_memory_bytes,
         .inputs = inputs,
@@ -162,6 +164,7 @@ void engine_retry(struct engine *engine, const struct engine_again *asked, engin
         return;
     }
     a->engine = engine;
+    a->after_own = asked->after_own;
     a->cb = cb;
     a->ctx = ctx;
     engine_get(engine, asked->id, on_old_task, a);

@@ -183,6 +183,7 @@ struct engine_again {
      */
     const char *const *after;
     size_t n_after;
+    bool after_own; /* as in struct tw_task_spec */
 };
 void engine_retry(struct engine *engine, const struct engine_again *again, engine_admit_cb cb, void *ctx);
 

@@ -504,6 +504,7 @@ int spec_record(const struct engine *engine, const struct tw_task_spec *spec, co
     record->spec.fresh_interpreter = spec->fresh_interpreter;
     record->spec.grace_us = spec->grace_us;
     record->spec.after_any = spec->after_any;
+    record->spec.after_own = spec->after_own;
     record->spec.for_caller = spec->for_caller;
     record->spec.gpus = spec->gpus;
     record->spec.gpu_memory_bytes = spec->gpu_memory_bytes;

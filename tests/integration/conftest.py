@@ -21,6 +21,13 @@ ORDINARY_USER = "www-data"  # any account without rights will do; this one is on
 def pytest_addoption(parser):
     parser.addoption("--build", default=os.environ.get("HIVEMIND_BUILD", str(ROOT / "build-asan")),
                      help="the build folder with the programs under test")
+    parser.addoption("--authenticated", action="store_true",
+                     help="nodes ask who calls, and the harness is their administrator (HIVEMIND_TEST_AUTH=1)")
+
+
+def pytest_configure(config):
+    if config.getoption("--authenticated"):
+        os.environ["HIVEMIND_TEST_AUTH"] = "1"
 
 
 def in_ci():

@@ -76,7 +76,7 @@ def test_run_exits_as_the_task(node):
 
 def run_into(node, source, stdout, stderr):
     done = subprocess.run([node.programs.cli, "--server", node.address, "run", "--", "sh", "-c", source], stdin=subprocess.DEVNULL,
-                          stdout=stdout, stderr=stderr, timeout=60)
+                          stdout=stdout, stderr=stderr, timeout=60, env=node.environment())
     assert done.returncode == 128 + 9
     return done
 
@@ -99,7 +99,8 @@ def test_a_result_begins_a_line(node):
     source = "import sys, time\nprint('abc', end='', flush=True)\nresult = 42"
     assert node.run_cli("run", "-", input=source).stdout == b"abc\n42\n"
     cli = [node.programs.cli, "--server", node.address, "run", "-"]
-    both = subprocess.run(cli, input=source.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    both = subprocess.run(cli, input=source.encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+                          env=node.environment())
     assert both.stdout == b"abc\n42\n"
 
 

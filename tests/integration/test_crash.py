@@ -76,7 +76,7 @@ class Client(threading.Thread):
 
     def connect(self):
         # Not one of the node's own channels, which it closes when it is killed.
-        self.channel = grpc.insecure_channel(self.node.address, options=CHANNEL_OPTIONS)
+        self.channel = self.node.with_token(grpc.insecure_channel(self.node.address, options=CHANNEL_OPTIONS))
         self.stub = self.node.stubs.grpc.TaskWorkerServiceStub(self.channel)
 
     def send(self, task_id):

@@ -358,7 +358,7 @@ def test_by_hand(make_node, pb, tmp_path):
     assert "data.bin" in listed and "stdin" not in listed and "3.0 MiB" in listed
     assert b"ann" in cli(node, "ls", "--all")
     rows = [json.loads(line) for line in cli(node, "--json", "ls", "--all").splitlines()]
-    assert {r["filename"]: r["owner"] for r in rows} == {"data.bin": "", "in/stdin.txt": "ann"}
+    assert {r["filename"]: r["owner"] for r in rows} == {"data.bin": node.me, "in/stdin.txt": "ann"}
     assert b"2 of" in cli(node, "stat") and b"10.0 GiB" in cli(node, "stat")
     assert json.loads(cli(node, "--json", "stat", "--owner", "ann"))["files"] == 1
     assert b"0 damaged" in cli(node, "fsck")

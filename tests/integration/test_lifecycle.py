@@ -389,9 +389,13 @@ def test_unknown_flags_are_named(node):
 
 def test_address_of_other_machines_needs_insistence(make_node):
     with pytest.raises(StartError) as caught:
-        make_node(grpc_host="0.0.0.0").start()
-    assert "insecure-listen" in caught.value.log
-    node = make_node(grpc_host="0.0.0.0", insecure_listen=True).start()
+        make_node(grpc_host="0.0.0.0", authenticated=True).start()
+    assert "insecure-listen" in caught.value.log and "hivemind tls init" in caught.value.log
+    with pytest.raises(StartError) as caught:
+        make_node(grpc_host="0.0.0.0", insecure_listen=True, dev=True).start()
+    assert "--dev" in caught.value.log
+    node = make_node(grpc_host="0.0.0.0", insecure_listen=True, authenticated=True).start()
+    assert "INSECURE" in node.log()
     assert node.run("result = 1")[1] == b"1"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of docs/tasks.md, docs/functions.md, docs/files.md, docs/packages.md and the README: each is run, in order, and prints what the document says."""
+"""The examples of docs/tasks.md, docs/functions.md, docs/files.md, docs/packages.md, docs/access.md and the README: each is run, in order, and prints what the document says."""
 import dataclasses
 
 import pytest
@@ -8,7 +8,7 @@ from harness.examples import Example, Reader, examples, matches
 from harness.stubs import ROOT
 
 MANUAL, FUNCTIONS, README = ROOT / "docs" / "tasks.md", ROOT / "docs" / "functions.md", ROOT / "README.md"
-FILES, PACKAGES = ROOT / "docs" / "files.md", ROOT / "docs" / "packages.md"
+FILES, PACKAGES, ACCESS = ROOT / "docs" / "files.md", ROOT / "docs" / "packages.md", ROOT / "docs" / "access.md"
 
 
 def test_the_manual(make_node, tmp_path):
@@ -42,6 +42,17 @@ def test_the_page_about_files(make_node, stubs, tmp_path):
 def test_the_page_about_packages(make_node, tmp_path):
     node = make_node().start()
     Reader(PACKAGES, node, tmp_path).follow(examples(PACKAGES))
+    node.stop()
+
+
+def test_the_page_about_access(make_node, tmp_path):
+    """What its first token is good for; a home folder of the reader's own, and no token in his environment."""
+    node = make_node(authenticated=True).start()
+    (tmp_path / "first-token").write_text(node.token + "\n")
+    (tmp_path / "home").mkdir()
+    found = examples(ACCESS)
+    assert len(found) > 3 and {e.language for e in found} == {"sh"}
+    Reader(ACCESS, node, tmp_path, HOME=str(tmp_path / "home"), HIVEMIND_TOKEN="").follow(found)
     node.stop()
 
 

@@ -153,16 +153,21 @@ def test_client_certificates(make_node, certificates, pb):
     assert done.returncode == 2 and "the key is missing" in done.stderr
 
 
-def test_other_machines_may_come_with_certificates(make_node, certificates, pb):
+def test_other_machines_may_come_with_tls(make_node, certificates, pb):
     certs = certificates().init()
-    alice = certs.client("alice")
-    with pytest.raises(StartError) as caught:
-        make_node(grpc_host="0.0.0.0", **certs.settings).start()
-    assert caught.value.returncode == 2 and "TLS_CLIENT_AUTH=required" in caught.value.log
-    node = make_node(grpc_host="0.0.0.0", tls_client_ca=certs.path / "ca.crt", tls_client_auth="required",
-                     **certs.settings).start()
-    assert "INSECURE" not in node.log()
-    assert status_of(stub_of(node, certs, alice), pb).state == pb.GetStatusResponse.SERVING
+    alice, admin = certs.client("alice"), certs.client("admin")
+    for settings in ({}, {"tls_client_ca": certs.path / "ca.crt", "tls_client_auth": "required"}):
+        with pytest.raises(StartError) as caught:
+            make_node(grpc_host="0.0.0.0", dev=True, **certs.settings, **settings).start()
+        assert caught.value.returncode == 2 and "no authentication" in caught.value.log
+        node = make_node(grpc_host="0.0.0.0", authenticated=True, **certs.settings, **settings).start()
+        assert "INSECURE" not in node.log()
+        if not settings:
+            node.stop()
+    assert status_of(stub_of(node, certs, admin), pb).state == pb.GetStatusResponse.SERVING
+    with pytest.raises(grpc.RpcError) as caught:
+        status_of(stub_of(node, certs, alice), pb)
+    assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
 
 
 # --- files ---

@@ -75,14 +75,43 @@ class StartError(Exception):
         self.returncode, self.log = returncode, log
 
 
+class Details(grpc.ClientCallDetails):
+    def __init__(self, of, metadata):
+        self.method, self.timeout, self.metadata = of.method, of.timeout, metadata
+        self.credentials = of.credentials
+        self.wait_for_ready, self.compression = of.wait_for_ready, of.compression
+
+
+class WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor,
+                grpc.StreamStreamClientInterceptor):
+    """Says in each call who calls, unless it says so itself."""
+
+    def __init__(self, node):
+        self.node = node
+
+    def intercept(self, go_on, details, request):
+        metadata = list(details.metadata or [])
+        if self.node.token and not any(key == "authorization" for key, _ in metadata):
+            metadata.append(("authorization", f"Bearer {self.node.token}"))
+        return go_on(Details(details, metadata), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = intercept_stream_stream = intercept
+
+
 class Node:
     """One daemon and its storage. It can be started again on the same storage after it has ended."""
 
-    def __init__(self, programs, stubs, folder, user=None, **settings):
+    def __init__(self, programs, stubs, folder, user=None, authenticated=None, **settings):
         self.programs, self.stubs, self.user = programs, stubs, user
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.settings = dict(settings)
+        if authenticated is None:
+            authenticated = os.environ.get("HIVEMIND_TEST_AUTH", "") not in ("", "0")
+        self.authenticated = authenticated and not self.settings.get("dev")
+        self.token = None  # of its administrator
+        if not self.authenticated:
+            self.settings.setdefault("dev", True)
         self.port = int(self.settings.pop("grpc_port", 0)) or free_port()
         self.storage = self.folder / "storage"
         self.tmp = self.folder / "tmp"
@@ -119,6 +148,8 @@ class Node:
         kept = ("PATH", "LANG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")
         environment = {k: os.environ[k] for k in kept if k in os.environ}
         environment["TMPDIR"] = str(self.tmp)
+        if self.token:
+            environment["HIVEMIND_TOKEN"] = self.token  # for the command line
         environment.update(self.extra_environment)
         return environment
 
@@ -150,10 +181,21 @@ class Node:
         except StartError:
             self._after_end()
             raise
+        if self.authenticated and self.token is None:
+            self.token = self.first_token()
         self.left_running = False
         self.ready_after = time.monotonic() - self.started_at
         self.launchers |= processes.children(self.process.pid)
         return self
+
+    @property
+    def me(self):
+        """As whom the harness calls: the owner of what it hands in."""
+        return "admin" if self.authenticated else ""
+
+    def first_token(self):
+        """What a new node leaves for its administrator."""
+        return (self.storage / "first-token").read_text().strip()
 
     def wait_for_notice(self, wanted, seconds=END_SECONDS):
         """Waits for a message of sd_notify's protocol that holds the line `wanted`."""
@@ -183,7 +225,11 @@ class Node:
     def new_channel(self, options=()):
         channel = grpc.insecure_channel(self.address, options=[*CHANNEL_OPTIONS, *options])
         self.channels.append(channel)
-        return channel
+        return self.with_token(channel)
+
+    def with_token(self, channel):
+        """The same channel; where the node asks, its calls say who calls."""
+        return grpc.intercept_channel(channel, WithToken(self)) if self.authenticated else channel
 
     @property
     def channel(self):

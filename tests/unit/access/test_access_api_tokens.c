@@ -164,7 +164,13 @@ static void test_revoked(void **state)
     /* Another one's is as if it were not there. */
     assert_fails(f, accounts_revoke_token(f->a, who.token, "admin", &f->error), TW_NOT_FOUND, "no token");
     assert_int_equal(fixture_check(f, &token, NULL), ACCOUNTS_OK);
+    struct accounts_token found;
+    assert_ok(f, accounts_find_token(f->a, who.token, &found, &f->error));
+    assert_true(found.revoked_us == 0 && !strcmp(found.user, "ann") && !strcmp(found.id, who.token));
+    assert_fails(f, accounts_find_token(f->a, "0123456789abcdef", &found, &f->error), TW_NOT_FOUND, "no token");
     assert_ok(f, accounts_revoke_token(f->a, who.token, "ann", &f->error));
+    assert_ok(f, accounts_find_token(f->a, who.token, &found, &f->error));
+    assert_true(found.revoked_us > 0);
     uint64_t revoked = list(f, "ann").last.revoked_us;
     assert_true(revoked > 0);
     assert_ok(f, accounts_revoke_token(f->a, who.token, NULL, &f->error));

@@ -83,9 +83,27 @@ static void what_is_no_time(void **state)
     }
 }
 
+static void what_was(void **state)
+{
+    (void)state;
+    const uint64_t now = UINT64_C(1896091200000000);
+    uint64_t us = 0;
+    zone("UTC");
+    assert_int_equal(when_parse_past("2h", now, &us), 0);
+    assert_int_equal(us, now - UINT64_C(7200000000));
+    assert_int_equal(when_parse_past("18:30", now, &us), 0);
+    assert_int_equal(us, UINT64_C(1896114600000000) - UINT64_C(86400000000));
+    assert_int_equal(when_parse_past("11:59", now, &us), 0);
+    assert_int_equal(us, now - 60000000);
+    assert_int_equal(when_parse_past("2031-01-31 18:30", now, &us), 0);
+    assert_true(us > now);
+    assert_int_equal(when_parse_past("@1900000000", now, &us), 0);
+    assert_true(when_parse_past("yesterday", now, &us) < 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(dates), cmocka_unit_test(times_of_the_day),
-        cmocka_unit_test(seconds), cmocka_unit_test(what_is_no_time)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_was), cmocka_unit_test(dates),
+        cmocka_unit_test(times_of_the_day), cmocka_unit_test(seconds), cmocka_unit_test(what_is_no_time)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

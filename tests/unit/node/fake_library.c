@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fake_library.h"
 
+#include <string.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,4 +213,35 @@ void tw_log_set_handler(void (*handler)(enum tw_log_level level, const char *mes
 void tw_log_set_level(enum tw_log_level level)
 {
     event("log level %d\n", (int)level);
+}
+
+int tw_worker_set_access(struct tw_worker *worker, const struct tw_access_options *options, struct tw_error *error)
+{
+    (void)worker;
+    (void)error;
+    event("access %s requests=%u submissions=%u\n", strrchr(options->path, '/'), options->max_requests,
+        options->max_submissions);
+    return 0;
+}
+
+const char *tw_worker_first_token(const struct tw_worker *worker)
+{
+    (void)worker;
+    return NULL;
+}
+
+int tw_worker_first_token_shown(struct tw_worker *worker, struct tw_error *error)
+{
+    (void)worker;
+    (void)error;
+    return 0;
+}
+
+int tw_access_reset_admin(
+    const struct tw_access_options *options, char *ret_user, char *ret_token, struct tw_error *error)
+{
+    (void)options;
+    (void)ret_user;
+    (void)ret_token;
+    return error_set(error, TW_UNAVAILABLE, "another node has them open");
 }

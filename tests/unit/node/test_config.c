@@ -347,20 +347,19 @@ static void other_machines_need_consent(void **state)
     assert_false(setting_host_is_loopback("10.127.0.1"));
 }
 
-static void certificates_let_other_machines_in(void **state)
+static void encryption_lets_other_machines_in(void **state)
 {
     struct world *w = *state;
     add_env(w, "GRPC_HOST=0.0.0.0");
+    expect_error(w, 1, "hivemind tls init");
     add_env(w, "TLS_CERT=/tls/node.crt");
     add_env(w, "TLS_KEY=/tls/node.key");
-    expect_error(w, 1, "nothing says who may come"); /* encrypted, but open to anybody */
-    add_env(w, "TLS_CLIENT_CA=/tls/ca.crt");
-    add_flag(w, "--tls-client-auth=optional");
-    expect_error(w, 1, "nothing says who may come");
-    add_flag(w, "--tls-client-auth=required");
-    struct config *c = load(w);
+    load(w);
     assert_int_equal(w->result, 0);
-    assert_true(config_wants_certificates(c));
+    add_flag(w, "--dev"); /* nobody is asked who he is */
+    expect_error(w, 1, "with --dev (flag --dev) there is no authentication");
+    add_flag(w, "--insecure-listen");
+    expect_error(w, 1, "with --dev (flag --dev) there is no authentication");
 }
 
 static void settings_of_tls_go_together(void **state)
@@ -562,7 +561,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_of_tasks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(two_names_of_one_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_machines_need_consent, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(certificates_let_other_machines_in, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(encryption_lets_other_machines_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(settings_of_tls_go_together, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_relative_storage_path_is_a_mistake, set_up, tear_down),
         cmocka_unit_test_setup_teardown(dev_changes_defaults_only, set_up, tear_down),
