@@ -2,6 +2,7 @@
 /* Of what is taken the canonical text is harmless to pip, is taken again, and comes out as the same. */
 #include <assert.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "package/requirements.h"
@@ -32,6 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct requirements_context context = {.python = "cp311", .owner = ""};
     uint8_t key[32], other[32];
     unsigned line;
+    char *why = requirements_why(data, size); /* pip's words, from whomever it had them */
+    assert(why && strlen(why) <= 403);
+    free(why);
     enum requirements_result result = requirements_parse(data, size, &first, &line);
     if (result != REQUIREMENTS_OK) {
         assert(result != REQUIREMENTS_NO_MEMORY && result < REQUIREMENTS_RESULT_MAX && line <= size && !first.items);

@@ -193,6 +193,21 @@ def test_who_asks_at_once_waits_for_one_installation(node, index):
     assert index.fetched("high") == 1 and len(environments(node)) == 2  # a folder, and its label
 
 
+def test_owners_share_nothing(make_node, index, tmp_path):
+    node = make_node(authenticated=True, package_index=index.url).start()
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "main.py").write_text("import high\nprint('has', high.n)\n")
+    (tmp_path / "pack" / "requirements.txt").write_text("high\n")
+    for name in ["ann", "bob", "ann"]:
+        if not (tmp_path / name).exists():
+            assert node.run_cli("user", "add", "--role", "submitter", name).returncode == 0
+            (tmp_path / name).write_bytes(node.run_cli("token", "add", "--user", name, "test").stdout)
+            (tmp_path / name).chmod(0o600)
+        done = node.run_cli("--token-file", str(tmp_path / name), "run", str(tmp_path / "pack"))
+        assert done.returncode == 0 and b"has 8" in done.stdout, (done.stdout, done.stderr)
+    assert index.fetched("high") == 2 and len(environments(node)) == 4
+
+
 def test_two_versions_side_by_side(node, index):
     index.add("low", "2.0", "n = 70")
     for _ in range(2):  # also in interpreters that are forks of the same one
