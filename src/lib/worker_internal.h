@@ -77,6 +77,9 @@ struct tw_worker {
 /* A caller's options, whose first member is their size, as ours: 0, or -1 with INVALID_ARGUMENT. */
 int options_take(void *to, size_t known, const void *from, const char *name, struct tw_error *error);
 
+/* listen.c: frees the server, with what belongs to it; there may be none. */
+void worker_stop_listening(struct tw_worker *worker);
+
 /* calls.c: carries out what other threads have asked for. */
 void worker_run_calls(struct tw_worker *worker);
 /* Refuses calls from now on; those on their way were answered by the engine. */
