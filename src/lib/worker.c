@@ -391,7 +391,7 @@ static int worker_init(struct tw_worker *w, const struct tw_worker_options *opti
 
 int tw_worker_new(const struct tw_worker_options *given, struct tw_worker **ret, struct tw_error *error)
 {
-    struct tw_worker_options copy, *options = &copy;
+    struct tw_worker_options copy = {0}, *options = &copy;
     if (options_take(&copy, sizeof copy, given, "tw_worker_options", error) < 0)
         return -1;              /* not even the launcher can be taken over: nobody knows whether there is one */
     (void)fd_occupy_standard(); /* libuv ends the program when it gets to close one of these */
@@ -457,7 +457,7 @@ void tw_worker_free(struct tw_worker *worker)
 
 void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *given)
 {
-    struct tw_worker_options copy, *options = &copy;
+    struct tw_worker_options copy = {0}, *options = &copy;
     if (options_take(&copy, sizeof copy, given, "tw_worker_options", NULL) < 0)
         return;
     worker->slots = options->max_concurrent_tasks ? options->max_concurrent_tasks : worker->slots;

@@ -191,7 +191,7 @@ static int enter(int source, struct package_entry *ret, struct slot_error *error
 
 int slot_package_list(int source, struct slot_error *error)
 {
-    struct package_entry entry;
+    struct package_entry entry = {0};
     struct tw_error why = {0};
     CLEANUP_FREE char *text = NULL;
     CLEANUP_REQUIREMENTS struct requirements list = {0};
@@ -212,7 +212,7 @@ int slot_package_list(int source, struct slot_error *error)
 int slot_package_open(
     int source, const char *python, bool installed, struct slot_package *ret, struct slot_error *error)
 {
-    struct package_entry entry;
+    struct package_entry entry = {0};
     const char *where = "";
     if (enter(source, &entry, error) < 0 || require(python, installed, &where, error) < 0)
         return -1;
