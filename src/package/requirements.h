@@ -145,7 +145,7 @@ enum { REQUIREMENTS_PIP_ARGUMENTS = 32 };
  */
 void requirements_pip_arguments(const struct requirements_pip *pip, const char *ret[REQUIREMENTS_PIP_ARGUMENTS]);
 
-/* Why it failed, as one line of at most 400 bytes, from what it printed, of which the first and the last part are enough. NULL: no memory. */
+/* Why it failed, as one line that can be shown, of at most 400 bytes of what it printed; the first and the last part of that are enough. NULL: no memory. */
 char *requirements_why(const void *output, size_t len);
 
 #endif

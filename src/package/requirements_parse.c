@@ -165,21 +165,24 @@ static enum requirements_result classify_option(const struct piece *s)
     return REQUIREMENTS_OPTION;
 }
 
-static enum requirements_result classify(const struct piece *s)
+/* pip takes a word like this for a file, whatever it begins with. */
+static bool looks_like_file(const struct piece *word)
 {
     static const char *const archives[] = {".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz"};
+    bool archive = false;
+    for (size_t i = 0; i < ARRAY_LEN(archives); i++)
+        archive = archive || ends(word, archives[i]);
+    return archive || has(word, "/") || has(word, "\\");
+}
+
+static enum requirements_result classify(const struct piece *s)
+{
     if (at(s, '-'))
         return classify_option(s);
     struct piece word = until(s, " \t;");
     if (has(&word, "://") || begins(&word, "git+") || begins(&word, "file:"))
         return REQUIREMENTS_ADDRESS;
-    if (at(s, '.') || at(s, '~') || has(&word, "/") || has(&word, "\\"))
-        return REQUIREMENTS_PATH;
-    for (size_t i = 0; i < ARRAY_LEN(archives); i++) {
-        if (ends(&word, archives[i]))
-            return REQUIREMENTS_PATH;
-    }
-    return REQUIREMENTS_OK;
+    return at(s, '.') || at(s, '~') || looks_like_file(&word) ? REQUIREMENTS_PATH : REQUIREMENTS_OK;
 }
 
 /* --- the pieces of a requirement --- */
@@ -424,6 +427,10 @@ static enum requirements_result parse_one(struct parser *p, struct piece *s, str
         result = REQUIREMENTS_ADDRESS;
     if (result == REQUIREMENTS_OK)
         result = take_specifier(p, s, &ret->specifier);
+    /* As it is written for pip there is no space in front of it any more. */
+    if (result == REQUIREMENTS_OK &&
+        looks_like_file(&(struct piece){.p = ret->specifier, .end = ret->specifier + strlen(ret->specifier)}))
+        result = REQUIREMENTS_PATH;
     if (result == REQUIREMENTS_OK)
         result = take_marker(s, &ret->marker);
     if (result == REQUIREMENTS_OK)

@@ -101,6 +101,7 @@ static const struct {
     {"a @ https://x/a.whl", REQUIREMENTS_ADDRESS, 1},
     {"a@file:x", REQUIREMENTS_ADDRESS, 1},
     {"a[b]@x", REQUIREMENTS_ADDRESS, 1},
+    {"ua=== n.zip", REQUIREMENTS_PATH, 1},
     {".", REQUIREMENTS_PATH, 1},
     {"./a", REQUIREMENTS_PATH, 1},
     {"../a", REQUIREMENTS_PATH, 1},
