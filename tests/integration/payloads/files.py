@@ -55,7 +55,7 @@ try_all("list", ("[]",), os.listdir, ["/run", "/home", "/root", "/inputs"])
 try_all("look at the node's", (*ABSENT, "EACCES"), os.stat, SECRETS)
 
 
-@probe("['bin', 'dev', 'etc', 'home', 'inputs', 'lib', 'lib32', 'lib64', 'libx32', 'proc', 'root', 'run', 'sbin', 'tmp', 'usr', 'var', 'workspace']")
+@probe("['bin', 'dev', 'environment', 'etc', 'home', 'inputs', 'lib', 'lib32', 'lib64', 'libx32', 'proc', 'root', 'run', 'sbin', 'tmp', 'usr', 'var', 'workspace']")
 def the_root_folder():
     """With those that this machine has not filled in."""
     return sorted({*os.listdir("/"), "lib32", "lib64", "libx32"})
