@@ -19,7 +19,7 @@ def make_file(folder):
     return "made"
 
 
-FOLDERS = ["", "/usr", "/usr/bin", "/usr/lib", "/etc", "/lib", "/bin", "/dev", "/run", "/var", "/home", "/inputs", "/root", "/usr/local"]
+FOLDERS = ["", "/usr", "/usr/bin", "/usr/lib", "/etc", "/lib", "/bin", "/dev", "/run", "/var", "/home", "/inputs", "/environment", "/root", "/usr/local"]
 try_all("make a file in", READ_ONLY, make_file, FOLDERS)
 try_all("make a folder in", READ_ONLY, lambda folder: os.mkdir(f"{folder}/new"), FOLDERS)
 try_all("make a link in", READ_ONLY, lambda folder: os.symlink("/tmp", f"{folder}/new"), FOLDERS)
@@ -51,7 +51,7 @@ try_all("look at", ABSENT, os.stat,
         ["/sys", "/boot", "/mnt", "/media", "/opt", "/srv", "/var/run", "/var/lib", "/var/log", "/etc/shadow", "/etc/gshadow",
          "/etc/sudoers", "/etc/ssh", "/etc/ssl/private", "/etc/machine-id", "/etc/resolv.conf", "/run/docker.sock",
          "/run/dbus", "/run/systemd", "/run/user", "/var/run/docker.sock", "/lost+found", "/work"])
-try_all("list", ("[]",), os.listdir, ["/run", "/home", "/root", "/inputs"])
+try_all("list", ("[]",), os.listdir, ["/run", "/home", "/root", "/inputs", "/environment"])
 try_all("look at the node's", (*ABSENT, "EACCES"), os.stat, SECRETS)
 
 
