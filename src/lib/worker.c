@@ -511,6 +511,8 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .port = options->port,
         .max_connections = options->max_connections,
         .max_inflight = options->max_inflight,
+        .max_memory = options->max_memory,
+        .max_connections_per_address = options->max_connections_per_address,
     };
     if (rpc_server_new(worker->loop, &o, &worker->server, error) < 0) {
         rpc_tls_unref(STEAL(worker->tls));
