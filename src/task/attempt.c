@@ -351,20 +351,14 @@ static int make_spec(struct attempt *a, struct run_spec *ret, struct gpu_env *gp
     return gpu_env_make(task, ret, gpus);
 }
 
-static void start_run(struct attempt *a)
+static void start_run(struct attempt *a, const struct run_spec *spec)
 {
     struct engine *engine = a->task->engine;
     struct store_task *record = &a->task->record;
     struct runtime *rt = engine->options.runtime;
-    struct run_spec spec;
     struct tw_error error;
-    CLEANUP(gpu_env_done) struct gpu_env gpus;
-    if (make_spec(a, &spec, &gpus) < 0) {
-        false_start(a, "out of memory");
-        return;
-    }
     task_set_message(a->task, "its sandbox is being made");
-    a->run = rt->ops->start(rt, &spec, &attempt_events, a, &error);
+    a->run = rt->ops->start(rt, spec, &attempt_events, a, &error);
     free(STEAL(record->spec.data)); /* a further attempt reads it back */
     if (!a->run) {
         false_start(a, error.message);
@@ -393,6 +387,17 @@ static bool turned_away(struct attempt *a)
 
 /* --- what it needs --- */
 
+/* It took a while: what it may use can be something else by now. */
+static void start_prepared(struct attempt *a)
+{
+    struct run_spec spec;
+    CLEANUP(gpu_env_done) struct gpu_env gpus;
+    if (make_spec(a, &spec, &gpus) < 0)
+        false_start(a, "out of memory");
+    else
+        start_run(a, &spec);
+}
+
 static void on_prepared(void *ctx, const struct engine_prepared *p)
 {
     struct attempt *a = ctx;
@@ -405,7 +410,7 @@ static void on_prepared(void *ctx, const struct engine_prepared *p)
         free(STEAL(task->record.spec.data));
     if (!turned_away(a)) {
         if (p->reason == TW_REASON_NONE)
-            start_run(a);
+            start_prepared(a);
         else if (p->reason == TW_REASON_LOST)
             false_start(a, p->message);
         else
@@ -441,7 +446,7 @@ static void prepare(struct attempt *a)
     else if (a->preparation)
         task_set_message(task, "what its package requires is being installed");
     else
-        start_run(a);
+        start_run(a, &spec);
 }
 
 static void on_input(void *ctx, const void *data, size_t len, const struct tw_error *error)
