@@ -121,7 +121,7 @@ static int write_down(const struct tw_access_options *options, const char *user,
     if (r == 0)
         r = audit_flush(audit);
     audit_close(audit);
-    return r < 0 ? error_set_errno(error, r, "the audit log cannot be written, so nothing was done") : 0;
+    return r < 0 ? error_set_errno(error, r, "the audit log cannot be written, so no token was made") : 0;
 }
 
 static int reset(struct accounts *accounts, const struct tw_access_options *options, char *ret_user,
@@ -129,6 +129,9 @@ static int reset(struct accounts *accounts, const struct tw_access_options *opti
 {
     char name[ACCOUNTS_TOKEN_NAME_MAX + 1], when[CLOCK_TEXT_MAX];
     if (write_down(options, ACCOUNTS_FIRST_USER, error) < 0 || find_admin(accounts, ret_user, error) < 0)
+        return -1;
+    /* Who it is to be is known only now, where "admin" was removed. */
+    if (strcmp(ret_user, ACCOUNTS_FIRST_USER) != 0 && write_down(options, ret_user, error) < 0)
         return -1;
     snprintf(name, sizeof name, "reset %s", clock_format(clock_wall_us(), when));
     return accounts_add_token(accounts, ret_user, name, ROLE_ADMIN, 0, token, error);

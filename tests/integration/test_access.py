@@ -496,6 +496,7 @@ def test_locked_out(make_node, pb):
     done = reset(node)
     assert '"admin-2"' in done.stdout
     node.start()
+    assert wait_for_audit(node, action="access.reset_admin", object="admin-2", outcome="ok")
     assert Person(node, token_in(done.stdout)).code("/taskworker.FileService/CollectGarbage", b"") is None
     refused(lambda: Person(node, token).GetStatus(pb.GetStatusRequest()), UNAUTHENTICATED)
 
