@@ -20,12 +20,7 @@
 
 #define SUFFIX ".env"
 
-enum { NAME_SIZE = 16 + sizeof SUFFIX, LABEL_SIZE = 128, DEPTH_MAX = TW_FILE_NAME_MAX / 2 + 1 };
-
-static void folder_name(uint64_t number, char ret[NAME_SIZE])
-{
-    snprintf(ret, NAME_SIZE, "%016" PRIx64, number);
-}
+enum { NAME_SIZE = 16 + sizeof SUFFIX, LABEL_SIZE = 128 };
 
 static void label_name(uint64_t number, char ret[NAME_SIZE])
 {
@@ -129,11 +124,11 @@ int environments_list(struct tw_storage *s, void (*found)(void *ctx, const struc
         qsort(numbers, n, sizeof *numbers, by_number);
     for (size_t i = 0; i < n; i++) {
         struct environment_info info = {.number = numbers[i]};
-        char folder[NAME_SIZE], label[NAME_SIZE];
+        char folder[INPUTS_NAME_SIZE], label[NAME_SIZE];
         struct stat st;
         if (i > 0 && numbers[i] == numbers[i - 1])
             continue; /* its folder, and its label */
-        folder_name(info.number, folder);
+        inputs_name(info.number, folder);
         label_name(info.number, label);
         bool has_folder = fstatat(s->root.inputs_fd, folder, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
         if (has_folder && read_label(s->root.inputs_fd, label, &info) == 0)
@@ -148,8 +143,8 @@ int environments_list(struct tw_storage *s, void (*found)(void *ctx, const struc
 
 int environment_begin(struct tw_storage *s, uint64_t number, struct tw_error *error)
 {
-    char name[NAME_SIZE];
-    folder_name(number, name);
+    char name[INPUTS_NAME_SIZE];
+    inputs_name(number, name);
     if (mkdirat(s->root.inputs_fd, name, 0755) < 0)
         return root_fail(&s->root, errno, "make", INPUTS_FOLDER, error);
     CLEANUP_FD int fd = openat(s->root.inputs_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

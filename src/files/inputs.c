@@ -15,11 +15,11 @@
 #include "files/environments.h"
 #include "files/internal.h"
 
-enum { SET_NAME = 17, DEPTH_MAX = TW_FILE_NAME_MAX / 2 + 1 };
+enum { DEPTH_MAX = TW_FILE_NAME_MAX / 2 + 1 };
 
-static void name_of(uint64_t set, char ret[SET_NAME])
+void inputs_name(uint64_t set, char ret[INPUTS_NAME_SIZE])
 {
-    snprintf(ret, SET_NAME, "%016" PRIx64, set);
+    snprintf(ret, INPUTS_NAME_SIZE, "%016" PRIx64, set);
 }
 
 static int open_folder(int at, const char *name)
@@ -57,8 +57,8 @@ static int empty_folder(int at, const char *name, unsigned depth)
 
 int inputs_remove(struct tw_storage *s, uint64_t set, struct tw_error *error)
 {
-    char name[SET_NAME];
-    name_of(set, name);
+    char name[INPUTS_NAME_SIZE];
+    inputs_name(set, name);
     int r = empty_folder(s->root.inputs_fd, name, DEPTH_MAX);
     if (r == 0 && unlinkat(s->root.inputs_fd, name, AT_REMOVEDIR) < 0)
         r = -errno;
@@ -178,8 +178,8 @@ static int make_set(struct tw_storage *s, const char *name, const char *owner, c
 int inputs_make(struct tw_storage *s, uint64_t set, const char *owner, const struct inputs_wanted *wanted, size_t n,
     struct tw_file_info *ret, struct tw_error *error)
 {
-    char name[SET_NAME];
-    name_of(set, name);
+    char name[INPUTS_NAME_SIZE];
+    inputs_name(set, name);
     memset(ret, 0, n * sizeof *ret);
     if (n > INPUTS_MAX)
         return error_set(error, TW_INVALID_ARGUMENT, "%zu inputs are too many: at most %d", n, INPUTS_MAX);

@@ -231,6 +231,10 @@ int content_check(int fd, uint64_t size, const uint8_t sha[SHA_BYTES], bool (*go
 
 /* --- inputs.c --- */
 
+enum { INPUTS_NAME_SIZE = 17 };
+/* Of the folder of a set, or an environment. */
+void inputs_name(uint64_t number, char ret[INPUTS_NAME_SIZE]);
+
 /* The folder below `at` in which the last part of the path belongs, made where it is missing, or -1; *ret_name points to that part. */
 int inputs_make_folders(
     const struct root *root, int at, const char *path, bool durable, const char **ret_name, struct tw_error *error);

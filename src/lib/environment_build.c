@@ -65,9 +65,9 @@ static void over(struct build *b)
     struct list waiters;
     unsigned n = 0;
     list_init(&waiters);
-    list_for_each (it, &b->waiters)
+    list_splice(&waiters, &b->waiters); /* to tell one may bring the next */
+    list_for_each (it, &waiters)
         n++;
-    list_splice(&waiters, &b->waiters);
     if (b->reason == TW_REASON_NONE && !environments_add(of, &b->info, n)) {
         fail(b, TW_REASON_LOST, "out of memory for what its package requires");
         environments_remove_folder(of, b->info.number);

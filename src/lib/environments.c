@@ -104,7 +104,7 @@ static void evict(struct environments *of)
     }
 }
 
-bool environments_add(struct environments *of, const struct environment_info *info, unsigned pins)
+static bool add(struct environments *of, const struct environment_info *info, unsigned pins)
 {
     struct entry *e = calloc(1, sizeof *e);
     if (!e)
@@ -113,8 +113,14 @@ bool environments_add(struct environments *of, const struct environment_info *in
     e->pins = pins;
     list_push(&of->entries, &e->link);
     of->bytes += info->bytes;
-    evict(of);
     return true;
+}
+
+bool environments_add(struct environments *of, const struct environment_info *info, unsigned pins)
+{
+    bool added = add(of, info, pins);
+    evict(of);
+    return added;
 }
 
 static struct entry *find_number(const struct environments *of, uint64_t number)
@@ -349,13 +355,7 @@ void environments_set_max(struct environments *of, uint64_t max_bytes)
 
 static void found(void *ctx, const struct environment_info *info)
 {
-    struct environments *of = ctx;
-    struct entry *e = calloc(1, sizeof *e);
-    if (!e)
-        return;
-    e->info = *info;
-    list_push(&of->entries, &e->link);
-    of->bytes += info->bytes;
+    (void)add(ctx, info, 0); /* what there is no memory for, the next start finds */
 }
 
 void environments_begin(struct environments *of, struct tw_storage *storage, struct engine *engine)

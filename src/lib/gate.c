@@ -306,7 +306,7 @@ static int set_rates(struct gate *gate, const struct tw_access_options *o)
 
 static void free_rest(struct gate *gate)
 {
-    timer_free(&gate->minute);
+    timer_free(&gate->look);
     timer_free(&gate->soon);
     audit_close(gate->audit);
     (void)accounts_close(gate->accounts);
@@ -322,10 +322,10 @@ int gate_open(uv_loop_t *loop, const struct tw_access_options *options, struct g
     if (!gate)
         return error_oom(error);
     gate->loop = loop;
-    gate->minute = timer_new(loop, gate);
+    gate->look = timer_new(loop, gate);
     gate->soon = timer_new(loop, gate);
     const struct audit_options audit = {.path = options->audit_path, .loop = loop, .max_queued = AUDIT_QUEUED};
-    int r = gate->minute && gate->soon && set_rates(gate, options) == 0 ? 0 : error_oom(error);
+    int r = gate->look && gate->soon && set_rates(gate, options) == 0 ? 0 : error_oom(error);
     if (r == 0)
         r = access_open_accounts(options, &gate->accounts, &gate->first, error);
     if (r == 0 && options->audit_path && !(gate->audit_path = strdup(options->audit_path)))
@@ -340,7 +340,7 @@ int gate_open(uv_loop_t *loop, const struct tw_access_options *options, struct g
         free_rest(gate);
         return -1;
     }
-    uv_timer_start(gate->minute, on_look, LOOK_MS, LOOK_MS);
+    uv_timer_start(gate->look, on_look, LOOK_MS, LOOK_MS);
     *ret = gate;
     return 0;
 }

@@ -26,7 +26,7 @@ struct gate {
     struct rates *rates;
     struct rpc_server *server; /* whose calls are asked about again; NULL: none yet */
     struct token first;        /* until somebody has seen it; "": there is none */
-    uv_timer_t *minute, *soon;
+    uv_timer_t *look, *soon;
     unsigned looks;
     bool flush_failed; /* which has been said */
     void (*closed)(void *ctx);
