@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from harness.waiting import wait_until
 from harness import walls
 from harness.node import StartError
 
@@ -42,13 +43,6 @@ def sandboxes(node):
         return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     launcher, = children(node.process.pid)
     return len(children(launcher))
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.01)
 
 
 def refusal(make_node, **settings):
