@@ -74,6 +74,8 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
         .port = options->port,
         .max_connections = options->max_connections,
         .max_inflight = options->max_inflight,
+        .max_memory = options->max_memory,
+        .max_connections_per_address = options->max_connections_per_address,
         .authorize = worker->gate ? gate_authorize : NULL,
         .on_finished = gate_on_finished,
         .authorize_ctx = worker->gate,

@@ -72,6 +72,9 @@ void options_of_rpc(const struct config *c, struct tw_rpc_options *ret)
         .tls_key = config_text(c, SETTING_TLS_KEY),
         .tls_client_ca = config_text(c, SETTING_TLS_CLIENT_CA),
         .tls_client_auth = (enum tw_tls_client_auth)config_number(c, SETTING_TLS_CLIENT_AUTH),
+        .max_connections = (uint32_t)config_number(c, SETTING_MAX_CONNECTIONS),
+        .max_connections_per_address = (uint32_t)config_number(c, SETTING_MAX_CONNECTIONS_PER_ADDRESS),
+        .max_memory = config_number(c, SETTING_CLIENT_MEMORY),
     };
 }
 

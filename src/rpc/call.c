@@ -65,9 +65,8 @@ static void call_recycle(struct rpc_server *server, struct rpc_call *call)
     server->free_count++;
 }
 
-struct rpc_call *call_new(struct server_conn *sc, int32_t id)
+static struct rpc_call *call_alloc(struct rpc_server *server)
 {
-    struct rpc_server *server = sc->server;
     struct rpc_call *call = server->free_calls;
     if (call) {
         server->free_calls = call->next_free;
@@ -81,6 +80,22 @@ struct rpc_call *call_new(struct server_conn *sc, int32_t id)
         buf_init(&call->out, SIZE_MAX / 2);
         buf_init(&call->headers, 2 * server->options.max_header_list);
     }
+    return call;
+}
+
+struct rpc_call *call_new(struct server_conn *sc, int32_t id)
+{
+    struct rpc_server *server = sc->server;
+    const char *crowded;
+    if (!bounds_take_call(sc, &crowded))
+        return NULL;
+    struct rpc_call *call = call_alloc(server);
+    if (!call) {
+        peers_give(&server->peers, sc->from, crowded ? PEER_REFUSALS : PEER_CALLS);
+        budget_give(conn_budget(sc), true, crowded ? 0 : CALL_BYTES);
+        return NULL;
+    }
+    call->crowded = crowded;
     call->conn = sc;
     call->id = id;
     call->begun_us = sc->conn.last_recv_us;
@@ -102,8 +117,9 @@ static void wipe_secret(const struct rpc_call *call, const struct buf *b)
 
 static void drop_output(struct rpc_call *call)
 {
-    call->conn->server->out_bytes -= call_queued(call);
     wipe_secret(call, &call->out);
+    call->out_pos = call->out.len;
+    bounds_give_output(call, 0);
     call->out_pos = 0;
     buf_reset(&call->out);
 }
@@ -118,7 +134,7 @@ void call_drop_request(struct rpc_call *call)
     wipe_secret(call, &call->in.body);
     wipe_secret(call, &call->held);
     message_next(&call->in);
-    budget_give(&server->budget, false, call_held(call));
+    budget_give(conn_budget(call->conn), false, call_held(call));
     trim_buf(&call->held);
     call->held_pos = 0;
     call->has_message = false;
@@ -146,7 +162,7 @@ void call_end(struct rpc_call *call)
         tell_finished(call, TW_CANCELLED);
     if (call->on_done)
         call->on_done(call, call->done_ctx);
-    budget_give(&server->budget, true, call->headers_charged);
+    bounds_give_call(call);
     free(call->status_message);
     sc->n_calls--;
     server->calls--;
@@ -265,7 +281,7 @@ static ssize_t read_response(nghttp2_session *session, int32_t id, uint8_t *to, 
         memcpy(to, call->out.data + call->out_pos, n);
     call->out_pos += n;
     call->sent += n;
-    call->conn->server->out_bytes -= n;
+    bounds_give_output(call, n);
     if (!call_queued(call)) {
         call->conn->server->freed_bytes += call->out.cap > KEEP_CAP ? call->out.cap : 0;
         wipe_secret(call, &call->out);
@@ -328,17 +344,15 @@ void rpc_call_begin(struct rpc_call *call)
 
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct rpc_server *server = call->conn->server;
     if (call->finished)
         return false;
     if (call->out_pos > OUT_HIGH || (call->out_pos && call->out.len == call->out_pos)) {
         buf_consume(&call->out, call->out_pos);
         call->out_pos = 0;
     }
-    size_t before = call->out.len, size = protobuf_c_message_get_packed_size(message);
-    if (size > MESSAGE_SMALL &&
-        size > server->options.max_inflight - MIN(server->out_bytes, server->options.max_inflight)) {
-        rpc_call_finish(call, TW_RESOURCE_EXHAUSTED, "too many bytes wait to be read by clients; try again later");
+    size_t size = MESSAGE_HEADER + protobuf_c_message_get_packed_size(message);
+    if (!bounds_take_output(call, size)) {
+        call_refuse_crowded(call, "too many bytes wait to be read by clients; try again later");
         return false;
     }
     if (message_append(&call->out, message) < 0) {
@@ -346,11 +360,10 @@ bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, TW_RESOURCE_EXHAUSTED, "out of memory for the answer");
         return false;
     }
-    server->out_bytes += call->out.len - before;
     if (!call->responded)
         submit(call, response_headers, ARRAY_LEN(response_headers), true);
     resume(call);
-    call->choked = call_queued(call) >= OUT_HIGH;
+    call->choked = call_queued(call) >= (budget_is_short(conn_budget(call->conn)) ? OUT_SHORT : OUT_HIGH);
     return !call->choked;
 }
 

@@ -22,7 +22,7 @@
  * is probed by PING, and a frame, header block or preface that was begun and does not get finished
  * ends the connection.
  */
-#include "rpc/conn.h"
+#include "rpc/conn_internal.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -41,10 +41,6 @@ enum {
     TLS_HANDSHAKE = 22, /* ... and a client */
     TLS_MAJOR = 3,
     TCP_KEEPALIVE_S = 60,
-    /* Frames that wait in a session whose peer takes nothing: answers to what it keeps asking for.
-     */
-    QUEUE_MAX = 20000,
-    SEALED_QUEUE_MAX = 256 * 1024,                    /* what TLS may add while the peer takes nothing */
     SEALED_MAX = HUB_OUT + HUB_OUT_SLACK + 64 * 1024, /* frames, what sealing adds to them, and handshakes */
     FLUSH_ROUNDS = 16, /* buffers of one connection that are written in one round of the loop */
 };
@@ -130,6 +126,8 @@ static void on_conn_closed(uv_handle_t *handle)
 {
     struct conn *conn = CONTAINER_OF(handle, struct conn, tcp);
     struct hub *hub = conn->hub;
+    if (conn->queue_held)
+        hub->ops->let_go(conn, conn->queue_held);
     nghttp2_session_del(conn->session);
     conn->session = NULL;
     tls_stream_free(conn->tls);
@@ -199,58 +197,10 @@ static void conn_linger(struct conn *conn)
 
 /* --- writing --- */
 
-struct pending_write {
-    uv_write_t req;
-    uint8_t bytes[];
-};
-
-static void on_written(uv_write_t *req, int status)
-{
-    struct conn *conn = req->data;
-    free(CONTAINER_OF(req, struct pending_write, req));
-    conn->writing--;
-    if (conn->state != CONN_OPEN)
-        return;
-    if (status < 0)
-        conn_abort(conn, "the peer has closed the connection");
-    else if (!conn->writing)
-        conn_wake(conn);
-}
-
-/* Where bytes leave. Takes all of them, or fails. */
-static int write_wire(struct conn *conn, const uint8_t *data, size_t len)
-{
-    if (conn->sink) {
-        conn->sink(conn, data, len);
-        return 0;
-    }
-    if (conn->writing && uv_stream_get_write_queue_size((uv_stream_t *)&conn->tcp) > SEALED_QUEUE_MAX)
-        return -ENOBUFS;
-    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
-    int n = uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
-    if (n < 0 && n != UV_EAGAIN)
-        return n;
-    size_t done = n > 0 ? (size_t)n : 0;
-    if (done == len)
-        return 0;
-    struct pending_write *w = malloc(sizeof *w + len - done);
-    if (!w)
-        return -ENOMEM;
-    memcpy(w->bytes, data + done, len - done);
-    buf = uv_buf_init((char *)w->bytes, (unsigned)(len - done));
-    w->req.data = conn;
-    int r = uv_write(&w->req, (uv_stream_t *)&conn->tcp, &buf, 1, on_written);
-    if (r < 0)
-        free(w);
-    else
-        conn->writing++;
-    return r;
-}
-
 static int send_sealed(struct conn *conn)
 {
     struct buf *sealed = &conn->hub->sealed;
-    int r = sealed->error ? sealed->error : sealed->len ? write_wire(conn, sealed->data, sealed->len) : 0;
+    int r = sealed->error ? sealed->error : sealed->len ? conn_write(conn, sealed->data, sealed->len) : 0;
     buf_reset(sealed);
     return r;
 }
@@ -258,7 +208,7 @@ static int send_sealed(struct conn *conn)
 static int write_out(struct conn *conn, const uint8_t *data, size_t len)
 {
     if (!conn->tls)
-        return write_wire(conn, data, len);
+        return conn_write(conn, data, len);
     return tls_stream_write(conn->tls, data, len) < 0 ? -EPROTO : send_sealed(conn);
 }
 
@@ -437,8 +387,15 @@ void conn_input(struct conn *conn, const uint8_t *data, size_t len)
         conn_fail(conn, (uint32_t)CONN_SILENT, "the client does not speak HTTP/2");
     else if (n < 0)
         conn_fail(conn, NGHTTP2_INTERNAL_ERROR, nghttp2_strerror((int)n));
-    else if (conn->writing && nghttp2_session_get_outbound_queue_size(conn->session) > QUEUE_MAX)
+    else if (!conn_hold_queue(conn))
         conn_fail(conn, (uint32_t)CONN_SILENT, "the peer asks and does not read");
+    conn_wake(conn);
+}
+
+static void on_ready(struct conn *conn)
+{
+    if (conn->hub->ops->on_ready)
+        conn->hub->ops->on_ready(conn);
     conn_wake(conn);
 }
 
@@ -453,7 +410,7 @@ static void after_tls(struct conn *conn, bool was_ready)
     else if (state == TLS_ENDED)
         conn_abort(conn, "the peer has closed the connection");
     else if (state == TLS_OPEN && !was_ready)
-        conn_wake(conn);
+        on_ready(conn);
 }
 
 void conn_receive(struct conn *conn, const uint8_t *data, size_t len)

@@ -31,6 +31,14 @@ struct hub_ops {
     void (*on_free)(struct conn *conn);
     /* Whether calls are open, so that silence means something. */
     bool (*is_busy)(const struct conn *conn);
+    /*
+     * So many bytes more, or less, are held because the peer does not take them. False: there may not be so many, and the
+     * connection ends. Both may be NULL.
+     */
+    bool (*hold)(struct conn *conn, size_t bytes);
+    void (*let_go)(struct conn *conn, size_t bytes);
+    /* With TLS, the handshake is done. May be NULL. */
+    void (*on_ready)(struct conn *conn);
     /* Everything was handed to the kernel that could be: the place to run what must not run inside
      * nghttp2. */
     void (*on_flushed)(struct hub *hub);
@@ -77,6 +85,7 @@ struct conn {
     enum conn_state state;
     bool is_server;
     struct tls_stream *tls; /* NULL: plain text */
+    size_t queue_held;      /* told to ops->hold for frames that wait in the session */
     unsigned writing;       /* uv_writes that are under way; with TLS there may be several */
     bool in_session;        /* inside nghttp2_session_mem_recv */
     bool ping_pending;      /* a keepalive ping waits for its answer */

@@ -219,7 +219,10 @@ static void call_function(struct rpc_call *call, const uint8_t *msg, size_t len,
 int function_service_register(struct rpc_server *server, struct taskworker_service *service, struct tw_error *error)
 {
     static const struct rpc_method methods[] = {
-        {.name = "/taskworker.RPCService/CallFunction", .max_request = REQUEST_MAX, .unary = call_function},
+        {.name = "/taskworker.RPCService/CallFunction",
+            .max_request = REQUEST_MAX,
+            .lasting = true,
+            .unary = call_function},
         {0},
     };
     int r = rpc_server_add_methods(server, methods, service);

@@ -134,8 +134,8 @@ static void watch(struct rpc_call *call, const uint8_t *msg, size_t len, void *c
 }
 
 static const struct rpc_method methods[] = {
-    {.name = "/grpc.health.v1.Health/Check", .max_request = 4096, .unary = check},
-    {.name = "/grpc.health.v1.Health/Watch", .max_request = 4096, .unary = watch},
+    {.name = "/grpc.health.v1.Health/Check", .max_request = 4096, .vital = true, .unary = check},
+    {.name = "/grpc.health.v1.Health/Watch", .max_request = 4096, .lasting = true, .unary = watch},
     {.name = NULL},
 };
 

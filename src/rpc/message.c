@@ -14,18 +14,36 @@ void budget_init(struct budget *budget, size_t max)
     *budget = (struct budget){.max_small = max / 8, .max_big = max - max / 8};
 }
 
-bool budget_take(struct budget *b, bool small, size_t n)
+static bool has_room(const struct budget *b, bool small, size_t n)
 {
-    size_t *used = small ? &b->small : &b->big, max = small ? b->max_small : b->max_big;
-    if (n > max || *used > max - n)
-        return false;
-    *used += n;
+    size_t used = small ? b->small : b->big, max = small ? b->max_small : b->max_big;
+    return n <= max && used <= max - n;
+}
+
+bool budget_take(struct budget *budget, bool small, size_t n)
+{
+    for (const struct budget *b = budget; b; b = b->whole) {
+        if (!has_room(b, small, n))
+            return false;
+    }
+    for (struct budget *b = budget; b; b = b->whole)
+        *(small ? &b->small : &b->big) += n;
     return true;
 }
 
-void budget_give(struct budget *b, bool small, size_t n)
+void budget_give(struct budget *budget, bool small, size_t n)
 {
-    *(small ? &b->small : &b->big) -= n;
+    for (struct budget *b = budget; b; b = b->whole)
+        *(small ? &b->small : &b->big) -= n;
+}
+
+bool budget_is_short(const struct budget *budget)
+{
+    for (const struct budget *b = budget; b; b = b->whole) {
+        if (b->small > b->max_small / 2)
+            return true;
+    }
+    return false;
 }
 
 /* Brings what the reader is charged to `total` bytes; a message that outgrows the small ones moves

@@ -23,16 +23,19 @@ enum {
 };
 
 /*
- * Bytes of messages held by everybody together. Small messages have a part of their own, an eighth,
- * so that a few big ones that are on their way cannot keep all the small ones out.
+ * Bytes held by everybody together, or by somebody who shares in the whole. What is small has a part of its own, so that a few
+ * big messages that are on their way cannot keep all the small ones out.
  */
 struct budget {
     size_t max_big, max_small;
     size_t big, small;
+    struct budget *whole; /* of which this is a part; NULL: none */
 };
-void budget_init(struct budget *budget, size_t max);
+void budget_init(struct budget *budget, size_t max);           /* an eighth of it for what is small */
 bool budget_take(struct budget *budget, bool small, size_t n); /* false: not taken, it would be too much */
 void budget_give(struct budget *budget, bool small, size_t n);
+/* Whether half of what there is for small things is in use, here or in a whole of which this is a part. */
+bool budget_is_short(const struct budget *budget);
 
 enum message_result {
     MESSAGE_MORE,        /* all input is used up, the message is not complete */

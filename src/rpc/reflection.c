@@ -200,10 +200,12 @@ static void on_half_close(struct rpc_call *call, void *ctx UNUSED)
 static const struct rpc_method methods[] = {
     {.name = "/grpc.reflection.v1.ServerReflection" METHOD,
         .max_request = 16384,
+        .lasting = true,
         .on_message = on_message,
         .on_half_close = on_half_close},
     {.name = "/grpc.reflection.v1alpha.ServerReflection" METHOD,
         .max_request = 16384,
+        .lasting = true,
         .on_message = on_message,
         .on_half_close = on_half_close},
     {.name = NULL},

@@ -25,6 +25,8 @@ static bool check_headers(struct rpc_call *call)
     static const nghttp2_nv not_post[] = {STATIC_NV(":status", "405"), STATIC_NV("allow", "POST")};
     static const nghttp2_nv not_grpc[] = {STATIC_NV(":status", "415"), STATIC_NV("accept", "application/grpc")};
     struct rpc_server *server = call->conn->server;
+    bool exempt = call->crowded && call->entry && call->entry->method->vital;
+    size_t size = call->headers.cap;
     if (call->too_many_headers) {
         refuse(call, TW_RESOURCE_EXHAUSTED, "the request's headers are longer than the limit of %zu bytes",
             server->options.max_header_list);
@@ -32,10 +34,12 @@ static bool check_headers(struct rpc_call *call)
         call_refuse_http(call, not_post, ARRAY_LEN(not_post));
     } else if (!call->is_grpc) {
         call_refuse_http(call, not_grpc, ARRAY_LEN(not_grpc));
-    } else if (call->headers.error || !budget_take(&server->budget, true, call->headers.cap)) {
-        refuse(call, TW_RESOURCE_EXHAUSTED, "too many calls are open; try again later");
+    } else if (call->crowded && !exempt) {
+        call_refuse_crowded(call, call->crowded);
+    } else if (call->headers.error || (!exempt && !budget_take(conn_budget(call->conn), true, size))) {
+        call_refuse_crowded(call, "the memory for calls is in use; try again later");
     } else {
-        call->headers_charged = call->headers.cap;
+        call->headers_charged = exempt ? 0 : size;
         if (!call->entry)
             refuse(call, TW_UNIMPLEMENTED, "unknown method %s", (const char *)call->headers.data);
         else if (call->bad_encoding)
@@ -67,11 +71,12 @@ static bool authorize(struct rpc_call *call)
 void call_headers_complete(struct rpc_call *call)
 {
     struct rpc_server *server = call->conn->server;
-    if (!check_headers(call) || !authorize(call))
+    if (!check_headers(call) || !authorize(call) || !bounds_take_lasting(call))
         return;
     const struct rpc_method *method = call->entry->method;
     size_t max = method->max_request ? method->max_request : server->options.max_message;
-    message_reader_init(&call->in, max, &server->budget, call->gzip);
+    /* One that is served in spite of everything has a small request, and nothing to inflate it with. */
+    message_reader_init(&call->in, max, call->crowded ? NULL : conn_budget(call->conn), call->gzip && !call->crowded);
     call->started = true;
     call_set_alarm(call);
     if (method->on_start)
@@ -94,7 +99,7 @@ static void refuse_message(struct rpc_call *call, enum message_result result)
         refuse(call, TW_INTERNAL, "the compressed message is not valid gzip");
         break;
     case MESSAGE_NO_BUDGET:
-        refuse(call, TW_RESOURCE_EXHAUSTED, "too many large requests are on their way; try again later");
+        call_refuse_crowded(call, "too many large requests are on their way; try again later");
         break;
     default:
         refuse(call, TW_RESOURCE_EXHAUSTED, "out of memory for the request");
@@ -144,11 +149,11 @@ static size_t parse(struct rpc_call *call, const uint8_t *data, size_t len)
 
 static void hold(struct rpc_call *call, const uint8_t *data, size_t len)
 {
-    struct rpc_server *server = call->conn->server;
-    if (!budget_take(&server->budget, false, len)) {
-        refuse(call, TW_RESOURCE_EXHAUSTED, "too many requests wait for their clients to read the answers");
+    struct budget *budget = conn_budget(call->conn);
+    if (!budget_take(budget, false, len)) {
+        call_refuse_crowded(call, "too many requests wait for their clients to read the answers; try again later");
     } else if (buf_append(&call->held, data, len) < 0) {
-        budget_give(&server->budget, false, len);
+        budget_give(budget, false, len);
         call->held.error = 0;
         refuse(call, TW_RESOURCE_EXHAUSTED, "out of memory for the request");
     }
@@ -232,7 +237,7 @@ static void run_drained(struct rpc_call *call)
     if (call->finished) /* it has dropped them, or will */
         return;
     nghttp2_session_consume_stream(call->conn->conn.session, call->id, taken);
-    budget_give(&call->conn->server->budget, false, taken);
+    budget_give(conn_budget(call->conn), false, taken);
     call->held_pos += taken;
     if (call->held_pos > call->held.len / 2) {
         buf_consume(&call->held, call->held_pos);

@@ -18,11 +18,9 @@
 enum {
     LISTEN_BACKLOG = 1024,
     NOTICE_US = 1000000, /* how long a connection has to answer the first GOAWAY's ping */
-    REFUSED_LOG_US = 10000000,
+    LOG_WHY_MAX = 100,
     TRIM_BYTES = 8 * 1024 * 1024,
     TRIM_CALLS = 256,
-    CONN_BYTES = 14 * 1024, /* what one takes, measured */
-    CONN_TLS_BYTES = 40 * 1024,
 };
 
 static struct server_conn *server_conn_of(struct conn *conn)
@@ -49,17 +47,24 @@ static void check_drained(struct rpc_server *server)
 /* Who cannot talk to us is told to the operator, who may have to help; one line in ten seconds, however many come. */
 static void log_tls_trouble(struct rpc_server *server, const struct server_conn *sc, const char *what)
 {
-    uint64_t now = clock_monotonic_us();
-    if (server->tls_logged_us && now - server->tls_logged_us < REFUSED_LOG_US) {
-        server->tls_unlogged++;
-        return;
-    }
-    char more[64] = "";
-    if (server->tls_unlogged)
-        snprintf(more, sizeof more, " (and %u others since the last such line)", server->tls_unlogged);
-    log_warning("rpc: no connection with the client %s: %s%s", sc->peer, what, more);
-    server->tls_logged_us = now;
-    server->tls_unlogged = 0;
+    char more[LOG_MORE_MAX];
+    if (log_pause_over(&server->tls, more))
+        log_warning("rpc: no connection with the client %s: %s%s", sc->peer, what, more);
+}
+
+static bool on_conn_hold(struct conn *conn, size_t bytes)
+{
+    return budget_take(conn_budget(server_conn_of(conn)), true, bytes);
+}
+
+static void on_conn_let_go(struct conn *conn, size_t bytes)
+{
+    budget_give(conn_budget(server_conn_of(conn)), true, bytes);
+}
+
+static void on_conn_ready(struct conn *conn)
+{
+    bounds_end_handshake(server_conn_of(conn));
 }
 
 static void on_conn_end(struct conn *conn, const char *why)
@@ -78,9 +83,9 @@ static void on_conn_free(struct conn *conn)
 {
     struct server_conn *sc = server_conn_of(conn);
     struct rpc_server *server = sc->server;
+    bounds_give_connection(sc);
     free(sc);
     server->connections--;
-    server->freed_bytes += server->options.tls ? CONN_TLS_BYTES : CONN_BYTES;
     if (!server->freed)
         check_drained(server);
 }
@@ -90,7 +95,8 @@ static bool conn_is_busy(const struct conn *conn)
     return CONTAINER_OF(conn, const struct server_conn, conn)->n_calls > 0;
 }
 
-static void set_peer(struct server_conn *sc)
+/* 0 or -ENOMEM. */
+static int set_peer(struct server_conn *sc)
 {
     int len = sizeof sc->address;
     char host[INET6_ADDRSTRLEN] = "?";
@@ -106,6 +112,8 @@ static void set_peer(struct server_conn *sc)
         uv_ip4_name(in4, host, sizeof host);
         snprintf(sc->peer, sizeof sc->peer, "%s:%u", host, ntohs(in4->sin_port));
     }
+    sc->from = peers_get(&sc->server->peers, (const struct sockaddr *)&sc->address, &sc->server->budget);
+    return sc->from ? 0 : -ENOMEM;
 }
 
 /* A new connection in the hub, its handle not connected. */
@@ -129,13 +137,19 @@ static struct server_conn *server_conn_new(struct rpc_server *server)
     return sc;
 }
 
-static void refuse_connection(struct rpc_server *server, struct server_conn *sc)
+/* Without TLS it is told in HTTP/2, if it can be at once. */
+static void refuse_connection(struct server_conn *sc, const char *why)
 {
-    uint64_t now = clock_monotonic_us();
-    if (now - server->refused_logged_us >= REFUSED_LOG_US) {
-        server->refused_logged_us = now;
-        log_warning("rpc: connections are refused: there are %u, the limit", server->options.max_connections);
-    }
+    static const uint8_t goodbye[] = {0, 0, 0, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0, /* has to come first */
+        0, 0, 8 + 20, NGHTTP2_GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        NGHTTP2_ENHANCE_YOUR_CALM, /* no stream was seen */
+        't', 'o', 'o', ' ', 'm', 'a', 'n', 'y', ' ', 'c', 'o', 'n', 'n', 'e', 'c', 't', 'i', 'o', 'n', 's'};
+    char more[LOG_MORE_MAX];
+    if (log_pause_over(&sc->server->refused, more))
+        log_warning("rpc: a connection of the client %s is refused: %s%s", sc->peer, why, more);
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)goodbye, sizeof goodbye);
+    if (!sc->server->options.tls)
+        (void)uv_try_write((uv_stream_t *)&sc->conn.tcp, &buf, 1);
     conn_abort(&sc->conn, "too many connections");
 }
 
@@ -149,11 +163,15 @@ static void accept_one(struct rpc_server *server)
         conn_abort(&sc->conn, "not accepted");
         return;
     }
-    if (server->connections > server->options.max_connections) {
-        refuse_connection(server, sc);
+    char why[LOG_WHY_MAX];
+    if (set_peer(sc) < 0) {
+        conn_abort(&sc->conn, "out of memory");
         return;
     }
-    set_peer(sc);
+    if (!bounds_take_connection(sc, why, sizeof why)) {
+        refuse_connection(sc, why);
+        return;
+    }
     nghttp2_session *session = session_new(sc);
     if (!session || conn_start(&sc->conn, session, true) < 0)
         conn_abort(&sc->conn, "out of memory");
@@ -168,11 +186,9 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     /* Out of descriptors: libuv has closed those that waited, so that they do not wake the loop for
      * ever. */
-    uint64_t now = clock_monotonic_us();
-    if (now - server->refused_logged_us >= REFUSED_LOG_US) {
-        server->refused_logged_us = now;
-        log_warning("rpc: connections cannot be accepted: %s", uv_strerror(status));
-    }
+    char more[LOG_MORE_MAX];
+    if (log_pause_over(&server->refused, more))
+        log_warning("rpc: connections cannot be accepted: %s%s", uv_strerror(status), more);
 }
 
 struct server_conn *server_attach(
@@ -236,6 +252,7 @@ static void on_hub_closed(struct hub *hub)
         server->entries = next;
     }
     map_done(&server->methods);
+    peers_done(&server->peers);
     if (server->callbacks)
         nghttp2_session_callbacks_del(server->callbacks);
     if (server->option)
@@ -248,6 +265,9 @@ static void on_hub_closed(struct hub *hub)
 static const struct hub_ops server_hub_ops = {
     .on_end = on_conn_end,
     .on_free = on_conn_free,
+    .on_ready = on_conn_ready,
+    .hold = on_conn_hold,
+    .let_go = on_conn_let_go,
     .is_busy = conn_is_busy,
     .on_flushed = on_flushed,
     .on_tick = on_tick,
@@ -260,7 +280,11 @@ static void fill_defaults(struct rpc_server_options *o)
 {
     o->max_message = o->max_message ? o->max_message : 4u * 1024 * 1024;
     o->max_inflight = o->max_inflight ? o->max_inflight : 512u * 1024 * 1024;
+    o->max_memory = o->max_memory ? o->max_memory : 64u * 1024 * 1024;
     o->max_connections = o->max_connections ? o->max_connections : 4096;
+    o->max_handshakes = o->max_handshakes ? o->max_handshakes : 1024;
+    o->max_calls = o->max_calls ? o->max_calls : 16384;
+    o->max_lasting = o->max_lasting ? o->max_lasting : 8192;
     o->max_streams = o->max_streams ? o->max_streams : 1000;
     o->max_header_list = o->max_header_list ? MIN(o->max_header_list, (size_t)UINT16_MAX) : 16u * 1024;
     o->keepalive_us = o->keepalive_us ? o->keepalive_us : 30000000;
@@ -344,7 +368,7 @@ int rpc_server_new(
     server->options.host = NULL;
     map_init(&server->methods);
     list_init(&server->choked_off);
-    budget_init(&server->budget, server->options.max_inflight);
+    bounds_init(server);
     server->hub.keepalive_us = server->options.keepalive_us;
     server->hub.keepalive_timeout_us = server->options.keepalive_timeout_us;
     server->hub.idle_us = server->options.idle_request_us;
@@ -481,7 +505,7 @@ void rpc_server_get_stats(const struct rpc_server *server, struct rpc_server_sta
     *ret = (struct rpc_server_stats){
         .connections = server->connections,
         .calls = server->calls,
-        .inflight_bytes = server->budget.big + server->budget.small,
+        .inflight_bytes = server->budget.big + server->budget.small - server->conn_bytes,
         .calls_total = server->calls_total,
     };
 }

@@ -34,6 +34,8 @@ struct rpc_method {
     size_t max_request; /* bytes of one message after inflation; 0: the server's limit */
     bool
         secret; /* passwords are in the request, or tokens in the answer: nothing of them is left in memory afterwards */
+    bool lasting; /* may stay open for long while nothing happens: such calls have a bound of their own */
+    bool vital;   /* is served when there is no room for others any more: short, cheap, and changes nothing */
     void (*unary)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
     void (*on_start)(struct rpc_call *call, void *ctx);
     void (*on_message)(struct rpc_call *call, const uint8_t *msg, size_t len, void *ctx);
@@ -41,11 +43,25 @@ struct rpc_method {
 };
 
 struct rpc_server_options {
-    const char *host;              /* numeric address or name; "" and NULL: 127.0.0.1 */
-    uint16_t port;                 /* 0: any free one, see rpc_server_port() */
-    size_t max_message;            /* default for methods, bytes; 0: 4 MiB */
-    size_t max_inflight;           /* bytes of request messages held for all calls together; 0: 512 MiB */
-    unsigned max_connections;      /* 0: 4096 */
+    const char *host;   /* numeric address or name; "" and NULL: 127.0.0.1 */
+    uint16_t port;      /* 0: any free one, see rpc_server_port() */
+    size_t max_message; /* default for methods, bytes; 0: 4 MiB */
+    /*
+     * Bytes of what is large and held for all calls together, seven eighths of this: requests of more than 64 KiB, answers of more
+     * than 256 KiB. 0: 512 MiB.
+     */
+    size_t max_inflight;
+    /*
+     * Bytes of everything else that is held for clients: connections (14 KiB each, 40 with TLS; five eighths of it at most), calls
+     * (2 KiB and their headers), small requests and answers. 0: 64 MiB. Of both one address (of IPv6: one /64) gets half at most. Who finds no
+     * room is told RESOURCE_EXHAUSTED, and when to try again.
+     */
+    size_t max_memory;
+    unsigned max_connections;             /* 0: 4096; never more than max_memory has room for */
+    unsigned max_connections_per_address; /* 0: three quarters of those that there can be */
+    unsigned max_handshakes;              /* of TLS, that are under way; 0: 1024. A quarter of them for one address */
+    unsigned max_calls;                   /* in flight; 0: 16384. Half of them for one address */
+    unsigned max_lasting;          /* of these, such that stay open for long; 0: 8192. Half of them for one address */
     unsigned max_streams;          /* per connection; 0: 1000 */
     size_t max_header_list;        /* bytes; 0: 16 KiB */
     uint64_t keepalive_us;         /* ping after this much silence; 0: 30 s */
@@ -120,8 +136,9 @@ void rpc_call_set_on_drain(struct rpc_call *call, void (*on_drain)(struct rpc_ca
 
 /*
  * Queues one response message. Returns true while there is room for more; false: it is queued all the same, but stop
- * until on_drain (256 KiB wait already). After the call's end nothing is queued: false. Out of memory, or more than
- * max_inflight bytes waiting in all calls together, ends the call with RESOURCE_EXHAUSTED, seen by on_done.
+ * until on_drain (256 KiB wait already; less, when memory is short). After the call's end nothing is queued: false. Out of
+ * memory, and more waiting than max_memory and max_inflight allow, end the call with RESOURCE_EXHAUSTED, seen by on_done; a first
+ * answer of up to 1 KiB never does.
  */
 bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message);
 

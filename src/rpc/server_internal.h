@@ -14,6 +14,7 @@
 #include "rpc/alarm.h"
 #include "rpc/conn.h"
 #include "rpc/message.h"
+#include "rpc/peers.h"
 #include "rpc/server.h"
 
 enum {
@@ -21,18 +22,29 @@ enum {
     CONNECTION_WINDOW = 4 * 1024 * 1024,
     OUT_HIGH = 256 * 1024,   /* bytes queued in a call at which its handler is told to stop ... */
     OUT_LOW = 64 * 1024,     /* ... and at which to go on */
+    OUT_SHORT = 16 * 1024,   /* the former, when memory is short */
     REQUEST_MIN_RATE = 1024, /* bytes per second below which a request counts as not coming */
     FREE_CALLS_MAX = 1024,
     KEEP_CAP = 1024, /* how much of its buffers a call keeps for its next life */
     PEER_TEXT_MAX = 64,
     OBJECT_TEXT_MAX = 129, /* of what a call is about */
     METHOD_SHOWN_MAX = 200,
+    CALL_BYTES = 2048,  /* what a call costs beside its headers, its messages and answers larger than ANSWER_FREE */
+    ANSWER_FREE = 1024, /* so that who was let in learns what came of it */
+    RETRY_TEXT_MAX = 12,
+    LOG_MORE_MAX = 64,
 };
 
 struct method_entry {
     const struct rpc_method *method;
     void *ctx;
     struct method_entry *next;
+};
+
+/* One line in so long, however often there is reason for one. */
+struct log_pause {
+    uint64_t at_us;    /* of the last line; 0: there was none */
+    unsigned unlogged; /* since then */
 };
 
 struct rpc_server {
@@ -48,16 +60,16 @@ struct rpc_server {
     struct map methods; /* full name -> struct method_entry */
     struct method_entry *entries;
 
-    struct budget budget;   /* request messages, and headers */
-    size_t out_bytes;       /* response bytes queued in calls */
+    struct budget budget; /* small: connections, calls, small messages and answers; big: large ones */
+    size_t conn_bytes;    /* of it, for connections */
+    struct peers peers;
     struct list choked_off; /* calls whose queue has drained and whose handler does not know yet */
     struct rpc_call *free_calls;
     unsigned free_count;
     unsigned connections, calls;
     uint64_t calls_total;
-    uint64_t refused_logged_us;
-    uint64_t tls_logged_us; /* when a client without good TLS, or with unexpected TLS, was last named in the log */
-    unsigned tls_unlogged;  /* how many came since */
+    struct log_pause refused, crowded,
+        tls; /* connections that are not taken; calls; clients without good TLS, or with unexpected TLS */
 
     /* What went back to malloc since it was last asked to give memory back to the system. */
     size_t freed_bytes;
@@ -85,6 +97,11 @@ struct server_conn {
     uint64_t drain_us;
     double patience; /* see misbehaved() in session.c */
     uint64_t patience_us;
+    struct peer *from; /* whose share it has; NULL: nobody's */
+    size_t charged;    /* to the budget */
+    bool counted;      /* among the connections */
+    bool shaking;      /* counted among the handshakes */
+    size_t stray;      /* bytes of a header list that belongs to no call */
     char peer[PEER_TEXT_MAX];
     struct sockaddr_storage address;
 };
@@ -95,9 +112,10 @@ struct rpc_call {
     struct server_conn *conn;
     const struct method_entry *entry;
     int32_t id;
-    enum tw_code code;    /* how it ends, once finished */
-    char *status_message; /* may be NULL */
-    char retry_text[12];  /* of grpc-retry-pushback-ms; "": none */
+    enum tw_code code;               /* how it ends, once finished */
+    char *status_message;            /* may be NULL */
+    char retry_text[RETRY_TEXT_MAX]; /* of grpc-retry-pushback-ms; "": none */
+    const char *crowded;             /* why there is no room for it, static text; NULL: there is */
 
     bool is_post : 1, is_grpc : 1, has_path : 1, bad_encoding : 1, bad_timeout : 1, too_many_headers : 1;
     bool gzip : 1;
@@ -109,8 +127,9 @@ struct rpc_call {
     bool responded : 1; /* response headers are submitted */
     bool deferred : 1;  /* nghttp2 waits for nghttp2_session_resume_data */
     bool finished : 1;
-    bool choked : 1; /* rpc_call_send has returned false */
-    bool paused : 1; /* the handler takes no message for now */
+    bool choked : 1;  /* rpc_call_send has returned false */
+    bool paused : 1;  /* the handler takes no message for now */
+    bool lasting : 1; /* counted as such */
 
     struct message_reader in;
     struct buf held; /* request bytes that wait until the client reads its answers, from held_pos on */
@@ -119,6 +138,7 @@ struct rpc_call {
     size_t headers_charged, header_list;
     struct buf out;
     size_t out_pos;
+    size_t out_small, out_big; /* of it, charged to the budget */
     uint64_t sent, stall_mark;
 
     struct alarm alarm;
@@ -157,7 +177,37 @@ static inline size_t call_held(const struct rpc_call *call)
 int session_callbacks_new(nghttp2_session_callbacks **ret, nghttp2_option **ret_option);
 nghttp2_session *session_new(struct server_conn *conn);
 
+/* What is held for the connection's client counts here. */
+static inline struct budget *conn_budget(struct server_conn *conn)
+{
+    return conn->from ? &conn->from->budget : &conn->server->budget;
+}
+
+/* bounds.c */
+void bounds_init(struct rpc_server *server);
+/* Whether it is time for a line of this kind in the log again; then `ret_more` is what to put behind it. */
+bool log_pause_over(struct log_pause *pause, char ret_more[LOG_MORE_MAX]);
+/* Whether there is room for a connection; else `ret_why` gets the reason. Give it back in both cases. */
+bool bounds_take_connection(struct server_conn *conn, char *ret_why, size_t size);
+void bounds_end_handshake(struct server_conn *conn);
+void bounds_give_connection(struct server_conn *conn);
+/*
+ * Counts one more call. Beyond the bounds there is room for some whose clients have not read yet that they are refused, and for
+ * those that must be answered even then. *ret_why: why it is one of these, static text; NULL: it is not. False: not even that.
+ */
+bool bounds_take_call(struct server_conn *conn, const char **ret_why);
+void bounds_give_call(struct rpc_call *call);
+/* Of those that may stay open for long there may be so many. False: the call was refused. */
+bool bounds_take_lasting(struct rpc_call *call);
+/* Room for a message of an answer. False: there is none, and nothing has changed. */
+bool bounds_take_output(struct rpc_call *call, size_t size);
+/* So many bytes of the answer have gone. What was not charged for counts like what was, and at the end it comes out right. */
+void bounds_give_output(struct rpc_call *call, size_t n);
+/* RESOURCE_EXHAUSTED, with when to try again. */
+void call_refuse_crowded(struct rpc_call *call, const char *text);
+
 /* call.c */
+/* NULL: no memory, or no room even for a refusal. */
 struct rpc_call *call_new(struct server_conn *conn, int32_t id);
 /* Ends it without another word: on_done, and back to the pool. */
 void call_end(struct rpc_call *call);

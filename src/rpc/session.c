@@ -64,9 +64,15 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST || sc->conn.fail)
         return 0;
     struct rpc_call *call = call_new(sc, frame->hd.stream_id);
-    if (!call)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
+    sc->stray = 0;
+    if (call) {
+        nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, call);
+        return 0;
+    }
+    /* Nothing of it was looked at, so that the client may try again. */
+    misbehaved(sc, COST_RESET);
+    if (nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM) != 0)
+        conn_fail(&sc->conn, NGHTTP2_INTERNAL_ERROR, "out of memory");
     return 0;
 }
 
@@ -125,9 +131,13 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
     struct server_conn *sc = conn_of(user_data);
     struct rpc_call *call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (!call)
-        return 0;
     size_t max = sc->server->options.max_header_list;
+    if (!call) {
+        sc->stray += name_len + value_len + 32;
+        if (sc->stray / HEADER_LIST_ABSURD > max)
+            conn_fail(&sc->conn, NGHTTP2_ENHANCE_YOUR_CALM, "a header list far above the limit");
+        return sc->conn.fail ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+    }
     call->header_list += name_len + value_len + 32; /* as RFC 9113 counts it */
     if (call->header_list > max) {
         if (!call->too_many_headers)

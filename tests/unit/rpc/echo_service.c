@@ -179,10 +179,11 @@ static void chat_half_close(struct rpc_call *call, void *ctx)
 static const struct rpc_method methods[] = {
     {.name = "/taskworker.TaskWorkerService/GetStatus", .unary = get_status},
     {.name = "/taskworker.TaskWorkerService/ExecuteTask", .max_request = 110u * 1024 * 1024, .unary = execute_task},
-    {.name = "/taskworker.TaskWorkerService/WaitTask", .unary = wait_task},
+    {.name = "/taskworker.TaskWorkerService/WaitTask", .lasting = true, .unary = wait_task},
     {.name = "/taskworker.TaskWorkerService/GetResult", .unary = get_result},
     {.name = "/taskworker.TaskWorkerService/StreamLogs", .unary = stream_logs},
     {.name = "/echo.Echo/Small", .max_request = 100, .unary = get_status},
+    {.name = "/echo.Echo/Vital", .max_request = 100, .vital = true, .unary = get_status},
     {.name = "/echo.Echo/Chat", .on_start = chat_start, .on_message = chat_message, .on_half_close = chat_half_close},
     {.name = NULL},
 };

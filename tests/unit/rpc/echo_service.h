@@ -10,6 +10,7 @@
  *   GetResult    task_id is a number: that many bytes of 'x'
  *   StreamLogs   offset is a number: that many messages of 1000 bytes, then the end unless `follow` is set
  *   /echo.Echo/Chat          each message comes back, sixteen times as long; ends when the client has
+ *   /echo.Echo/Vital         as GetStatus; is served when there is no room for others
  *   /echo.Echo/Small         a unary method that takes 100 bytes
  */
 #ifndef TESTS_ECHO_SERVICE_H

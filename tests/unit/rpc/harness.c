@@ -66,6 +66,8 @@ static int on_header(nghttp2_session *session UNUSED, const nghttp2_frame *frame
         s->http_status = (unsigned)atoi((const char *)value);
     if (!strcmp((const char *)name, "grpc-status"))
         s->grpc_status = atoi((const char *)value);
+    if (!strcmp((const char *)name, "grpc-retry-pushback-ms"))
+        s->retry_ms = atoi((const char *)value);
     if (!strcmp((const char *)name, "grpc-message"))
         snprintf(s->message, sizeof s->message, "%s", (const char *)value);
     if (!strcmp((const char *)name, "grpc-accept-encoding"))

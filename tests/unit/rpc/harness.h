@@ -56,6 +56,7 @@ struct raw_stream {
     int32_t id;
     unsigned http_status;
     int grpc_status; /* -1: none yet */
+    int retry_ms;    /* of grpc-retry-pushback-ms; 0: none */
     char message[512], accept_encoding[64];
     struct buf data;
     bool closed, ended; /* ended: END_STREAM was seen */
