@@ -5,6 +5,9 @@
  * that the daemon's memory is bounded by what it has promised and not by what malloc has found out too late. Who finds no room is told so with
  * a time to try again; the refusal needs some room itself, which is set aside; beyond that a call is not even looked at. Health checks are served
  * from what is set aside for refusals.
+ *
+ * Time is shared out as well. In one round of the loop the connections of an address are worked for as long as TURN_US, and then are
+ * not read from until the next round, however many there are; so others wait that long and not until all is done.
  */
 #include "rpc/server_internal.h"
 
@@ -19,8 +22,10 @@ enum {
     CONN_BYTES = 14 * 1024, /* what one takes, measured */
     CONN_TLS_BYTES = 40 * 1024,
     REFUSALS_MAX = 4096,
-    RETRY_AFTER_MS = 500,   /* what those are told whom there is no room for, ... */
-    RETRY_SPREAD_MS = 1000, /* ... and up to so much more, so that they do not all come back at once */
+    TURN_US = 4000,            /* of work for one address in one round of the loop, and ... */
+    TURN_INFLATE = 512 * 1024, /* ... bytes made of what it has compressed */
+    RETRY_AFTER_MS = 500,      /* what those are told whom there is no room for, ... */
+    RETRY_SPREAD_MS = 1000,    /* ... and up to so much more, so that they do not all come back at once */
     RETRY_STEP_MS = 37,
 };
 
@@ -111,6 +116,31 @@ void bounds_give_connection(struct server_conn *sc)
     server->freed_bytes += sc->charged;
     peers_put(&server->peers, sc->from);
     sc->from = NULL;
+}
+
+/* --- turns --- */
+
+static struct turn *turn_of(struct server_conn *sc)
+{
+    struct turn *turn = sc->from ? &sc->from->turn : &sc->server->turn;
+    if (turn->round != sc->server->hub.round)
+        *turn = (struct turn){.round = sc->server->hub.round, .allowance = TURN_INFLATE};
+    return turn;
+}
+
+bool bounds_may_read(struct conn *conn)
+{
+    return turn_of(CONTAINER_OF(conn, struct server_conn, conn))->us < TURN_US;
+}
+
+void bounds_worked(struct conn *conn, uint64_t us)
+{
+    turn_of(CONTAINER_OF(conn, struct server_conn, conn))->us += us;
+}
+
+size_t *bounds_allowance(struct server_conn *sc)
+{
+    return &turn_of(sc)->allowance;
 }
 
 /* --- calls --- */

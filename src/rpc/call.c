@@ -177,7 +177,7 @@ void call_end(struct rpc_call *call)
 static uint64_t request_due(const struct rpc_call *call)
 {
     bool unary = !call->started || call->entry->method->unary;
-    if (call->half_closed || !(unary || message_partial(&call->in)) || call_held(call) || call->paused)
+    if (call->half_closed || !(unary || message_partial(&call->in)) || call_held(call) || call->paused || call->later)
         return 0;
     return call->begun_us + call->conn->server->options.idle_request_us + call->received * (1000000 / REQUEST_MIN_RATE);
 }

@@ -76,12 +76,18 @@ static void ignore_sigpipe(void)
     }
 }
 
+static void on_round(uv_prepare_t *handle)
+{
+    ((struct hub *)handle->data)->round++;
+}
+
 int hub_init(struct hub *hub, uv_loop_t *loop, const struct hub_ops *ops)
 {
     hub->loop = loop;
     hub->ops = ops;
     list_init(&hub->conns);
     list_init(&hub->dirty);
+    list_init(&hub->resting);
     buf_init(&hub->sealed, SEALED_MAX);
     uint64_t tick = MIN(hub->keepalive_us, hub->keepalive_timeout_us);
     tick = MIN(tick, hub->handshake_us ? hub->handshake_us : tick);
@@ -91,10 +97,13 @@ int hub_init(struct hub *hub, uv_loop_t *loop, const struct hub_ops *ops)
     ignore_sigpipe();
     uv_idle_init(loop, &hub->flusher);
     uv_timer_init(loop, &hub->ticker);
+    uv_prepare_init(loop, &hub->rounds);
+    uv_prepare_start(&hub->rounds, on_round);
     uv_unref((uv_handle_t *)&hub->ticker);
+    uv_unref((uv_handle_t *)&hub->rounds);
     alarm_queue_init(&hub->alarms, loop);
-    hub->flusher.data = hub->ticker.data = hub->alarms.timer.data = hub;
-    hub->open_handles = 3;
+    hub->flusher.data = hub->ticker.data = hub->rounds.data = hub->alarms.timer.data = hub;
+    hub->open_handles = 4;
     hub->in = malloc(HUB_IN);
     hub->out = malloc(HUB_OUT + HUB_OUT_SLACK);
     return hub->in && hub->out ? 0 : -ENOMEM;
@@ -107,6 +116,7 @@ void hub_close(struct hub *hub)
         conn_abort(CONTAINER_OF(it, struct conn, link), "closed here");
     uv_close((uv_handle_t *)&hub->flusher, on_hub_handle_closed);
     uv_close((uv_handle_t *)&hub->ticker, on_hub_handle_closed);
+    uv_close((uv_handle_t *)&hub->rounds, on_hub_handle_closed);
     uv_close((uv_handle_t *)&hub->alarms.timer, on_hub_handle_closed);
 }
 
@@ -158,6 +168,7 @@ void conn_abort(struct conn *conn, const char *why)
     bool ended = conn->state == CONN_LINGER;
     conn->state = CONN_CLOSED;
     list_remove(&conn->dirty);
+    list_remove(&conn->resting);
     if (!ended)
         conn->hub->ops->on_end(conn, why);
     uv_close((uv_handle_t *)&conn->tcp, on_conn_closed);
@@ -281,6 +292,14 @@ static void flush(struct conn *conn)
         conn_linger(conn);
 }
 
+static void end_rest(struct hub *hub);
+
+static void told_work(struct conn *conn, uint64_t start)
+{
+    if (conn->hub->ops->worked)
+        conn->hub->ops->worked(conn, clock_monotonic_us() - start);
+}
+
 static void on_idle(uv_idle_t *handle)
 {
     struct hub *hub = handle->data;
@@ -290,12 +309,15 @@ static void on_idle(uv_idle_t *handle)
     while (!list_empty(&todo)) {
         struct conn *conn = CONTAINER_OF(todo.next, struct conn, dirty);
         list_remove(&conn->dirty);
-        flush(conn);
+        uint64_t start = clock_monotonic_us();
+        flush(conn); /* frees nothing: that is for the loop */
+        told_work(conn, start);
     }
     uv_idle_stop(handle);
     hub->ops->on_flushed(hub);
     if (!list_empty(&hub->dirty))
         hub_wake(hub);
+    end_rest(hub);
 }
 
 void hub_wake(struct hub *hub)
@@ -431,19 +453,45 @@ void conn_receive(struct conn *conn, const uint8_t *data, size_t len)
     after_tls(conn, was_ready);
 }
 
+/* No room makes libuv say so to on_read() without having read. */
 static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *buf)
 {
     struct conn *conn = CONTAINER_OF(handle, struct conn, tcp);
-    *buf = uv_buf_init((char *)conn->hub->in, HUB_IN);
+    const struct hub_ops *ops = conn->hub->ops;
+    bool may = !ops->may_read || conn->state != CONN_OPEN || ops->may_read(conn);
+    *buf = uv_buf_init((char *)conn->hub->in, may ? HUB_IN : 0);
+}
+
+/* Others have their turn. */
+static void rest(struct conn *conn)
+{
+    uv_read_stop((uv_stream_t *)&conn->tcp);
+    if (list_empty(&conn->resting))
+        list_push(&conn->hub->resting, &conn->resting);
+    hub_wake(conn->hub);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = CONTAINER_OF(stream, struct conn, tcp);
-    if (n < 0)
+    uint64_t start = clock_monotonic_us();
+    if (n == UV_ENOBUFS)
+        rest(conn);
+    else if (n < 0)
         conn_abort(conn, "the peer has closed the connection");
     else if (n > 0)
         conn_receive(conn, (const uint8_t *)buf->base, (size_t)n);
+    told_work(conn, start);
+}
+
+static void end_rest(struct hub *hub)
+{
+    while (!list_empty(&hub->resting)) {
+        struct conn *conn = CONTAINER_OF(hub->resting.next, struct conn, resting);
+        list_remove(&conn->resting);
+        if (uv_read_start((uv_stream_t *)&conn->tcp, on_alloc, on_read) < 0)
+            conn_abort(conn, "cannot be read");
+    }
 }
 
 /* --- time --- */
@@ -495,6 +543,7 @@ int conn_init(struct conn *conn, struct hub *hub)
     conn->hub = hub;
     list_init(&conn->link);
     list_init(&conn->dirty);
+    list_init(&conn->resting);
     int r = uv_tcp_init(hub->loop, &conn->tcp);
     if (r < 0)
         return r;

@@ -37,6 +37,12 @@ struct hub_ops {
      */
     bool (*hold)(struct conn *conn, size_t bytes);
     void (*let_go)(struct conn *conn, size_t bytes);
+    /*
+     * Whether it is this connection's turn to be read from: else it waits for the loop's next round (hub->round). After work for it
+     * `worked` is told how long that took. Both may be NULL.
+     */
+    bool (*may_read)(struct conn *conn);
+    void (*worked)(struct conn *conn, uint64_t us);
     /* With TLS, the handshake is done. May be NULL. */
     void (*on_ready)(struct conn *conn);
     /* Everything was handed to the kernel that could be: the place to run what must not run inside
@@ -53,9 +59,12 @@ struct hub {
     const struct hub_ops *ops;
     uv_idle_t flusher;
     uv_timer_t ticker;
+    uv_prepare_t rounds;
+    uint64_t round; /* of the loop, counted */
     struct alarm_queue alarms;
     struct list conns;
     struct list dirty;
+    struct list resting;   /* not read from until the next round */
     unsigned open_handles; /* ours and those of connections */
     bool closing;
     bool ticking;
@@ -78,7 +87,7 @@ enum conn_state {
 
 struct conn {
     struct hub *hub;
-    struct list link, dirty;
+    struct list link, dirty, resting;
     uv_tcp_t tcp;
     uv_shutdown_t shutdown;
     nghttp2_session *session;

@@ -75,6 +75,8 @@ static void inflater_free(struct message_reader *r)
     inflateEnd(r->inflater);
     free(r->inflater);
     r->inflater = NULL;
+    buf_done(&r->packed);
+    r->unpacking = false;
 }
 
 void message_reader_init(struct message_reader *r, size_t max, struct budget *budget, bool gzip)
@@ -99,6 +101,7 @@ void message_next(struct message_reader *r)
     r->header_len = 0;
     r->left = 0;
     r->inflated = false;
+    r->counted = r->unpacked = 0;
     inflater_free(r);
     if (r->body.cap > MESSAGE_KEEP)
         buf_done(&r->body);
@@ -110,6 +113,11 @@ void message_next(struct message_reader *r)
     r->small = true;
 }
 
+static size_t held_bytes(const struct message_reader *r)
+{
+    return r->body.cap + r->packed.cap + (r->inflater ? INFLATER_COST : 0);
+}
+
 /* Room in the body, paid for. NULL: *ret says why not. */
 static uint8_t *body_room(struct message_reader *r, size_t more, enum message_result *ret)
 {
@@ -118,7 +126,7 @@ static uint8_t *body_room(struct message_reader *r, size_t more, enum message_re
         *ret = r->body.error == -E2BIG ? MESSAGE_TOO_BIG : MESSAGE_NO_MEMORY;
         return NULL;
     }
-    if (!charge(r, r->body.cap + (r->inflater ? INFLATER_COST : 0))) {
+    if (!charge(r, held_bytes(r))) {
         *ret = MESSAGE_NO_BUDGET;
         return NULL;
     }
@@ -141,7 +149,8 @@ static enum message_result begin(struct message_reader *r)
         r->body.max = r->left;
         return MESSAGE_MORE;
     }
-    r->body.max = r->max;
+    r->body.max = MIN(r->max, (size_t)MESSAGE_SMALL);
+    buf_init(&r->packed, r->left);
     r->inflater = calloc(1, sizeof *r->inflater);
     if (!r->inflater)
         return MESSAGE_NO_MEMORY;
@@ -150,7 +159,7 @@ static enum message_result begin(struct message_reader *r)
         r->inflater = NULL;
         return MESSAGE_NO_MEMORY;
     }
-    return charge(r, r->body.cap + INFLATER_COST) ? MESSAGE_MORE : MESSAGE_NO_BUDGET;
+    return charge(r, held_bytes(r)) ? MESSAGE_MORE : MESSAGE_NO_BUDGET;
 }
 
 static enum message_result take_plain(struct message_reader *r, const uint8_t *data, size_t len)
@@ -164,44 +173,109 @@ static enum message_result take_plain(struct message_reader *r, const uint8_t *d
     return MESSAGE_MORE;
 }
 
-/* How much room to offer zlib: at the bound one byte aside, to see whether more comes than may. */
-static uint8_t *inflate_room(struct message_reader *r, uint8_t *probe, size_t *ret_room, enum message_result *ret)
+static bool may_inflate(const struct message_reader *r)
 {
-    size_t may = r->max - r->body.len, spare = r->body.cap - r->body.len;
-    size_t room = MIN(spare ? spare : (size_t)INFLATE_STEP, may);
-    *ret_room = room ? room : 1;
-    return room ? body_room(r, room, ret) : probe;
+    return !r->allowance || *r->allowance > 0;
 }
 
-static enum message_result take_gzip(struct message_reader *r, const uint8_t *data, size_t len)
+/* Inflates into `to`, at most `room` bytes. */
+static enum message_result inflate_step(struct message_reader *r, uint8_t *to, size_t room, size_t *ret_made)
 {
     z_stream *z = r->inflater;
+    z->next_out = to;
+    z->avail_out = (uInt)room;
+    int e = inflate(z, Z_NO_FLUSH);
+    *ret_made = room - z->avail_out;
+    if (r->allowance)
+        *r->allowance -= MIN(*r->allowance, *ret_made);
+    r->inflated = e == Z_STREAM_END;
+    if (e == Z_MEM_ERROR)
+        return MESSAGE_NO_MEMORY;
+    if ((e != Z_OK && e != Z_STREAM_END && e != Z_BUF_ERROR) || (e == Z_BUF_ERROR && z->avail_in))
+        return MESSAGE_BAD_GZIP;
+    return MESSAGE_MORE;
+}
+
+/* What was made belongs to the body as long as that is small; after that it is only counted. */
+static enum message_result keep_small(struct message_reader *r, const uint8_t *made, size_t len)
+{
+    r->counted += len;
+    if (r->counted > r->max)
+        return MESSAGE_TOO_BIG;
+    if (r->counted > MESSAGE_SMALL) {
+        buf_done(&r->body);
+        return charge(r, held_bytes(r)) ? MESSAGE_MORE : MESSAGE_NO_BUDGET;
+    }
+    enum message_result result = MESSAGE_MORE;
+    uint8_t *to = len ? body_room(r, len, &result) : NULL;
+    if (to) {
+        memcpy(to, made, len);
+        r->body.len += len;
+    }
+    return result;
+}
+
+/* Keeps the bytes, and sees what they are; *ret_taken of them, as far as the allowance goes. */
+static enum message_result take_gzip(struct message_reader *r, const uint8_t *data, size_t len, size_t *ret_taken)
+{
+    uint8_t made[INFLATE_STEP];
+    z_stream *z = r->inflater;
+    enum message_result result = MESSAGE_MORE;
     z->next_in = (Bytef *)(uintptr_t)data;
     z->avail_in = (uInt)len;
     do {
-        if (r->inflated)
-            return z->avail_in ? MESSAGE_BAD_GZIP : MESSAGE_MORE;
-        enum message_result result = MESSAGE_MORE;
-        size_t room;
-        uint8_t probe, *to = inflate_room(r, &probe, &room, &result);
-        if (!to)
-            return result;
-        z->next_out = to;
-        z->avail_out = (uInt)room;
-        int e = inflate(z, Z_NO_FLUSH);
-        size_t made = room - z->avail_out;
-        if (r->body.len + made > r->max)
-            return MESSAGE_TOO_BIG;
-        r->body.len += made;
-        r->inflated = e == Z_STREAM_END;
-        if (e == Z_MEM_ERROR)
-            return MESSAGE_NO_MEMORY;
-        if (e != Z_OK && e != Z_STREAM_END && e != Z_BUF_ERROR)
-            return MESSAGE_BAD_GZIP;
-        if (e == Z_BUF_ERROR && z->avail_in)
-            return MESSAGE_BAD_GZIP;
-    } while (z->avail_in || (!r->inflated && z->avail_out == 0));
+        size_t n;
+        if (r->inflated) {
+            result = z->avail_in ? MESSAGE_BAD_GZIP : MESSAGE_MORE;
+            break;
+        }
+        result = inflate_step(r, made, sizeof made, &n);
+        if (result == MESSAGE_MORE)
+            result = keep_small(r, made, n);
+    } while (result == MESSAGE_MORE && (z->avail_in ? may_inflate(r) : !r->inflated && z->avail_out == 0));
+    *ret_taken = len - z->avail_in;
+    if (result != MESSAGE_MORE)
+        return result;
+    if (buf_append(&r->packed, data, *ret_taken) < 0)
+        return MESSAGE_NO_MEMORY;
+    return charge(r, held_bytes(r)) ? MESSAGE_MORE : MESSAGE_NO_BUDGET;
+}
+
+/* All has come, and its length is known. */
+static enum message_result begin_unpacking(struct message_reader *r)
+{
+    enum message_result result = MESSAGE_MORE;
+    if (!r->inflated)
+        return MESSAGE_BAD_GZIP;
+    if (r->counted <= MESSAGE_SMALL)
+        return MESSAGE_READY;
+    r->body.max = r->counted;
+    if (!body_room(r, r->counted, &result))
+        return result;
+    if (inflateReset(r->inflater) != Z_OK)
+        return MESSAGE_NO_MEMORY;
+    r->inflated = false;
+    r->unpacking = true;
     return MESSAGE_MORE;
+}
+
+static enum message_result unpack(struct message_reader *r)
+{
+    z_stream *z = r->inflater;
+    while (!r->inflated) {
+        if (!may_inflate(r))
+            return MESSAGE_MORE;
+        size_t n;
+        z->next_in = r->packed.data + r->unpacked;
+        z->avail_in = (uInt)(r->packed.len - r->unpacked);
+        enum message_result result =
+            inflate_step(r, r->body.data + r->body.len, MIN((size_t)INFLATE_STEP, r->counted - r->body.len), &n);
+        if (result != MESSAGE_MORE)
+            return result;
+        r->unpacked = r->packed.len - z->avail_in;
+        r->body.len += n;
+    }
+    return MESSAGE_READY;
 }
 
 static enum message_result feed(struct message_reader *r, const uint8_t **data, size_t *len)
@@ -218,8 +292,8 @@ static enum message_result feed(struct message_reader *r, const uint8_t **data, 
             return result;
     }
     size_t n = MIN((size_t)r->left, *len);
-    if (n) {
-        enum message_result result = r->inflater ? take_gzip(r, *data, n) : take_plain(r, *data, n);
+    if (n && (!r->inflater || may_inflate(r))) {
+        enum message_result result = r->inflater ? take_gzip(r, *data, n, &n) : take_plain(r, *data, n);
         *data += n;
         *len -= n;
         r->left -= (uint32_t)n;
@@ -228,7 +302,10 @@ static enum message_result feed(struct message_reader *r, const uint8_t **data, 
     }
     if (r->left)
         return MESSAGE_MORE;
-    return r->inflater && !r->inflated ? MESSAGE_BAD_GZIP : MESSAGE_READY;
+    if (!r->inflater)
+        return MESSAGE_READY;
+    enum message_result result = r->unpacking ? MESSAGE_MORE : begin_unpacking(r);
+    return result == MESSAGE_MORE ? unpack(r) : result;
 }
 
 enum message_result message_feed(struct message_reader *r, const uint8_t **data, size_t *len)

@@ -4,6 +4,9 @@
  * reader takes them in pieces as they come. Memory grows with what has arrived, never with what was
  * announced, up to `max` bytes of a message after inflation, and all readers that share a budget
  * stay within it together.
+ *
+ * What is compressed is inflated twice if it is not small: first to see how long it is and whether it is good, which keeps only the
+ * compressed bytes, then, when all of it has come, into a buffer of that length. So a bomb costs no more memory than it has sent.
  */
 #ifndef RPC_MESSAGE_H
 #define RPC_MESSAGE_H
@@ -53,6 +56,11 @@ struct message_reader {
     size_t max;            /* bytes of one message */
     struct budget *budget; /* may be NULL */
     struct z_stream_s *inflater;
+    size_t *allowance; /* bytes that may be inflated for now, counted down; NULL: any number */
+    struct buf packed; /* the compressed bytes of a message, from the first to the last that has come, ... */
+    size_t unpacked;   /* ... how many of them are in the body, once all are there, ... */
+    size_t counted;    /* ... and how many bytes they are, as far as is known */
+    bool unpacking;    /* all of it has come, and is on its way into the body */
     size_t charged;
     uint32_t left; /* bytes of the message still to come on the wire */
     uint8_t header[MESSAGE_HEADER];
@@ -68,7 +76,8 @@ void message_reader_done(struct message_reader *reader);
 
 /*
  * Takes from *data and moves it on. After MESSAGE_READY look at the body, call message_next and go
- * on with the rest. After an error the reader holds no memory and takes nothing more.
+ * on with the rest. After an error the reader holds no memory and takes nothing more. Where the allowance is used up it
+ * returns MESSAGE_MORE before all is taken: call it again with more of it, with no data left as well if message_unpacking().
  */
 enum message_result message_feed(struct message_reader *reader, const uint8_t **data, size_t *len);
 /* Forgets the message that was ready, its memory too unless it is little. */
@@ -78,6 +87,12 @@ void message_next(struct message_reader *reader);
 static inline bool message_partial(const struct message_reader *reader)
 {
     return reader->header_len > 0;
+}
+
+/* Whether a message has come whole and only has to be inflated. */
+static inline bool message_unpacking(const struct message_reader *reader)
+{
+    return reader->unpacking;
 }
 
 /* Appends a message in wire form, uncompressed. Returns 0, -ENOMEM, or -E2BIG (4 GiB, or the

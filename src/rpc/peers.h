@@ -8,6 +8,7 @@
 #define RPC_PEERS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "base/map.h"
@@ -35,8 +36,16 @@ struct peers {
 
 enum { PEER_KEY_MAX = 24 };
 
+/* What was done for somebody in this round of the loop. */
+struct turn {
+    uint64_t round;
+    uint64_t us;      /* of work on its connections */
+    size_t allowance; /* bytes that may still be inflated */
+};
+
 struct peer {
     size_t used[PEER_SHARE_MAX];
+    struct turn turn;
     struct budget budget; /* of the bytes that are held for it: a part of its server's */
     unsigned refs;
     char key[PEER_KEY_MAX];

@@ -123,16 +123,28 @@ static void take_message(struct rpc_call *call)
     message_next(&call->in);
 }
 
+/* It has inflated as much as it may in one round of the loop. */
+static void go_on_later(struct rpc_call *call)
+{
+    struct rpc_server *server = call->conn->server;
+    if (list_empty(&call->drained))
+        list_push(&server->choked_off, &call->drained);
+    call->later = true;
+    hub_wake(&server->hub);
+}
+
 /* Works through request bytes as far as the call takes them now; returns how many it took. */
 static size_t parse(struct rpc_call *call, const uint8_t *data, size_t len)
 {
     const uint8_t *p = data;
     size_t left = len;
-    while (left && !call->finished && !call->paused && call_queued(call) < OUT_HIGH) {
+    call->in.allowance = bounds_allowance(call->conn);
+    while ((left || message_unpacking(&call->in)) && !call->finished && !call->paused && call_queued(call) < OUT_HIGH) {
         if (call->has_message) {
             refuse(call, TW_UNIMPLEMENTED, "%s takes one message and got more", call->entry->method->name);
             break;
         }
+        call->later = false;
         bool was_partial = message_partial(&call->in);
         enum message_result result = message_feed(&call->in, &p, &left);
         if (result == MESSAGE_READY)
@@ -142,6 +154,10 @@ static size_t parse(struct rpc_call *call, const uint8_t *data, size_t len)
         else if (!was_partial && !call->entry->method->unary) {
             call->begun_us = call->conn->conn.last_recv_us;
             call->received = 0;
+        }
+        if (result == MESSAGE_MORE && (left || message_unpacking(&call->in))) {
+            go_on_later(call);
+            break;
         }
     }
     return call->finished ? len : len - left;
@@ -199,7 +215,7 @@ static void run_unary(struct rpc_call *call)
 static void tell_half_close(struct rpc_call *call)
 {
     const struct rpc_method *method = call->entry->method;
-    if (call->half_close_told || call_held(call) || call->paused || call->finished)
+    if (call->half_close_told || call_held(call) || message_unpacking(&call->in) || call->paused || call->finished)
         return;
     call->half_close_told = true;
     if (method->unary)
@@ -228,12 +244,13 @@ static void run_drained(struct rpc_call *call)
     }
     if (call->finished || call->paused)
         return;
-    if (!call_held(call)) {
+    if (!call_held(call) && !message_unpacking(&call->in)) {
         if (call->half_closed)
             tell_half_close(call);
         return;
     }
-    size_t taken = parse(call, call->held.data + call->held_pos, call_held(call));
+    size_t held = call_held(call);
+    size_t taken = parse(call, held ? call->held.data + call->held_pos : NULL, held);
     if (call->finished) /* it has dropped them, or will */
         return;
     nghttp2_session_consume_stream(call->conn->conn.session, call->id, taken);

@@ -21,6 +21,7 @@ enum {
     LOG_WHY_MAX = 100,
     TRIM_BYTES = 8 * 1024 * 1024,
     TRIM_CALLS = 256,
+    ACCEPT_ROUND = 64, /* connections that are taken in one round of the loop */
 };
 
 static struct server_conn *server_conn_of(struct conn *conn)
@@ -180,6 +181,11 @@ static void accept_one(struct rpc_server *server)
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct rpc_server *server = CONTAINER_OF(listener, struct rpc_server, listener);
+    hub_wake(&server->hub); /* ends the round */
+    if (status == 0 && ++server->accepted > ACCEPT_ROUND) {
+        server->accept_pending = true; /* the others first */
+        return;
+    }
     if (status == 0) {
         accept_one(server);
         return;
@@ -211,7 +217,11 @@ struct server_conn *server_attach(
 
 static void on_flushed(struct hub *hub)
 {
-    calls_run_drained(server_of(hub));
+    struct rpc_server *server = server_of(hub);
+    calls_run_drained(server);
+    server->accepted = 0;
+    if (server->accept_pending && server->listening)
+        accept_one(server);
 }
 
 /* malloc keeps what was freed in pieces; after a burst it is told to hand it back. */
@@ -266,6 +276,8 @@ static const struct hub_ops server_hub_ops = {
     .on_end = on_conn_end,
     .on_free = on_conn_free,
     .on_ready = on_conn_ready,
+    .may_read = bounds_may_read,
+    .worked = bounds_worked,
     .hold = on_conn_hold,
     .let_go = on_conn_let_go,
     .is_busy = conn_is_busy,

@@ -53,7 +53,8 @@ struct rpc_server {
     uv_tcp_t listener;
     uint16_t port;
     bool listening;      /* the listener's handle is open */
-    bool accept_pending; /* a connection was announced and there was no memory for it */
+    bool accept_pending; /* a connection was announced, and there was no memory for it or no time */
+    unsigned accepted;   /* in this round of the loop */
     bool freed;
     nghttp2_session_callbacks *callbacks;
     nghttp2_option *option;
@@ -61,6 +62,7 @@ struct rpc_server {
     struct method_entry *entries;
 
     struct budget budget; /* small: connections, calls, small messages and answers; big: large ones */
+    struct turn turn;     /* of connections of nobody's */
     size_t conn_bytes;    /* of it, for connections */
     struct peers peers;
     struct list choked_off; /* calls whose queue has drained and whose handler does not know yet */
@@ -130,6 +132,7 @@ struct rpc_call {
     bool choked : 1;  /* rpc_call_send has returned false */
     bool paused : 1;  /* the handler takes no message for now */
     bool lasting : 1; /* counted as such */
+    bool later : 1;   /* the request has to wait for the loop's next round */
 
     struct message_reader in;
     struct buf held; /* request bytes that wait until the client reads its answers, from held_pos on */
@@ -191,6 +194,11 @@ bool log_pause_over(struct log_pause *pause, char ret_more[LOG_MORE_MAX]);
 bool bounds_take_connection(struct server_conn *conn, char *ret_why, size_t size);
 void bounds_end_handshake(struct server_conn *conn);
 void bounds_give_connection(struct server_conn *conn);
+/* Whether it is still its turn in this round of the loop; and what was done for it. */
+bool bounds_may_read(struct conn *conn);
+void bounds_worked(struct conn *conn, uint64_t us);
+/* How much may be inflated for it in this round. Valid until the next. */
+size_t *bounds_allowance(struct server_conn *conn);
 /*
  * Counts one more call. Beyond the bounds there is room for some whose clients have not read yet that they are refused, and for
  * those that must be answered even then. *ret_why: why it is one of these, static text; NULL: it is not. False: not even that.

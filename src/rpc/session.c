@@ -19,6 +19,7 @@ enum {
     PATIENCE_MAX = 10000,
     PATIENCE_PER_S = 1000,
     COST_FRAME = 1,
+    WORTH_DATA = 4, /* a frame of an answer's data, which brings two or more of WINDOW_UPDATE with it */
     COST_RESET = 5,
     COST_HEADERS = 50,
     /* A header list so much above the limit that it is not even decoded to its end. */
@@ -47,7 +48,6 @@ static int on_begin_frame(nghttp2_session *session UNUSED, const nghttp2_frame_h
     case NGHTTP2_DATA:
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
-    case NGHTTP2_WINDOW_UPDATE:
         break;
     case NGHTTP2_RST_STREAM:
         misbehaved(conn_of(user_data), COST_RESET);
@@ -209,9 +209,17 @@ static int on_data(
     return 0;
 }
 
-/* The answer is complete and the client has not said its last: it need not go on. */
-static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user_data UNUSED)
+/* What it sends because of what it was sent is no flood. */
+static void appease(struct server_conn *sc, unsigned worth)
 {
+    sc->patience = MIN(sc->patience + worth, (double)PATIENCE_MAX);
+}
+
+/* The answer is complete and the client has not said its last: it need not go on. */
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
+{
+    if (frame->hd.type == NGHTTP2_DATA)
+        appease(conn_of(user_data), WORTH_DATA);
     if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;

@@ -62,11 +62,11 @@ class Response:
 
 
 class Connection:
-    def __init__(self, address, seconds=15, preface=True, tls=None):
-        """`tls` is an ssl.SSLContext."""
+    def __init__(self, address, seconds=15, preface=True, tls=None, source=None):
+        """`tls` is an ssl.SSLContext; `source` an address of ours, such as 127.0.0.2, to be another peer than 127.0.0.1."""
         host, port = address.rsplit(":", 1)
         self.seconds = seconds
-        self.socket = socket.create_connection((host, int(port)), timeout=seconds)
+        self.socket = socket.create_connection((host, int(port)), timeout=seconds, source_address=source and (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_hostname=host)

@@ -161,6 +161,57 @@ static void test_bomb(void **state UNUSED)
     message_reader_done(&r);
 }
 
+/* However much it would become: until it has come whole and is known to be good, the compressed bytes are all that is held. */
+static void test_bomb_costs_what_it_sends(void **state UNUSED)
+{
+    size_t n, len = 60 * MIB, most = 0;
+    CLEANUP_FREE uint8_t *zeros = calloc(1, len);
+    CLEANUP_FREE uint8_t *bytes = wire(zeros, len, true, &n);
+    struct budget budget;
+    budget_init(&budget, 100u * MIB);
+    struct message_reader r = {0};
+    message_reader_init(&r, len, &budget, true);
+    enum message_result result = MESSAGE_MORE;
+    for (size_t i = 0; i + 1 < n && result == MESSAGE_MORE; i++) {
+        result = feed(&r, bytes + i, 1, 1);
+        most = MAX(most, budget.small + budget.big);
+    }
+    assert_int_equal(result, MESSAGE_MORE);
+    assert_true(most < 512 * 1024);
+    assert_int_equal(feed(&r, bytes + n - 1, 1, 1), MESSAGE_READY);
+    assert_int_equal(r.body.len, len);
+    assert_memory_equal(r.body.data, zeros, len);
+    assert_int_equal(budget.big, len); /* no more than its length */
+    message_reader_done(&r);
+    assert_int_equal(budget.small + budget.big, 0);
+}
+
+/* It stops where it may inflate no more, and goes on from there. */
+static void test_allowance(void **state UNUSED)
+{
+    size_t n, len = 3 * MIB, allowance = 0, rounds = 0;
+    CLEANUP_FREE uint8_t *zeros = calloc(1, len);
+    CLEANUP_FREE uint8_t *bytes = wire(zeros, len, true, &n);
+    struct message_reader r = {0};
+    message_reader_init(&r, len, NULL, true);
+    r.allowance = &allowance;
+    const uint8_t *p = bytes;
+    size_t left = n;
+    assert_int_equal(message_feed(&r, &p, &left), MESSAGE_MORE);
+    assert_int_equal(left, n - 5);
+    enum message_result result;
+    do {
+        allowance = 100 * 1024;
+        result = message_feed(&r, &p, &left);
+        assert_true(result == MESSAGE_READY || left || message_unpacking(&r));
+    } while (result == MESSAGE_MORE && rounds++ < 1000);
+    assert_int_equal(result, MESSAGE_READY);
+    assert_in_range(rounds, 40, 70); /* twice three MiB, and a few steps beyond each allowance */
+    assert_int_equal(r.body.len, len);
+    assert_memory_equal(r.body.data, zeros, len);
+    message_reader_done(&r);
+}
+
 static void test_memory_follows_what_came(void **state UNUSED)
 {
     static const uint8_t head[] = {0, 0x06, 0, 0, 0}; /* 96 MiB announced */
@@ -253,6 +304,8 @@ int main(void)
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_gzip_cut_or_with_more),
         cmocka_unit_test(test_bomb),
+        cmocka_unit_test(test_bomb_costs_what_it_sends),
+        cmocka_unit_test(test_allowance),
         cmocka_unit_test(test_memory_follows_what_came),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_alarms),
