@@ -20,12 +20,11 @@ enum tw_tls_client_auth {
 };
 
 struct tw_rpc_options {
-    size_t size;      /* sizeof(struct tw_rpc_options) */
-    const char *host; /* NULL: 127.0.0.1 */
-    uint16_t port;    /* 0: any free one, see tw_worker_rpc_port() */
-    uint32_t
-        max_connections; /* 0: 4096; never more than max_memory has room for: 14 KiB each, 40 with TLS, in five eighths of it */
-    uint64_t max_inflight; /* bytes of large requests and answers held at once, seven eighths of this; 0: 512 MiB */
+    size_t size;              /* sizeof(struct tw_rpc_options) */
+    const char *host;         /* NULL: 127.0.0.1 */
+    uint16_t port;            /* 0: any free one, see tw_worker_rpc_port() */
+    uint32_t max_connections; /* 0: 4096; never more than half of max_memory has room for: 14 KiB each, 40 with TLS */
+    uint64_t max_inflight;    /* bytes of large requests and answers held at once, seven eighths of this; 0: 512 MiB */
     /*
      * TLS 1.2 and 1.3: paths of PEM files. tls_cert has the node's certificate first, then those between it and its CA; tls_key
      * must be its owner's alone and without a passphrase. Both NULL: plain text.
@@ -35,7 +34,7 @@ struct tw_rpc_options {
     enum tw_tls_client_auth tls_client_auth;
     /*
      * What is held for clients beside large requests and answers: connections, calls, everything small; 0: 64 MiB. One address (of
-     * IPv6: one /64) gets half of it at most, and half of max_inflight. Beyond it clients get RESOURCE_EXHAUSTED.
+     * IPv6: one /64) gets half of what is not for connections, and half of max_inflight. Beyond it clients get RESOURCE_EXHAUSTED.
      */
     uint64_t max_memory;
     uint32_t max_connections_per_address; /* 0: three quarters of those that there can be */

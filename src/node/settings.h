@@ -88,8 +88,9 @@ enum { NODE_SLOTS_MAX = 1024 };
         .metavar = "N", .help = "of these, from one address (of IPv6: one /64); 0: three quarters of them")            \
     X(CLIENT_MEMORY, .type = SETTING_SIZE, .group = GROUP_NETWORK, .fallback = "64M", .min = 4 * MIB, .max = 64 * GIB, \
         .metavar = "SIZE",                                                                                             \
-        .help = "held for clients beside large requests and answers; half of it for one address. Beyond it they get "  \
-                "RESOURCE_EXHAUSTED")                                                                                  \
+        .help =                                                                                                        \
+            "held for clients beside large requests and answers; a part of it for one address. Beyond it they get "    \
+            "RESOURCE_EXHAUSTED")                                                                                      \
     X(MAX_CONCURRENT_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "4", .min = 1,                    \
         .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N", .help = "tasks that run at the same time")              \
     X(MAX_QUEUED_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "10000", .min = 1, .max = 10000000,   \

@@ -55,7 +55,7 @@ void bounds_init(struct rpc_server *server)
     const struct rpc_server_options *o = &server->options;
     peers_init(&server->peers);
     size_t *max = server->peers.max, *each = server->peers.each;
-    size_t room = o->max_memory / 8 * 5 / conn_cost(server);
+    size_t room = o->max_memory / 2 / conn_cost(server);
     max[PEER_CONNECTIONS] = MAX(MIN(room, (size_t)o->max_connections), (size_t)1);
     each[PEER_CONNECTIONS] = o->max_connections_per_address ? o->max_connections_per_address
                                                             : max[PEER_CONNECTIONS] - max[PEER_CONNECTIONS] / 4;
@@ -67,7 +67,7 @@ void bounds_init(struct rpc_server *server)
     each[PEER_REFUSALS] = REFUSALS_MAX / 4;
     max[PEER_LASTING] = o->max_lasting;
     each[PEER_LASTING] = (max[PEER_LASTING] + 1) / 2;
-    server->budget = (struct budget){.max_big = o->max_inflight - o->max_inflight / 8, .max_small = o->max_memory};
+    server->budget = (struct budget){.max_big = o->max_inflight - o->max_inflight / 8, .max_small = o->max_memory / 2};
 }
 
 bool bounds_take_connection(struct server_conn *sc, char *ret_why, size_t size)
@@ -82,12 +82,6 @@ bool bounds_take_connection(struct server_conn *sc, char *ret_why, size_t size)
         snprintf(ret_why, size, "there are %zu, the limit", peers->max[PEER_CONNECTIONS]);
     if (verdict != PEER_FINE)
         return false;
-    if (!budget_take(conn_budget(sc), true, conn_cost(server))) {
-        snprintf(ret_why, size, "the memory for clients is in use");
-        return false;
-    }
-    sc->charged = conn_cost(server);
-    server->conn_bytes += sc->charged;
     if (!server->options.tls)
         return true;
     verdict = peers_take(peers, sc->from, PEER_HANDSHAKES);
@@ -111,9 +105,7 @@ void bounds_give_connection(struct server_conn *sc)
     bounds_end_handshake(sc);
     if (sc->counted)
         peers_give(&server->peers, sc->from, PEER_CONNECTIONS);
-    budget_give(conn_budget(sc), true, sc->charged);
-    server->conn_bytes -= sc->charged;
-    server->freed_bytes += sc->charged;
+    server->freed_bytes += conn_cost(server);
     peers_put(&server->peers, sc->from);
     sc->from = NULL;
 }

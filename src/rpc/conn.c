@@ -34,6 +34,7 @@
 
 enum {
     LINGER_US = 1000000,
+    LINGER_MAX = 1024 * 1024, /* bytes that are taken and thrown away meanwhile */
     TICK_MIN_US = 5000,
     TICK_MAX_US = 1000000,
     PREFACE_LEN = 24,
@@ -458,7 +459,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *buf
 {
     struct conn *conn = CONTAINER_OF(handle, struct conn, tcp);
     const struct hub_ops *ops = conn->hub->ops;
-    bool may = !ops->may_read || conn->state != CONN_OPEN || ops->may_read(conn);
+    bool may = !ops->may_read || ops->may_read(conn);
     *buf = uv_buf_init((char *)conn->hub->in, may ? HUB_IN : 0);
 }
 
@@ -479,6 +480,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         rest(conn);
     else if (n < 0)
         conn_abort(conn, "the peer has closed the connection");
+    else if (n > 0 && conn->state == CONN_LINGER && (conn->lingered += (size_t)n) > LINGER_MAX)
+        conn_abort(conn, "it goes on sending");
     else if (n > 0)
         conn_receive(conn, (const uint8_t *)buf->base, (size_t)n);
     told_work(conn, start);

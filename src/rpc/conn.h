@@ -102,6 +102,7 @@ struct conn {
     const char *fail;       /* set inside nghttp2's callbacks: close as soon as it has returned; static text */
     uint32_t fail_code;     /* for the GOAWAY then, or CONN_SILENT */
     uint64_t begun_us, last_recv_us, ping_us, linger_us;
+    size_t lingered; /* bytes that came after the end */
 
     /* Where the peer is in its byte stream; see track(). */
     uint64_t unit_since_us; /* when the unfinished frame or header block began; 0: between them */

@@ -517,7 +517,7 @@ void rpc_server_get_stats(const struct rpc_server *server, struct rpc_server_sta
     *ret = (struct rpc_server_stats){
         .connections = server->connections,
         .calls = server->calls,
-        .inflight_bytes = server->budget.big + server->budget.small - server->conn_bytes,
+        .inflight_bytes = server->budget.big + server->budget.small,
         .calls_total = server->calls_total,
     };
 }

@@ -52,9 +52,9 @@ struct rpc_server_options {
      */
     size_t max_inflight;
     /*
-     * Bytes of everything else that is held for clients: connections (14 KiB each, 40 with TLS; five eighths of it at most), calls
-     * (2 KiB and their headers), small requests and answers. 0: 64 MiB. Of both one address (of IPv6: one /64) gets half at most. Who finds no
-     * room is told RESOURCE_EXHAUSTED, and when to try again.
+     * Bytes of everything else that is held for clients: one half for connections (14 KiB each, 40 with TLS), the other for calls
+     * (2 KiB and their headers), small requests and answers. 0: 64 MiB. Of that and of the large one address (of IPv6: one /64) gets half at
+     * most. Who finds no room is told RESOURCE_EXHAUSTED, and when to try again.
      */
     size_t max_memory;
     unsigned max_connections;             /* 0: 4096; never more than max_memory has room for */

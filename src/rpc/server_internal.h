@@ -61,9 +61,8 @@ struct rpc_server {
     struct map methods; /* full name -> struct method_entry */
     struct method_entry *entries;
 
-    struct budget budget; /* small: connections, calls, small messages and answers; big: large ones */
+    struct budget budget; /* small: calls, small messages and answers; big: large ones */
     struct turn turn;     /* of connections of nobody's */
-    size_t conn_bytes;    /* of it, for connections */
     struct peers peers;
     struct list choked_off; /* calls whose queue has drained and whose handler does not know yet */
     struct rpc_call *free_calls;
@@ -100,7 +99,6 @@ struct server_conn {
     double patience; /* see misbehaved() in session.c */
     uint64_t patience_us;
     struct peer *from; /* whose share it has; NULL: nobody's */
-    size_t charged;    /* to the budget */
     bool counted;      /* among the connections */
     bool shaking;      /* counted among the handshakes */
     size_t stray;      /* bytes of a header list that belongs to no call */

@@ -234,7 +234,7 @@ static void test_memory_of_one_address(void **state UNUSED)
 {
     enum { SIZE = 60000, MANY = 20 };
     static uint8_t body[5 + SIZE];
-    const struct rpc_server_options options = {.max_memory = 1024 * 1024};
+    const struct rpc_server_options options = {.max_memory = 2 * 1024 * 1024};
     struct harness h;
     struct raw greedy, other;
     unsigned refused = 0;
@@ -267,7 +267,7 @@ static void test_memory_of_one_address(void **state UNUSED)
 static void test_unread_answers(void **state UNUSED)
 {
     static const uint8_t follow[] = {0, 0, 0, 0, 5, 0x10, 1, 0x18, 0xa0, 0x1f}; /* 4,000 messages of 1,000 bytes */
-    const struct rpc_server_options options = {.max_memory = 1024 * 1024};
+    const struct rpc_server_options options = {.max_memory = 2 * 1024 * 1024};
     struct harness h;
     struct raw slow, other;
     harness_init(&h, &options);
