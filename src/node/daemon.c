@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The order of a start matters. The launcher is started first, as a process of its own, while the program may still be
- * root; then root is given up for good; only then is anything opened that bytes from outside flow through: the store and
- * the network. From there on one loop runs everything, on this thread: the library's work and the signals. A signal never
+ * root; then root is given up for good; only then is anything opened that bytes from outside flow through: the store and,
+ * when nothing is left that has to be done once (hardening.h), the network. From there on one loop runs everything, on this thread: the library's work and the signals. A signal never
  * does more than ask the library to shut down; the loop ends when the library says that it has stopped, and what is left
  * is closed in the reverse order of the start. Two timers bound this: one turns a drain into a stop, one gives up on a stop
  * that does not end, which loses nothing, since everything that was accepted is on disk.
@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "node/access.h"
 #include "node/complain.h"
+#include "node/hardening.h"
 #include "node/notify.h"
 #include "node/options.h"
 #include "node/privileges.h"
@@ -432,6 +433,8 @@ static int start_worker(struct node *node)
         return -1;
     if (!config_number(node->config, SETTING_DEV) && access_begin(node->config, node->storage, node->worker) < 0)
         return -1;
+    if (hardening_enter(&error) < 0)
+        return fail(&error, "cannot start");
     struct tw_rpc_options rpc;
     options_of_rpc(node->config, &rpc);
     if (tw_worker_listen(node->worker, &rpc, &error) < 0)

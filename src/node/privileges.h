@@ -40,7 +40,8 @@ void process_raise_file_limit(void);
 void process_forbid_core_dumps(void);
 
 /*
- * Makes the folder and those above it if they are missing, and checks that it belongs to `owner`. A new one, and an empty
+ * Makes the folder and those above it if they are missing, and checks that it belongs to `owner`; one that others can read is closed to
+ * them, and one that they can write to is refused. A new one, and an empty
  * one of root's, is given to `owner` if the caller is root. Relative paths are from the current folder.
  */
 int storage_prepare(const char *path, const struct identity *owner, struct tw_error *error);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "node/privileges.h"
 
@@ -67,6 +68,21 @@ static int complain_of_owner(int dir, const char *path, uid_t has, const struct 
         path, name, (unsigned)has, (unsigned)owner->uid);
 }
 
+/* Who could write there may have left something; who could only read gets no further from now on. */
+static int close_to_others(int dir, const char *path, const struct stat *st, struct tw_error *error)
+{
+    if (st->st_mode & (S_IWGRP | S_IWOTH))
+        return error_set(error, TW_FAILED_PRECONDITION,
+            "STORAGE_PATH %s can be written to by others (mode %04o): look at what is in there, then chmod 700 %s",
+            path, (unsigned)st->st_mode & 07777, path);
+    if (!(st->st_mode & (S_IRWXG | S_IRWXO)))
+        return 0;
+    if (fchmod(dir, 0700) < 0)
+        return error_set_errno(error, errno, "cannot close STORAGE_PATH %s to others (chmod 700)", path);
+    log_warning("STORAGE_PATH %s was open to others (mode %04o): now it is not", path, (unsigned)st->st_mode & 07777);
+    return 0;
+}
+
 int storage_prepare(const char *path, const struct identity *owner, struct tw_error *error)
 {
     if (make_parents(path, error) < 0)
@@ -86,7 +102,7 @@ int storage_prepare(const char *path, const struct identity *owner, struct tw_er
     if (fstat(dir, &st) < 0)
         return error_set_errno(error, errno, "cannot look at STORAGE_PATH %s", path);
     if (st.st_uid == owner->uid)
-        return 0;
+        return close_to_others(dir, path, &st, error);
     bool ours_to_give = geteuid() == 0 && st.st_uid == 0 && is_empty(dir);
     if (!ours_to_give)
         return complain_of_owner(dir, path, st.st_uid, owner, error);
