@@ -57,7 +57,7 @@ class Victim:
 
     def call(self):
         start = time.monotonic()
-        response = self.connection.call("GetStatus", stream=self.stream)
+        response = self.connection.call("GetStatus", stream=self.stream, authorization=f"Bearer {self.node.token}")
         assert response.grpc_status == 0, response.grpc_message
         self.stream += 2
         return (time.monotonic() - start) * 1000
@@ -147,12 +147,12 @@ def main():
         print(what_else_runs())
         print(f"{'attack':28} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'before':>7} {'peak':>7} {'after':>7} {'back s':>6}  verdict")
         if plain:
-            node = Node(programs, stubs, folder / "plain").start()
+            node = Node(programs, stubs, folder / "plain", authenticated=True, max_requests_per_user=0).start()
             rows += run(node, plain, options.seconds)
             node.stop()
         if tls:
             settings, context = with_tls(programs, folder / "tls")
-            node = Node(programs, stubs, folder / "secure", **settings).start()
+            node = Node(programs, stubs, folder / "secure", authenticated=True, **settings).start()
             rows += run(node, tls, options.seconds, context)
             node.stop()
     if options.json:

@@ -12,7 +12,7 @@ from harness import attacks
 from harness.node import CALL_SECONDS
 from harness.wire import END_HEADERS, END_STREAM, HEADERS, Closed, Connection, frame, grpc_headers, message
 
-OK, RESOURCE_EXHAUSTED = 0, 8
+OK, RESOURCE_EXHAUSTED, UNAUTHENTICATED = 0, 8, 16
 ENHANCE_YOUR_CALM = 11
 ATTACKER, NEIGHBOUR = "127.0.0.66", "127.0.0.67"
 HEALTH = "/grpc.health.v1.Health/Check"
@@ -37,12 +37,12 @@ def resident(node):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) * 1024
 
 
-def serve_while(node, attacker, tls=None):
+def serve_while(node, attacker, tls=None, **headers):
     """Another client calls as long as the attacker is at it; it may come anew, too. Returns how often it was served."""
     served = 0
     with Connection(node.address, tls=tls, seconds=PATIENCE_SECONDS) as old:
         while attacker.poll() is None:
-            assert old.call("GetStatus", stream=2 * served + 1).grpc_status == OK
+            assert old.call("GetStatus", stream=2 * served + 1, **headers).grpc_status == OK
             served += 1
             if served % 50 == 1:
                 with Connection(node.address, tls=tls, seconds=PATIENCE_SECONDS) as new:
@@ -50,13 +50,15 @@ def serve_while(node, attacker, tls=None):
     return served
 
 
-def attack(node, name, tls=None, seconds=SECONDS):
+def attack(node, name, tls=None, seconds=SECONDS, **headers):
+    """`headers` are those of the other client."""
     lines = node.log().count("\n")
     attacker = attacks.begin(name, node.address, seconds, ATTACKER)
     try:
-        assert serve_while(node, attacker, tls) > 0
+        assert serve_while(node, attacker, tls, **headers) > 0
     finally:
-        attacker.kill() if attacker.poll() is None else None
+        if attacker.poll() is None:
+            attacker.kill()
     count = attacks.outcome(attacker)
     assert node.process.poll() is None
     if not is_sanitized(node):
@@ -80,6 +82,15 @@ def test_attackers_are_bounded(node, name):
     assert not count.get("not taken"), count
     if name == "bad messages":
         assert set(count) == {"status 3"}
+
+
+def test_tokens_that_are_guessed(make_node):
+    """None of them is let in, and who has one is served as before."""
+    node = make_node(authenticated=True).start()
+    count = attack(node, "bad tokens", authorization=f"Bearer {node.token}")
+    count.pop("connections", None)
+    assert count.pop(f"status {UNAUTHENTICATED}", 0) > 0
+    assert set(count) <= {f"status {RESOURCE_EXHAUSTED}", "cut off"}, count
 
 
 def open_all(node, wanted, source):
