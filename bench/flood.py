@@ -133,7 +133,8 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("names", nargs="*", metavar="NAME", help="attacks; default: all")
     options = parser.parse_args()
-    plain = [n for n in attacks.ATTACKS if not options.names or n in options.names]
+    wanted = [n for n in attacks.ATTACKS if not options.names or n in options.names]
+    plain, guessing = [n for n in wanted if n != "bad tokens"], [n for n in wanted if n == "bad tokens"]
     tls = [n for n in attacks.TLS_ATTACKS if not options.names or n in options.names]
     programs = Programs(options.build)
     if programs.missing():
@@ -147,8 +148,13 @@ def main():
         print(what_else_runs())
         print(f"{'attack':28} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'before':>7} {'peak':>7} {'after':>7} {'back s':>6}  verdict")
         if plain:
-            node = Node(programs, stubs, folder / "plain", authenticated=True, max_requests_per_user=0).start()
+            # One that lets everybody in: the others refuse most of it after the headers.
+            node = Node(programs, stubs, folder / "plain", authenticated=False).start()
             rows += run(node, plain, options.seconds)
+            node.stop()
+        if guessing:
+            node = Node(programs, stubs, folder / "asking", authenticated=True).start()
+            rows += run(node, guessing, options.seconds)
             node.stop()
         if tls:
             settings, context = with_tls(programs, folder / "tls")

@@ -138,19 +138,15 @@ static struct server_conn *server_conn_new(struct rpc_server *server)
     return sc;
 }
 
-/* Without TLS it is told in HTTP/2, if it can be at once. */
+/*
+ * Nothing is said to it: behind the SETTINGS that have to come before a GOAWAY clients of gRPC try again without an end, but a connection
+ * that ends before them is UNAVAILABLE to them at once.
+ */
 static void refuse_connection(struct server_conn *sc, const char *why)
 {
-    static const uint8_t goodbye[] = {0, 0, 0, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0, /* has to come first */
-        0, 0, 8 + 20, NGHTTP2_GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        NGHTTP2_ENHANCE_YOUR_CALM, /* no stream was seen */
-        't', 'o', 'o', ' ', 'm', 'a', 'n', 'y', ' ', 'c', 'o', 'n', 'n', 'e', 'c', 't', 'i', 'o', 'n', 's'};
     char more[LOG_MORE_MAX];
     if (log_pause_over(&sc->server->refused, more))
         log_warning("rpc: a connection of the client %s is refused: %s%s", sc->peer, why, more);
-    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)goodbye, sizeof goodbye);
-    if (!sc->server->options.tls)
-        (void)uv_try_write((uv_stream_t *)&sc->conn.tcp, &buf, 1);
     conn_abort(&sc->conn, "too many connections");
 }
 

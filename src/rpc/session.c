@@ -45,9 +45,12 @@ static struct server_conn *conn_of(void *user_data)
 static int on_begin_frame(nghttp2_session *session UNUSED, const nghttp2_frame_hd *hd, void *user_data)
 {
     switch (hd->type) {
-    case NGHTTP2_DATA:
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
+        break;
+    case NGHTTP2_DATA:
+        if (!hd->length && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
+            misbehaved(conn_of(user_data), COST_FRAME);
         break;
     case NGHTTP2_RST_STREAM:
         misbehaved(conn_of(user_data), COST_RESET);
@@ -174,8 +177,6 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
             call_headers_complete(call);
         break;
     case NGHTTP2_DATA:
-        if (!frame->hd.length && !end)
-            misbehaved(sc, COST_FRAME);
         if (end)
             call = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
         break;

@@ -257,10 +257,10 @@ def test_tokens_that_are_good_no_more(make_node, pb):
     node.start()
     refused(lambda: Person(node, gone).GetStatus(status), UNAUTHENTICATED, "not known here")
     refused(lambda: Person(node, off).GetStatus(status), UNAUTHENTICATED, "disabled")
-    deadline = time.monotonic() + 30
+    deadline, person = time.monotonic() + 30, Person(node, short)
     while True:
         try:
-            Person(node, short).GetStatus(status)
+            person.GetStatus(status)
         except grpc.RpcError as error:
             assert error.code() == UNAUTHENTICATED and "expired" in error.details()
             break
