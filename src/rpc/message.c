@@ -75,6 +75,8 @@ static void inflater_free(struct message_reader *r)
     inflateEnd(r->inflater);
     free(r->inflater);
     r->inflater = NULL;
+    if (r->packed.data) /* it may have been a password */
+        explicit_bzero(r->packed.data, MIN(r->packed.len, (size_t)MESSAGE_SMALL));
     buf_done(&r->packed);
     r->unpacking = false;
 }
@@ -233,6 +235,7 @@ static enum message_result take_gzip(struct message_reader *r, const uint8_t *da
         if (result == MESSAGE_MORE)
             result = keep_small(r, made, n);
     } while (result == MESSAGE_MORE && (z->avail_in ? may_inflate(r) : !r->inflated && z->avail_out == 0));
+    explicit_bzero(made, sizeof made);
     *ret_taken = len - z->avail_in;
     if (result != MESSAGE_MORE)
         return result;

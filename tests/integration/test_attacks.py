@@ -228,3 +228,18 @@ def test_handshakes_that_stop_halfway_are_bounded(secure, name):
     count = attack(secure, name, secure.tls, seconds=3)
     assert count["cut off"] > 0
     assert count["held"] <= 256
+
+
+def test_the_table_of_attacks_is_true():
+    """What SECURITY.md says about where each attack is tried."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    table = (root / "SECURITY.md").read_text(encoding="utf-8").partition("## Attacks tried")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 40
+    for line in rows:
+        places = [part for part in line.split("`") if part.startswith("tests/")]
+        assert places, f"no test: {line}"
+        for place in places:
+            path, _, name = place.partition("::")
+            assert not name or f"def {name}(" in (root / path).read_text(encoding="utf-8"), place
+            assert (root / path).is_file(), place
