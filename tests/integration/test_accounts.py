@@ -352,6 +352,7 @@ def on_a_terminal(shell, *arguments):
     """Starts the program with a terminal of its own; returns its pid and the terminal."""
     pid, fd = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and what they start
         os.execve(shell.node.programs.cli, [str(shell.node.programs.cli), "--server", shell.node.address, *arguments],
                   shell.environment())
     return pid, fd
