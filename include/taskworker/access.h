@@ -22,6 +22,11 @@ struct tw_access_options {
     /* What one user may ask for in a second, and four times as much at once. TW_RATE_UNLIMITED: as often as he likes. */
     uint32_t max_requests;    /* calls; 0: 5000 */
     uint32_t max_submissions; /* calls that hand tasks in; 0: 1000 */
+    /*
+     * Bytes of requests and answers together; 0: as many as he likes. They are paid for when a call has ended: who has used up more than he has
+     * gets no further call until that is made up for; what runs goes on.
+     */
+    uint64_t max_bytes;
 };
 
 /*

@@ -228,6 +228,16 @@ bool rates_take_all(struct rates *r, enum rate_kind kind, const struct rate_key 
     return !refused;
 }
 
+void rates_owe(struct rates *r, enum rate_kind kind, const struct rate_key *key, uint64_t amount, uint64_t now_us)
+{
+    const struct table *t = &r->tables[kind][key->scope];
+    if (t->rate == 0)
+        return;
+    struct bucket *b = bucket_for(r, t, key, now_us);
+    int64_t units = (int64_t)MIN(amount, RATE_BURST_MAX) * UNITS, lowest = -(int64_t)RATE_BURST_MAX * UNITS;
+    b->level = b->level < lowest + units ? lowest : b->level - units;
+}
+
 void rates_give_back(struct rates *r, enum rate_kind kind, const struct rate_key *key, uint64_t amount, uint64_t now_us)
 {
     const struct table *t = &r->tables[kind][key->scope];

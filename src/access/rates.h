@@ -74,6 +74,12 @@ bool rates_take(struct rates *rates, enum rate_kind kind, const struct rate_key 
 bool rates_take_all(struct rates *rates, enum rate_kind kind, const struct rate_key *keys, size_t n, uint64_t amount,
     uint64_t now_us, uint64_t *ret_retry_after_us);
 
+/*
+ * Takes what was used already and could not be asked for before, whether it is there or not: what is missing is owed, RATE_BURST_MAX
+ * at most.
+ */
+void rates_owe(struct rates *rates, enum rate_kind kind, const struct rate_key *key, uint64_t amount, uint64_t now_us);
+
 /* For what was taken and then not used; never above the burst. What was forgotten meanwhile is not made anew by this. */
 void rates_give_back(
     struct rates *rates, enum rate_kind kind, const struct rate_key *key, uint64_t amount, uint64_t now_us);

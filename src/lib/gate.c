@@ -73,12 +73,39 @@ static bool may_write_refusal(struct gate *gate, const struct who *who)
     return rates_take(gate->rates, RATE_LOGIN, &key, 1, clock_monotonic_us(), NULL);
 }
 
+/* The buckets of a call's user, address and token. */
+static size_t make_keys(
+    const struct gate *gate, const struct rpc_call *call, const struct who *who, struct rate_key keys[RATE_SCOPE_MAX])
+{
+    const struct rates *rates = gate->rates;
+    size_t n = 0;
+    keys[n++] = rates_key(rates, RATE_USER, who->user, strlen(who->user));
+    keys[n++] = rates_key_of_peer(rates, rpc_call_peer_address(call), sizeof(struct sockaddr_storage));
+    if (*who->token)
+        keys[n++] = rates_key(rates, RATE_TOKEN, who->token, strlen(who->token));
+    return n;
+}
+
+/* How much a call moves is known at its end only: it is paid for then. */
+static void charge_bytes(struct gate *gate, const struct rpc_call *call, const struct who *who)
+{
+    struct rate_key keys[RATE_SCOPE_MAX];
+    if (!gate->counts_bytes)
+        return;
+    size_t n = make_keys(gate, call, who, keys);
+    for (size_t i = 0; i < n; i++)
+        rates_owe(gate->rates, RATE_BYTES, &keys[i], rpc_call_bytes(call), clock_monotonic_us());
+}
+
 void gate_on_finished(void *ctx, const struct rpc_call *call, enum tw_code code)
 {
     const struct action *action = find_action(rpc_call_method(call));
     const struct who *who = rpc_call_who(call);
     bool denied = code == TW_PERMISSION_DENIED || code == TW_UNAUTHENTICATED;
-    if (!who || who->role == ROLE_MAX || (!action && !denied) || (denied && !may_write_refusal(ctx, who)))
+    if (!who || who->role == ROLE_MAX)
+        return;
+    charge_bytes(ctx, call, who);
+    if ((!action && !denied) || (denied && !may_write_refusal(ctx, who)))
         return;
     write_down(ctx,
         &(struct audit_record){
@@ -196,15 +223,10 @@ static int find_caller(struct gate *gate, const struct rpc_call *call, struct wh
 
 static int take(struct gate *gate, const struct rpc_call *call, const struct who *who, struct tw_error *error)
 {
-    const struct rates *rates = gate->rates;
     struct rate_key keys[RATE_SCOPE_MAX];
     const struct action *action = find_action(rpc_call_method(call));
     uint64_t now = clock_monotonic_us(), retry_us = 0;
-    size_t n = 0;
-    keys[n++] = rates_key(rates, RATE_USER, who->user, strlen(who->user));
-    keys[n++] = rates_key_of_peer(rates, rpc_call_peer_address(call), sizeof(struct sockaddr_storage));
-    if (*who->token)
-        keys[n++] = rates_key(rates, RATE_TOKEN, who->token, strlen(who->token));
+    size_t n = make_keys(gate, call, who, keys);
     bool submits = action && action->submits;
     enum rate_kind short_of = RATE_REQUEST;
     bool ok = rates_take_all(gate->rates, RATE_REQUEST, keys, n, 1, now, &retry_us);
@@ -212,11 +234,19 @@ static int take(struct gate *gate, const struct rpc_call *call, const struct who
         short_of = RATE_SUBMISSION;
         ok = rates_take_all(gate->rates, RATE_SUBMISSION, keys, n, 1, now, &retry_us);
     }
+    if (ok && gate->counts_bytes) {
+        short_of = RATE_BYTES;
+        ok = rates_take_all(gate->rates, RATE_BYTES, keys, n, 1, now, &retry_us); /* one: he owes nothing */
+    }
     if (ok)
         return 0;
+    static const char *const too_much[RATE_KIND_MAX] = {
+        [RATE_REQUEST] = "asks too often (requests)",
+        [RATE_SUBMISSION] = "asks too often (submissions)",
+        [RATE_BYTES] = "has sent and fetched too many bytes",
+    };
     uint32_t retry_ms = (uint32_t)MIN(retry_us / 1000 + 1, (uint64_t)UINT32_MAX);
-    error_set(error, TW_RESOURCE_EXHAUSTED, "%s asks too often (%ss): try again in %u ms", who->user,
-        rate_kind_to_string(short_of), retry_ms);
+    error_set(error, TW_RESOURCE_EXHAUSTED, "%s %s: try again in %u ms", who->user, too_much[short_of], retry_ms);
     error->retry_ms = retry_ms;
     return -1;
 }
@@ -277,13 +307,16 @@ static void on_look(uv_timer_t *timer)
 
 /* --- opening, closing --- */
 
-static struct rate_limit limit(uint32_t given, uint32_t otherwise, unsigned share)
+static struct rate_limit limit_of(uint64_t each, unsigned share)
 {
-    if (given == TW_RATE_UNLIMITED)
-        return (struct rate_limit){0};
-    uint64_t each = (uint64_t)(given ? given : otherwise) * share;
+    each = MIN(each, RATE_BURST_MAX) * share;
     return (struct rate_limit){.per_second_milli = MIN(each * 1000, RATE_PER_SECOND_MAX_MILLI),
         .burst = MIN(each * BURST_SECONDS, RATE_BURST_MAX)};
+}
+
+static struct rate_limit limit(uint32_t given, uint32_t otherwise, unsigned share)
+{
+    return limit_of(given == TW_RATE_UNLIMITED ? 0 : given ? given : otherwise, share);
 }
 
 static int set_rates(struct gate *gate, const struct tw_access_options *o)
@@ -294,9 +327,11 @@ static int set_rates(struct gate *gate, const struct tw_access_options *o)
     for (enum rate_scope scope = 0; scope < RATE_SCOPE_MAX; scope++) {
         unsigned share = scope == RATE_ADDRESS ? ADDRESS_SHARE : 1;
         if (rates_set(gate->rates, RATE_REQUEST, scope, limit(o->max_requests, DEFAULT_REQUESTS, share)) < 0 ||
-            rates_set(gate->rates, RATE_SUBMISSION, scope, limit(o->max_submissions, DEFAULT_SUBMISSIONS, share)) < 0)
+            rates_set(gate->rates, RATE_SUBMISSION, scope, limit(o->max_submissions, DEFAULT_SUBMISSIONS, share)) < 0 ||
+            rates_set(gate->rates, RATE_BYTES, scope, limit_of(o->max_bytes, share)) < 0)
             return -1;
     }
+    gate->counts_bytes = o->max_bytes > 0;
     const struct rate_limit failures = {.per_second_milli = FAILURES_PER_SECOND * 1000, .burst = FAILURES_BURST};
     return rates_set(gate->rates, RATE_LOGIN, RATE_USER, failures) < 0 ||
             rates_set(gate->rates, RATE_LOGIN, RATE_ADDRESS, failures) < 0

@@ -26,6 +26,7 @@ struct gate {
     struct rates *rates;
     struct rpc_server *server; /* whose calls are asked about again; NULL: none yet */
     struct token first;        /* until somebody has seen it; "": there is none */
+    bool counts_bytes;         /* RATE_BYTES has limits */
     uv_timer_t *look, *soon;
     unsigned looks;
     bool flush_failed; /* which has been said */

@@ -66,6 +66,7 @@ int access_begin(const struct config *c, const char *storage, struct tw_worker *
         .audit_path = paths.audit,
         .max_requests = rate(c, SETTING_MAX_REQUESTS_PER_USER),
         .max_submissions = rate(c, SETTING_MAX_SUBMISSIONS_PER_USER),
+        .max_bytes = config_number(c, SETTING_MAX_BYTES_PER_USER),
     };
     if (tw_worker_set_access(worker, &options, &error) == 0)
         return 0;

@@ -288,8 +288,8 @@ const char *setting_expected(enum setting_id id, char out[SETTING_EXPECTED_MAX])
             (unsigned long long)s->max);
         break;
     case SETTING_SIZE:
-        snprintf(out, SETTING_EXPECTED_MAX, "a size from %s to %s in bytes, such as 512K, 100M or 1G",
-            format_size(s->min, low), format_size(s->max, high));
+        snprintf(out, SETTING_EXPECTED_MAX, "a size from %s to %s in bytes, such as 512K, 100M or 1G%s",
+            format_size(s->min, low), format_size(s->max, high), s->zero ? ", or 0" : "");
         break;
     case SETTING_DURATION:
         snprintf(out, SETTING_EXPECTED_MAX, "a time from %s to %s, such as 300 (seconds), 250ms, 5m or 24h%s",

@@ -82,6 +82,9 @@ enum { NODE_SLOTS_MAX = 1024 };
         .metavar = "N", .help = "calls a second of one user, and four times as many at once; 0: no limit")             \
     X(MAX_SUBMISSIONS_PER_USER, .type = SETTING_COUNT, .group = GROUP_NETWORK, .fallback = "1000", .max = 1000000,     \
         .metavar = "N", .help = "likewise, those that hand tasks in")                                                  \
+    X(MAX_BYTES_PER_USER, .type = SETTING_SIZE, .group = GROUP_NETWORK, .fallback = "0", .min = 4 * KIB,               \
+        .max = 8 * GIB, .zero = true, .metavar = "SIZE",                                                               \
+        .help = "bytes a second of one user's requests and answers, and four times as many at once; 0: no limit")      \
     X(MAX_CONNECTIONS, .type = SETTING_COUNT, .group = GROUP_NETWORK, .fallback = "4096", .min = 1, .max = 1000000,    \
         .metavar = "N", .help = "connections of clients; CLIENT_MEMORY has to have room for them")                     \
     X(MAX_CONNECTIONS_PER_ADDRESS, .type = SETTING_COUNT, .group = GROUP_NETWORK, .fallback = "0", .max = 1000000,     \

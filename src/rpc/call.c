@@ -360,6 +360,7 @@ bool rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, TW_RESOURCE_EXHAUSTED, "out of memory for the answer");
         return false;
     }
+    call->moved += size;
     if (!call->responded)
         submit(call, response_headers, ARRAY_LEN(response_headers), true);
     resume(call);
@@ -491,6 +492,11 @@ const char *rpc_call_method(const struct rpc_call *call)
 const struct who *rpc_call_who(const struct rpc_call *call)
 {
     return call->conn->server->options.authorize ? &call->who : NULL;
+}
+
+uint64_t rpc_call_bytes(const struct rpc_call *call)
+{
+    return call->moved;
 }
 
 void rpc_call_set_object(struct rpc_call *call, const char *id)

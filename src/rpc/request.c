@@ -185,6 +185,7 @@ void call_data(struct rpc_call *call, const uint8_t *data, size_t len)
         return;
     }
     call->received += len;
+    call->moved += len;
     size_t taken = call_held(call) ? 0 : parse(call, data, len);
     nghttp2_session_consume_stream(session, id, taken);
     if (taken < len)

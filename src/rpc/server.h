@@ -179,6 +179,8 @@ const char *rpc_call_peer_identity(const struct rpc_call *call);
 const char *rpc_call_method(const struct rpc_call *call);
 /* Who calls, as `authorize` found. NULL: the server asks nobody. Valid until on_done. */
 const struct who *rpc_call_who(const struct rpc_call *call);
+/* What it has brought and been sent so far, in bytes of messages as they are on the wire. */
+uint64_t rpc_call_bytes(const struct rpc_call *call);
 /* What the call is about, an id, for on_finished; cut if it is long. "": nothing in particular. */
 void rpc_call_set_object(struct rpc_call *call, const char *id);
 const char *rpc_call_object(const struct rpc_call *call);

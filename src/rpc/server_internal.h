@@ -146,6 +146,7 @@ struct rpc_call {
     uint64_t deadline_us;
     uint64_t begun_us; /* the request, or the message that is coming in */
     uint64_t received; /* bytes of it */
+    uint64_t moved;    /* bytes of the request, and of answers */
     struct who who;    /* of a server that asks */
     bool let_in;       /* by it */
     char object[OBJECT_TEXT_MAX];

@@ -430,6 +430,18 @@ def test_one_user_does_not_use_up_what_another_has(make_node, pb):
     assert bob.submit("1") and bob.GetStatus(pb.GetStatusRequest())
 
 
+def test_bytes_are_paid_for_afterwards(make_node, pb):
+    node = make_node(authenticated=True, max_bytes_per_user="100K")
+    people, _ = with_people(node)
+    ann, bob = people["ann"], people["bob"]
+    task = ann.submit("x" * 100_000)
+    assert ann.submit("# " + "y" * 1_000_000) and task  # more than there is: it is let in, and owed
+    error = refused(lambda: ann.GetStatus(pb.GetStatusRequest()), EXHAUSTED, "ann", "too many bytes")
+    wait_ms = int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"])
+    assert 1000 < wait_ms <= 11_000
+    assert bob.GetStatus(pb.GetStatusRequest()) and bob.submit("1")
+
+
 # --- the first start, and being locked out ---
 
 

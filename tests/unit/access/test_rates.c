@@ -169,6 +169,25 @@ static void test_giving_back(void **state)
     assert_int_equal(drain(r, RATE_REQUEST, &bob, SECOND), 4);
 }
 
+static void test_owing(void **state)
+{
+    struct rates *r = *state;
+    struct rate_key ann = user(r, "ann");
+    uint64_t wait;
+    rates_owe(r, RATE_BYTES, &ann, UINT64_MAX, SECOND); /* without a limit: nothing */
+    limit(r, RATE_BYTES, RATE_USER, 1000, 4);
+    assert_true(rates_take(r, RATE_BYTES, &ann, 1, SECOND, NULL));
+    rates_owe(r, RATE_BYTES, &ann, 13, SECOND); /* three are there */
+    assert_false(rates_take(r, RATE_BYTES, &ann, 1, SECOND, &wait));
+    assert_int_equal(wait, 11 * SECOND);
+    assert_false(rates_take(r, RATE_BYTES, &ann, 1, 12 * SECOND - 1, NULL));
+    assert_true(rates_take(r, RATE_BYTES, &ann, 1, 12 * SECOND, NULL));
+    for (int i = 0; i < 3; i++)
+        rates_owe(r, RATE_BYTES, &ann, UINT64_MAX, 12 * SECOND); /* so much and no more */
+    assert_false(rates_take(r, RATE_BYTES, &ann, 1, 12 * SECOND, &wait));
+    assert_int_equal(wait, (RATE_BURST_MAX + 1) * SECOND);
+}
+
 static void test_all_or_none(void **state)
 {
     struct rates *r = *state;
@@ -328,6 +347,7 @@ int main(void)
         T(test_largest_numbers),
         T(test_a_clock_that_jumps),
         T(test_giving_back),
+        T(test_owing),
         T(test_all_or_none),
         T(test_settings_change),
         T(test_nobody_gains_by_eviction),
