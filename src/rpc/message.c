@@ -231,9 +231,9 @@ static enum message_result take_gzip(struct message_reader *r, const uint8_t *da
             result = z->avail_in ? MESSAGE_BAD_GZIP : MESSAGE_MORE;
             break;
         }
-        result = inflate_step(r, made, sizeof made, &n);
-        if (result == MESSAGE_MORE)
-            result = keep_small(r, made, n);
+        enum message_result inflated = inflate_step(r, made, sizeof made, &n);
+        result = keep_small(r, made, n); /* which comes before what is wrong behind it */
+        result = result == MESSAGE_MORE ? inflated : result;
     } while (result == MESSAGE_MORE && (z->avail_in ? may_inflate(r) : !r->inflated && z->avail_out == 0));
     explicit_bzero(made, sizeof made);
     *ret_taken = len - z->avail_in;

@@ -144,6 +144,21 @@ static void test_gzip_cut_or_with_more(void **state UNUSED)
     assert_int_equal(try_bytes(bytes, n, 100, true), MESSAGE_BAD_GZIP);
 }
 
+/* What is wrong with it first is what is said, in whatever pieces it comes. */
+static void test_too_big_before_it_is_bad(void **state UNUSED)
+{
+    static const uint8_t zeros[2000];
+    size_t n;
+    CLEANUP_FREE uint8_t *bytes = wire(zeros, sizeof zeros, true, &n);
+    bytes[n - 5] ^= 1; /* the check sum */
+    for (size_t step = 1; step <= n; step++) {
+        struct message_reader r = {0};
+        message_reader_init(&r, sizeof zeros - 1, NULL, true);
+        assert_int_equal(feed(&r, bytes, n, step), MESSAGE_TOO_BIG);
+        message_reader_done(&r);
+    }
+}
+
 static void test_bomb(void **state UNUSED)
 {
     size_t len = 20 * MIB, n;
@@ -303,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_two_in_one_piece),
         cmocka_unit_test(test_bad),
         cmocka_unit_test(test_gzip_cut_or_with_more),
+        cmocka_unit_test(test_too_big_before_it_is_bad),
         cmocka_unit_test(test_bomb),
         cmocka_unit_test(test_bomb_costs_what_it_sends),
         cmocka_unit_test(test_allowance),
