@@ -55,6 +55,14 @@ TW_PUBLIC int tw_worker_reload_tls(struct tw_worker *worker, struct tw_error *er
 
 TW_PUBLIC uint16_t tw_worker_rpc_port(const struct tw_worker *worker);
 
+/*
+ * A connection to the service from within the program, for a gateway that makes calls for others (REST, a web page): *ret_fd is its end, a
+ * socket that speaks gRPC over HTTP/2 in plain text, non-blocking, the caller's. Each call is asked who it is as any other is; whom it is made for says
+ * its header `hivemind-from`, "ADDRESS:PORT". Limits for each address and, of connections, for all are the gateway's business.
+ * FAILED_PRECONDITION: the worker does not listen. From the loop's thread.
+ */
+TW_PUBLIC int tw_worker_connect(struct tw_worker *worker, int *ret_fd, struct tw_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -109,6 +109,14 @@ int tw_worker_listen(struct tw_worker *worker, const struct tw_rpc_options *give
     return 0;
 }
 
+int tw_worker_connect(struct tw_worker *worker, int *ret_fd, struct tw_error *error)
+{
+    if (!worker->server)
+        return error_set(error, TW_FAILED_PRECONDITION, "this worker does not listen");
+    int r = rpc_server_connect(worker->server, ret_fd);
+    return r < 0 ? error_set_errno(error, r, "cannot connect to the worker") : 0;
+}
+
 uint16_t tw_worker_rpc_port(const struct tw_worker *worker)
 {
     return worker->port;

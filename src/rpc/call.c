@@ -31,6 +31,7 @@ static void trim_buf(struct buf *b)
 
 static void call_free(struct rpc_call *call)
 {
+    free(call->from);
     message_reader_done(&call->in);
     buf_done(&call->held);
     buf_done(&call->headers);
@@ -58,6 +59,7 @@ static void call_recycle(struct rpc_server *server, struct rpc_call *call)
         call_free(call);
         return;
     }
+    free(call->from);
     struct buf body = call->in.body, waiting = call->held, headers = call->headers, out = call->out;
     *call = (struct rpc_call){.held = waiting, .headers = headers, .out = out, .next_free = server->free_calls};
     call->in.body = body;
@@ -470,12 +472,12 @@ size_t rpc_call_metadata_count(const struct rpc_call *call, const char *name)
 
 const char *rpc_call_peer(const struct rpc_call *call)
 {
-    return call->conn->peer;
+    return call->from ? call->from->text : call->conn->peer;
 }
 
 const struct sockaddr *rpc_call_peer_address(const struct rpc_call *call)
 {
-    return (const struct sockaddr *)&call->conn->address;
+    return (const struct sockaddr *)(call->from ? &call->from->address : &call->conn->address);
 }
 
 const char *rpc_call_peer_identity(const struct rpc_call *call)

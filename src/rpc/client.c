@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "rpc/status.h"
@@ -39,6 +40,10 @@ static void call_free(struct rpc_client_call *call)
 {
     message_reader_done(&call->in);
     buf_done(&call->request);
+    if (call->authorization)
+        explicit_bzero(call->authorization, strlen(call->authorization));
+    free(call->authorization);
+    free(call->from);
     free(call->method);
     free(call);
 }
@@ -280,7 +285,7 @@ static void nv_set(nghttp2_nv *nv, const char *name, const char *value)
 static void send_call(struct client_conn *cc, struct rpc_client_call *call)
 {
     char timeout[TIMEOUT_TEXT_MAX];
-    nghttp2_nv nv[10];
+    nghttp2_nv nv[11];
     size_t n = 0;
     nv_set(&nv[n++], ":method", "POST");
     nv_set(&nv[n++], ":scheme", cc->client->tls ? "https" : "http");
@@ -295,10 +300,13 @@ static void send_call(struct client_conn *cc, struct rpc_client_call *call)
         uint64_t left = call->deadline_us > now ? call->deadline_us - now : 0;
         nv_set(&nv[n++], "grpc-timeout", timeout_format(left, timeout));
     }
-    if (*cc->client->authorization) {
-        nv_set(&nv[n], "authorization", cc->client->authorization);
+    const char *authorization = call->authorization ? call->authorization : cc->client->authorization;
+    if (*authorization) {
+        nv_set(&nv[n], "authorization", authorization);
         nv[n++].flags |= NGHTTP2_NV_FLAG_NO_INDEX; /* not for anybody's table of headers */
     }
+    if (call->from)
+        nv_set(&nv[n++], RPC_FROM_HEADER, call->from);
     const nghttp2_data_provider data = {.read_callback = read_request};
     int32_t id = nghttp2_submit_request(cc->conn.session, NULL, nv, n, &data, call);
     if (id < 0) {
@@ -443,7 +451,10 @@ int rpc_client_new(
     struct rpc_client *client = calloc(1, sizeof *client);
     if (!client)
         return error_oom(error);
-    if (parse_target(client, options->target, error) < 0 ||
+    CLEANUP_FD int fd = options->has_fd ? options->fd : -1;
+    client->inside = options->has_fd;
+    snprintf(client->target, sizeof client->target, "inside");
+    if ((!client->inside && parse_target(client, options->target, error) < 0) ||
         (options->tls && rpc_tls_new_client(options->tls, &client->tls, error) < 0)) {
         free(client);
         return -1;
@@ -464,6 +475,10 @@ int rpc_client_new(
     client->hub.keepalive_timeout_us = KEEPALIVE_TIMEOUT_US;
     client->hub.idle_us = KEEPALIVE_US;
     if (hub_init(&client->hub, loop, &client_hub_ops) < 0 || make_callbacks(client) < 0) {
+        rpc_client_free(client);
+        return error_oom(error);
+    }
+    if (client->inside && client_take_up(client, fd_steal(&fd)) < 0) {
         rpc_client_free(client);
         return error_oom(error);
     }
@@ -493,8 +508,25 @@ void rpc_client_free(struct rpc_client *client)
         uv_cancel((uv_req_t *)&client->resolve);
 }
 
+/* What the headers of a call for somebody say. */
+static int set_caller(struct rpc_client_call *call, const struct rpc_client_caller *caller)
+{
+    if (caller && caller->token && asprintf(&call->authorization, "Bearer %s", caller->token) < 0)
+        call->authorization = NULL;
+    if (caller && caller->from)
+        call->from = strdup(caller->from);
+    return caller && ((caller->token && !call->authorization) || (caller->from && !call->from)) ? -ENOMEM : 0;
+}
+
 struct rpc_client_call *rpc_client_start(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
     uint64_t timeout_us, const struct rpc_client_callbacks *callbacks, void *ctx)
+{
+    return rpc_client_start_for(client, NULL, method, request, timeout_us, callbacks, ctx);
+}
+
+struct rpc_client_call *rpc_client_start_for(struct rpc_client *client, const struct rpc_client_caller *caller,
+    const char *method, const ProtobufCMessage *request, uint64_t timeout_us,
+    const struct rpc_client_callbacks *callbacks, void *ctx)
 {
     struct rpc_client_call *call = calloc(1, sizeof *call);
     if (!call)
@@ -508,7 +540,8 @@ struct rpc_client_call *rpc_client_start(struct rpc_client *client, const char *
     buf_init(&call->request, SIZE_MAX / 2);
     message_reader_init(&call->in, client->max_message, NULL, false);
     list_init(&call->link);
-    if (!call->method || message_append(&call->request, request) < 0 || set_alarm(call) < 0) {
+    if (!call->method || set_caller(call, caller) < 0 || message_append(&call->request, request) < 0 ||
+        set_alarm(call) < 0) {
         call_free(call);
         return NULL;
     }
@@ -543,50 +576,4 @@ void rpc_client_pause(struct rpc_client_call *call, bool paused)
     nghttp2_session_consume_stream(call->conn->conn.session, call->id, call->unconsumed);
     call->unconsumed = 0;
     conn_wake(&call->conn->conn);
-}
-
-struct unary {
-    const ProtobufCMessageDescriptor *descriptor;
-    ProtobufCMessage *response;
-    struct tw_error status;
-    bool done, bad;
-};
-
-static void on_unary_message(struct rpc_client_call *call UNUSED, const uint8_t *msg, size_t len, void *ctx)
-{
-    struct unary *u = ctx;
-    if (u->response || u->bad) {
-        u->bad = true;
-        return;
-    }
-    u->response = protobuf_c_message_unpack(u->descriptor, NULL, len, msg);
-    u->bad = !u->response;
-}
-
-static void on_unary_done(struct rpc_client_call *call UNUSED, const struct tw_error *status, void *ctx)
-{
-    struct unary *u = ctx;
-    u->status = *status;
-    u->done = true;
-}
-
-int rpc_client_unary(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
-    const ProtobufCMessageDescriptor *descriptor, uint64_t timeout_us, ProtobufCMessage **ret, struct tw_error *error)
-{
-    static const struct rpc_client_callbacks callbacks = {.on_message = on_unary_message, .on_done = on_unary_done};
-    struct unary u = {.descriptor = descriptor};
-    if (!rpc_client_start(client, method, request, timeout_us, &callbacks, &u))
-        return error_oom(error);
-    while (!u.done)
-        uv_run(client->hub.loop, UV_RUN_ONCE);
-    if (u.status.code == TW_OK && u.response && !u.bad) {
-        *ret = u.response;
-        return 0;
-    }
-    if (u.response)
-        protobuf_c_message_free_unpacked(u.response, NULL);
-    if (u.status.code == TW_OK)
-        return error_set(error, TW_INTERNAL, "the server's answer to %s is not one valid message", method);
-    error_copy(error, &u.status);
-    return -1;
 }

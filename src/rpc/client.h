@@ -37,6 +37,12 @@ struct rpc_client_options {
     size_t max_message;               /* of a response, bytes; 0: 110 MiB */
     const char *token;                /* sent with each call as "authorization: Bearer"; copied; NULL: none */
     bool fail_fast;                   /* no second attempt where nobody listens: for who waits for just that */
+    /*
+     * In place of a target: the one connection that there will be, of rpc_server_connect(). It is the client's from then on, also where
+     * rpc_client_new() fails. When it has ended all calls are UNAVAILABLE.
+     */
+    bool has_fd;
+    int fd;
 };
 
 int rpc_client_new(
@@ -60,6 +66,14 @@ struct rpc_client_callbacks {
 };
 struct rpc_client_call *rpc_client_start(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
     uint64_t timeout_us, const struct rpc_client_callbacks *callbacks, void *ctx);
+/* The same for a gateway, whose calls are made for many: both may be NULL, and both are copied. */
+struct rpc_client_caller {
+    const char *token; /* in place of the client's */
+    const char *from;  /* RPC_FROM_HEADER (status.h): for a client of rpc_server_connect() */
+};
+struct rpc_client_call *rpc_client_start_for(struct rpc_client *client, const struct rpc_client_caller *caller,
+    const char *method, const ProtobufCMessage *request, uint64_t timeout_us,
+    const struct rpc_client_callbacks *callbacks, void *ctx);
 /* From within on_pull. False: no memory. */
 bool rpc_client_add(struct rpc_client_call *call, const ProtobufCMessage *message);
 /* The call ends with CANCELLED through its on_done. */

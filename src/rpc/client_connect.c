@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/parse.h"
 
 /* SETTINGS are the first thing that a server sends, of its own accord: what says nothing is none. */
@@ -167,8 +168,38 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list
     hub_release(&client->hub);
 }
 
+int client_take_up(struct rpc_client *client, int fd)
+{
+    CLEANUP_FD int socket = fd;
+    struct client_conn *cc = calloc(1, sizeof *cc);
+    if (!cc)
+        return -ENOMEM;
+    cc->client = client;
+    list_init(&cc->calls);
+    int r = conn_init(&cc->conn, &client->hub);
+    if (r < 0) {
+        free(cc);
+        return r;
+    }
+    r = uv_tcp_open(&cc->conn.tcp, socket);
+    if (r == 0)
+        socket = -1; /* the handle's */
+    nghttp2_session *session = r == 0 ? client_session_new(cc) : NULL;
+    if (!session || conn_start(&cc->conn, session, false) < 0) {
+        conn_abort(&cc->conn, "out of memory");
+        return r < 0 ? r : -ENOMEM;
+    }
+    client->current = cc;
+    client->n_connections++;
+    return 0;
+}
+
 void client_connect(struct rpc_client *client)
 {
+    if (client->inside) {
+        fail_waiting(client, TW_UNAVAILABLE, "the node is ending");
+        return;
+    }
     if (client->current || client->resolving || client->freed || client->retry.place)
         return;
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};

@@ -52,6 +52,7 @@ struct rpc_client {
     uint64_t n_connections;
     struct tw_error last_error; /* why there is no connection */
     bool fail_fast;
+    bool inside;  /* it was given its connection and makes none */
     bool refused; /* the last address that was tried */
     bool freed;
 };
@@ -62,6 +63,7 @@ struct rpc_client_call {
     struct client_conn *conn; /* NULL: not sent */
     int32_t id;
     char *method;
+    char *authorization, *from; /* of one that is made for somebody; NULL: none */
     struct buf request;
     size_t request_pos;
     struct message_reader in;
@@ -91,6 +93,8 @@ void client_send_waiting(struct client_conn *cc);
 void client_call_fail(struct rpc_client_call *call, enum tw_code code, const char *why);
 
 /* client_connect.c */
+/* Takes up a connected socket; it is closed with the connection, or at once if this fails. 0 or -errno. */
+int client_take_up(struct rpc_client *client, int fd);
 /* Begins to connect unless that is under way already. */
 void client_connect(struct rpc_client *client);
 /* What to tell the calls of a connection that is over. */

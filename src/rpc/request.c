@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "rpc/status.h"
 
 static void PRINTF_LIKE(3, 4) refuse(struct rpc_call *call, enum tw_code code, const char *fmt, ...)
 {
@@ -54,6 +55,18 @@ static bool check_headers(struct rpc_call *call)
     return !call->finished;
 }
 
+/* Whom a call from within is made for. False: the call was refused. */
+static bool find_from(struct rpc_call *call)
+{
+    const char *text = call->conn->inside ? rpc_call_metadata(call, RPC_FROM_HEADER) : NULL;
+    int r = text ? call_set_from(call, text) : 0;
+    if (r == -EINVAL)
+        refuse(call, TW_INVALID_ARGUMENT, RPC_FROM_HEADER " \"%s\" is no address", text);
+    else if (r < 0)
+        refuse(call, TW_RESOURCE_EXHAUSTED, "out of memory");
+    return r == 0;
+}
+
 /* False: the call was refused. */
 static bool authorize(struct rpc_call *call)
 {
@@ -71,7 +84,7 @@ static bool authorize(struct rpc_call *call)
 void call_headers_complete(struct rpc_call *call)
 {
     struct rpc_server *server = call->conn->server;
-    if (!check_headers(call) || !authorize(call) || !bounds_take_lasting(call))
+    if (!check_headers(call) || !find_from(call) || !authorize(call) || !bounds_take_lasting(call))
         return;
     const struct rpc_method *method = call->entry->method;
     size_t max = method->max_request ? method->max_request : server->options.max_message;

@@ -117,15 +117,16 @@ static int set_peer(struct server_conn *sc)
     return sc->from ? 0 : -ENOMEM;
 }
 
-/* A new connection in the hub, its handle not connected. */
-static struct server_conn *server_conn_new(struct rpc_server *server)
+struct server_conn *server_conn_new(struct rpc_server *server, bool inside)
 {
     struct server_conn *sc = calloc(1, sizeof *sc);
     if (!sc)
         return NULL;
     sc->server = server;
+    sc->inside = inside;
     list_init(&sc->calls);
-    if (server->options.tls && !(sc->conn.tls = tls_stream_new(server->options.tls, &server->hub.sealed, NULL, NULL))) {
+    if (server->options.tls && !inside &&
+        !(sc->conn.tls = tls_stream_new(server->options.tls, &server->hub.sealed, NULL, NULL))) {
         free(sc);
         return NULL;
     }
@@ -152,7 +153,7 @@ static void refuse_connection(struct server_conn *sc, const char *why)
 
 static void accept_one(struct rpc_server *server)
 {
-    struct server_conn *sc = server_conn_new(server);
+    struct server_conn *sc = server_conn_new(server, false);
     server->accept_pending = !sc;
     if (!sc)
         return; /* tried again on the next tick */
@@ -196,7 +197,7 @@ static void on_connection(uv_stream_t *listener, int status)
 struct server_conn *server_attach(
     struct rpc_server *server, void (*sink)(struct conn *conn, const uint8_t *data, size_t len))
 {
-    struct server_conn *sc = server_conn_new(server);
+    struct server_conn *sc = server_conn_new(server, false);
     if (!sc)
         return NULL;
     sc->conn.sink = sink;

@@ -94,6 +94,13 @@ struct rpc_server_options {
 int rpc_server_new(
     uv_loop_t *loop, const struct rpc_server_options *options, struct rpc_server **ret, struct tw_error *error);
 uint16_t rpc_server_port(const struct rpc_server *server);
+/*
+ * A connection from within this program, for a gateway that makes calls for others: *ret_fd is its other end, which speaks HTTP/2 without
+ * TLS, non-blocking. Whom a call is from is what its header RPC_FROM_HEADER (status.h) says, "ADDRESS:PORT" (as rpc_call_peer() does); without one it is
+ * from nowhere in particular. It is asked who it is like any other call, and counts among all calls, but in no address's share: bounds
+ * for each address are the gateway's. 0 or -errno. From the loop's thread.
+ */
+int rpc_server_connect(struct rpc_server *server, int *ret_fd);
 /* ctx goes to the method's handlers. The table ends with name == NULL. Returns 0, -EEXIST or -ENOMEM. */
 int rpc_server_add_methods(struct rpc_server *server, const struct rpc_method *methods, void *ctx);
 

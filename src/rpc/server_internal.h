@@ -33,6 +33,7 @@ enum {
     ANSWER_FREE = 1024, /* so that who was let in learns what came of it */
     RETRY_TEXT_MAX = 12,
     LOG_MORE_MAX = 64,
+    INSIDE_STREAMS = 16384, /* of a connection from within, which is many clients' */
 };
 
 struct method_entry {
@@ -100,10 +101,16 @@ struct server_conn {
     uint64_t patience_us;
     struct peer *from; /* whose share it has; NULL: nobody's */
     bool counted;      /* among the connections */
+    bool inside;       /* from within this program */
     bool shaking;      /* counted among the handshakes */
     size_t stray;      /* bytes of a header list that belongs to no call */
     char peer[PEER_TEXT_MAX];
     struct sockaddr_storage address;
+};
+
+struct call_from {
+    struct sockaddr_storage address;
+    char text[PEER_TEXT_MAX];
 };
 
 struct rpc_call {
@@ -144,11 +151,12 @@ struct rpc_call {
 
     struct alarm alarm;
     uint64_t deadline_us;
-    uint64_t begun_us; /* the request, or the message that is coming in */
-    uint64_t received; /* bytes of it */
-    uint64_t moved;    /* bytes of the request, and of answers */
-    struct who who;    /* of a server that asks */
-    bool let_in;       /* by it */
+    uint64_t begun_us;      /* the request, or the message that is coming in */
+    uint64_t received;      /* bytes of it */
+    uint64_t moved;         /* bytes of the request, and of answers */
+    struct who who;         /* of a server that asks */
+    bool let_in;            /* by it */
+    struct call_from *from; /* of a call from within: whom it is made for; NULL: not said */
     char object[OBJECT_TEXT_MAX];
 
     void (*on_done)(struct rpc_call *call, void *ctx);
@@ -233,7 +241,13 @@ void call_half_close(struct rpc_call *call);
 /* Runs on_drain of the calls whose queues have drained. */
 void calls_run_drained(struct rpc_server *server);
 
+/* inside.c */
+/* What the header of a call from within says; -ENOMEM, or -EINVAL for what is no address. */
+int call_set_from(struct rpc_call *call, const char *text);
+
 /* server.c */
+/* A new connection in the hub, its handle not connected. NULL: no memory. */
+struct server_conn *server_conn_new(struct rpc_server *server, bool inside);
 void server_conn_final_goaway(struct server_conn *conn);
 /* A connection without a socket: what it has to say goes to `sink`. Feed it with conn_receive. NULL:
  * no memory. */

@@ -9,6 +9,9 @@
 
 #include <taskworker/error.h>
 
+/* For whom a gateway within the program makes a call: "ADDRESS:PORT". From anybody else it means nothing. */
+#define RPC_FROM_HEADER "hivemind-from"
+
 /* Longest grpc-message that is written, in bytes of its encoded form; what is longer is cut at a
  * whole character. */
 enum { STATUS_MESSAGE_MAX = 2048, TIMEOUT_TEXT_MAX = 16 };
