@@ -466,30 +466,32 @@ static void check_tls(struct loader *l)
 }
 
 /* What other machines can reach is encrypted, or somebody says that it need not be; without authentication nobody reaches it. */
-static void check_reach(struct loader *l)
+static void check_reach(struct loader *l, enum setting_id id, bool has_tls)
 {
     const struct config *c = l->config;
-    const struct setting_value *host = &c->values[SETTING_GRPC_HOST];
-    if (!host->text || l->complained[SETTING_GRPC_HOST] || setting_host_is_loopback(host->text))
+    const struct setting_value *host = &c->values[id];
+    if (!host->text || l->complained[id] || setting_host_is_loopback(host->text))
         return;
     if (config_number(c, SETTING_DEV))
         config_complain(l->errors,
-            "GRPC_HOST is \"%s\" (%s), which other machines can reach, but with --dev (%s) there is no "
+            "%s is \"%s\" (%s), which other machines can reach, but with --dev (%s) there is no "
             "authentication: leave one of them away",
-            host->text, host->where, c->values[SETTING_DEV].where);
-    else if (!config_text(c, SETTING_TLS_CERT) && !config_number(c, SETTING_INSECURE_LISTEN))
+            setting_get(id)->key, host->text, host->where, c->values[SETTING_DEV].where);
+    else if (!has_tls && !config_number(c, SETTING_INSECURE_LISTEN))
         config_complain(l->errors,
-            "GRPC_HOST is \"%s\" (%s), which other machines can reach, and tokens would go there in plain text: make "
+            "%s is \"%s\" (%s), which other machines can reach, and tokens would go there in plain text: make "
             "certificates (hivemind tls init) and set TLS_CERT and TLS_KEY, keep 127.0.0.1, or accept with "
             "--insecure-listen (INSECURE_LISTEN=true) that whoever is on the way can read and use them",
-            host->text, host->where);
+            setting_get(id)->key, host->text, host->where);
 }
 
 static void check_rules(struct loader *l)
 {
     struct config *c = l->config;
     check_tls(l);
-    check_reach(l);
+    check_reach(l, SETTING_GRPC_HOST, config_text(c, SETTING_TLS_CERT));
+    if (config_number(c, SETTING_WEB))
+        check_reach(l, SETTING_WEB_HOST, false);
     const char *storage = config_text(c, SETTING_STORAGE_PATH);
     if (storage && *storage != '/' && !l->complained[SETTING_STORAGE_PATH])
         config_complain(l->errors,

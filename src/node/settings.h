@@ -94,6 +94,17 @@ enum { NODE_SLOTS_MAX = 1024 };
         .help =                                                                                                        \
             "held for clients beside large requests and answers; a part of it for one address. Beyond it they get "    \
             "RESOURCE_EXHAUSTED")                                                                                      \
+    X(WEB, .type = SETTING_BOOL, .group = GROUP_NETWORK, .env = "HIVEMIND_WEB", .fallback = "false",                   \
+        .help = "REST over HTTP on WEB_PORT. Off until there are pages")                                               \
+    X(WEB_HOST, .type = SETTING_HOST, .group = GROUP_NETWORK, .fallback = "127.0.0.1", .metavar = "ADDRESS",           \
+        .help = "address of the web interface, which has no TLS yet: any other than a loopback address needs "         \
+                "--insecure-listen")                                                                                   \
+    X(WEB_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "5000", .metavar = "PORT",                   \
+        .help = "port of the web interface; 0: any free one, named in the log")                                        \
+    X(FLASK_PORT, .type = SETTING_PORT, .group = GROUP_NETWORK, .fallback = "5000", .metavar = "PORT",                 \
+        .help = "another name of --web-port")                                                                          \
+    X(SESSION_TIMEOUT, .type = SETTING_COUNT, .group = GROUP_NETWORK, .fallback = "24", .min = 1, .max = 8760,         \
+        .metavar = "HOURS", .help = "how long a login to the web interface lasts")                                     \
     X(MAX_CONCURRENT_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "4", .min = 1,                    \
         .max = NODE_SLOTS_MAX, .reload = true, .metavar = "N", .help = "tasks that run at the same time")              \
     X(MAX_QUEUED_TASKS, .type = SETTING_COUNT, .group = GROUP_TASKS, .fallback = "10000", .min = 1, .max = 10000000,   \
@@ -230,18 +241,12 @@ enum { NODE_SLOTS_MAX = 1024 };
         .choices = "auto text json",                                                                                   \
         .help = "auto: text on a terminal, else one JSON "                                                             \
                 "object a line")                                                                                       \
-    X(WEB_PORT, .type = SETTING_PORT, .group = GROUP_LATER, .fallback = "5000", .metavar = "PORT",                     \
-        .help = "port of the web interface")                                                                           \
-    X(FLASK_PORT, .type = SETTING_PORT, .group = GROUP_LATER, .fallback = "5000", .metavar = "PORT",                   \
-        .help = "another name of --web-port")                                                                          \
     X(MASTER_ADDRESS, .type = SETTING_ADDRESS, .group = GROUP_LATER, .computed = "none", .metavar = "HOST:PORT",       \
         .help = "the node pool to join")                                                                               \
     X(DOCKER_ENABLED, .type = SETTING_BOOL, .group = GROUP_LATER, .fallback = "true",                                  \
         .help = "allow tasks in Docker containers")                                                                    \
     X(DOCKER_NETWORK, .type = SETTING_NAME, .group = GROUP_LATER, .fallback = "hivemind", .metavar = "NAME",           \
         .help = "the network of those containers")                                                                     \
-    X(SESSION_TIMEOUT, .type = SETTING_COUNT, .group = GROUP_LATER, .fallback = "24", .min = 1, .max = 8760,           \
-        .metavar = "HOURS", .help = "how long a login to the web interface lasts")                                     \
     X(TRUST_THRESHOLD, .type = SETTING_COUNT, .group = GROUP_LATER, .fallback = "50", .max = 100, .metavar = "SCORE",  \
         .help = "trust score below which a node gets no work")
 

@@ -245,3 +245,8 @@ int tw_access_reset_admin(
     (void)ret_token;
     return error_set(error, TW_UNAVAILABLE, "another node has them open");
 }
+
+int tw_worker_connect(struct tw_worker *worker UNUSED, int *ret_fd UNUSED, struct tw_error *error UNUSED)
+{
+    return -1; /* WEB is off */
+}

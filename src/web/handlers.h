@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What routes.c refers to, by file. */
+#ifndef WEB_HANDLERS_H
+#define WEB_HANDLERS_H
+
+#include "web/request.h"
+
+/* health.c */
+void handle_livez(struct web *web, struct web_request *request);
+void handle_readyz(struct web *web, struct web_request *request);
+void handle_health(struct web *web, struct web_request *request);
+/* session.c */
+void handle_login(struct web *web, struct web_request *request);
+void handle_logout(struct web *web, struct web_request *request);
+void handle_session(struct web *web, struct web_request *request);
+/* node_status.c */
+void handle_status(struct web *web, struct web_request *request);
+void handle_resources(struct web *web, struct web_request *request);
+/* task_list.c */
+void handle_tasks(struct web *web, struct web_request *request);
+void handle_stop_task(struct web *web, struct web_request *request);
+
+#endif

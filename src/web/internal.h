@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What web.c (listening, the loop), request.c (one request) and the handlers share. */
+#ifndef WEB_INTERNAL_H
+#define WEB_INTERNAL_H
+
+#include <microhttpd.h>
+
+#include "base/list.h"
+#include "machine/machine.h"
+#include "rpc/client.h"
+#include "web/request.h"
+
+struct web {
+    struct web_options options;
+    struct MHD_Daemon *http;
+    struct rpc_client *service;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    unsigned open_handles;
+    uint16_t port;
+    bool ready, closing;
+    struct list requests;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+
+    /* How loaded the machine is, as of loaded_us. */
+    struct machine_load_state load_state;
+    struct machine_load load;
+    uint64_t loaded_us;
+};
+
+struct web_request {
+    struct list link;
+    struct web *web;
+    struct MHD_Connection *connection;
+    const struct web_route *route;
+    char segment[WEB_SEGMENT_MAX];
+    char token[WEB_TOKEN_MAX];
+    bool by_cookie; /* that is where the token comes from */
+    bool suspended; /* MHD waits for web_wake() */
+    bool begun;     /* its handler was called */
+    bool refused;   /* before its body came; what still comes of it is thrown away */
+    struct buf body;
+    json_t *json;
+    json_t *building;              /* an answer that takes several calls, ... */
+    size_t built;                  /* ... and how many of its parts are done */
+    struct MHD_Response *response; /* waits to be queued */
+    unsigned status;
+    char cookie[WEB_TOKEN_MAX + 128];
+
+    struct rpc_client_call *call;
+    struct web_call doing;
+    ProtobufCMessage *message;
+    bool bad_message;
+};
+
+enum MHD_Result web_on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+    const char *version, const char *upload, size_t *upload_size, void **state);
+void web_on_completed(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);
+/* Has MHD look at its connections soon. */
+void web_wake(struct web *web);
+/* Looks at the machine, once a second at most. */
+const struct machine_load *web_load(struct web *web);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What handlers of routes see: a request whose body is there, and how it is answered. */
+#ifndef WEB_REQUEST_H
+#define WEB_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+#include <protobuf-c/protobuf-c.h>
+
+#include <taskworker/error.h>
+
+#include "base/buf.h"
+#include "web/web.h"
+
+struct web_request;
+
+enum { WEB_TOKEN_MAX = 128, WEB_SEGMENT_MAX = 512 };
+
+/* One row of the table in routes.c. */
+struct web_route {
+    const char *method;
+    const char *path; /* "*" at its end is one segment, which is not empty and is given to the handler decoded */
+    size_t max_body;  /* bytes; 0: it takes none */
+    bool open;        /* answers without asking who it is */
+    bool changes;     /* something: a page of another site must not be able to have it done */
+    /* Answers, at once or later. */
+    void (*handle)(struct web *web, struct web_request *request);
+};
+extern const struct web_route web_routes[];
+extern const size_t web_n_routes;
+
+/* --- what was asked --- */
+
+const char *web_request_segment(const struct web_request *request);
+/* The body as a JSON object, with no more than `depth` levels; NULL: it was answered (400 or 415). Borrowed. */
+const json_t *web_request_json(struct web_request *request);
+/* The token that came as a bearer's or in the cookie; "": none. */
+const char *web_request_token(const struct web_request *request);
+bool web_request_is_secure(const struct web_request *request);
+const char *web_request_header(const struct web_request *request, const char *name);
+
+/* --- how it is answered: once --- */
+
+/* Takes the reference to `body`; NULL: out of memory. */
+void web_reply(struct web_request *request, unsigned status, json_t *body);
+/* The same with a Set-Cookie: `token` for so many seconds; "" takes it away. Before web_reply(). */
+void web_set_cookie(struct web_request *request, const char *token, uint64_t seconds);
+/* RFC 9457: {type, title, status, detail}; retry_ms becomes Retry-After. */
+void web_problem(struct web_request *request, unsigned status, const char *detail, uint32_t retry_ms);
+void web_problem_of(struct web_request *request, const struct tw_error *error);
+
+/*
+ * A call of the node's service as who makes the request. If it fails the request is answered with that, unless `failed` is given; else `done` gets
+ * the unpacked message, which is freed after it. Exactly one of them is called, never from within.
+ */
+struct web_call {
+    const char *method; /* "/taskworker.TaskWorkerService/GetStatus" */
+    const ProtobufCMessage *request;
+    const ProtobufCMessageDescriptor *answer;
+    void (*done)(struct web_request *request, const ProtobufCMessage *message);
+    void (*failed)(struct web_request *request, const struct tw_error *error); /* may be NULL */
+    bool as_nobody;                                                            /* without the request's token */
+};
+void web_call(struct web *web, struct web_request *request, const struct web_call *call);
+
+struct web *web_of(const struct web_request *request);
+
+#endif
