@@ -66,7 +66,8 @@ def stub_of(node, certs, client=None, host="127.0.0.1"):
     credentials = grpc.ssl_channel_credentials(certs.read("ca.crt"), pair[1], pair[0])
     channel = grpc.secure_channel(f"{host}:{node.port}", credentials, options=CHANNEL_OPTIONS)
     node.channels.append(channel)
-    return node.stubs.grpc.TaskWorkerServiceStub(channel)
+    # A certificate says who it is, where the node asks in this test alone.
+    return node.stubs.grpc.TaskWorkerServiceStub(node.with_token(channel) if node.as_a_whole else channel)
 
 
 def status_of(stub, pb):

@@ -14,7 +14,7 @@ import time
 
 import grpc
 
-from . import processes
+from . import processes, wire
 
 READY_SECONDS = 30
 END_SECONDS = 30
@@ -106,6 +106,7 @@ class Node:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.settings = dict(settings)
+        self.as_a_whole = authenticated is None
         if authenticated is None:
             authenticated = os.environ.get("HIVEMIND_TEST_AUTH", "") not in ("", "0")
         self.authenticated = authenticated and not self.settings.get("dev")
@@ -183,6 +184,8 @@ class Node:
             raise
         if self.authenticated and self.token is None:
             self.token = self.first_token()
+        if self.authenticated and self.as_a_whole:
+            wire.tokens[self.address] = self.token
         self.left_running = False
         self.ready_after = time.monotonic() - self.started_at
         self.launchers |= processes.children(self.process.pid)

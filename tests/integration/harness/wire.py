@@ -61,9 +61,14 @@ class Response:
         return self.ended or self.reset is not None
 
 
+# What calls to a node say who they are, by its address, where the tests as a whole are run as its administrator (--authenticated).
+tokens = {}
+
+
 class Connection:
     def __init__(self, address, seconds=15, preface=True, tls=None, source=None):
         """`tls` is an ssl.SSLContext; `source` an address of ours, such as 127.0.0.2, to be another peer than 127.0.0.1."""
+        self.token = tokens.get(address)
         host, port = address.rsplit(":", 1)
         self.seconds = seconds
         self.socket = socket.create_connection((host, int(port)), timeout=seconds, source_address=source and (source, 0))
@@ -90,7 +95,12 @@ class Connection:
             raise Closed() from error
 
     def send_headers(self, stream, headers, flags=END_HEADERS):
-        self.send(frame(HEADERS, flags, stream, self.encoder.encode(headers)))
+        self.send(frame(HEADERS, flags, stream, self.encoder.encode(self.with_token(headers))))
+
+    def with_token(self, headers):
+        if not self.token or any(name == "authorization" for name, _ in headers):
+            return headers
+        return [*headers, ("authorization", f"Bearer {self.token}")]
 
     def send_data(self, stream, payload, flags=END_STREAM):
         self.send(frame(DATA, flags, stream, payload))
