@@ -81,6 +81,7 @@ static void the_last_minutes(void **state)
     assert_true(f->step == 10 * SECOND);
     assert_near(f->value[1], 14.5);
     assert_int_equal(look(f, now, BEGIN, now, 1), 1);
+    assert_int_equal(look(f, now, BEGIN, now, SIZE_MAX), 600);
     assert_int_equal(look(f, now, now, BEGIN, 10), 0);
     assert_int_equal(look(f, now, BEGIN, now, 0), 0);
 }
