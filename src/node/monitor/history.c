@@ -138,8 +138,8 @@ size_t history_read(struct history *h, uint64_t now_us, uint64_t from_us, uint64
     if (oldest > newest)
         return 0;
     /* Groups begin at multiples of their size, so that they stay the same while time goes on; that may make one more. */
-    uint64_t span = newest - oldest + 1, group = span / max_points + (span % max_points != 0);
-    while (group > 1 && newest / group - oldest / group + 1 > max_points)
+    uint64_t group = MAX((newest - oldest + 1) / max_points, UINT64_C(1));
+    while (newest / group - oldest / group >= max_points)
         group++;
     size_t n = 0;
     double values[MONITOR_SERIES_MAX];
