@@ -14,13 +14,14 @@ import tempfile
 from machine import ROOT
 from measure import BENCHES, Context, Report
 import calls
+import packages
 import storage
 import tasks
 from harness import processes
 from harness.node import Programs
 from harness.stubs import Stubs
 
-PARTS = (calls, tasks, storage)  # imported, each has put its own measurements into BENCHES
+PARTS = (calls, tasks, storage, packages)  # imported, each has put its own measurements into BENCHES
 
 
 def main():

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that the node keeps."""
+"""Files that the node keeps, brought by clients and left by tasks."""
 import os
+import pathlib
 import re
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 
 from machine import memory_mb
-from measure import bench, seconds_of
+from measure import bench, median, seconds_of, time_each
 
 
 @bench
@@ -78,3 +80,59 @@ def files(c):
     c.report.add("push of 1 GB by stream", puts, "MB/s", "ratio at least 0.5", "cp, sha256sum", cps)
     c.report.add("get of 1 GB by stream", gets, "MB/s", "ratio at least 0.5", "cp, sha256sum", cps)
     c.report.add("what the daemon takes for it at most", peaks, "MB", "at most 20")
+
+
+WRITE = """
+import os, sys
+count, size = map(int, sys.argv[1:])
+os.mkdir("out")
+for i in range(count):
+    with open(f"out/{i}", "wb") as file:
+        for _ in range(0, size, 1 << 20):
+            file.write(os.urandom(min(size, 1 << 20)))
+result = 42
+"""
+
+
+def leave(node, count, size, **fields):
+    """ms that a task which writes so much takes besides its own run."""
+    ended = []
+    whole, = time_each(1, lambda: ended.append(node.run(WRITE, args=[str(count), str(size)], **fields)))
+    task, result = ended[0]
+    assert result == b"42" and task.usage.outputs == (count if fields else 0), (task.message, task.error)
+    return whole - task.usage.wall_us / 1000
+
+
+def copied(target, count, size):
+    """Seconds."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="hivemind-bench-") as folder:
+        source = pathlib.Path(folder) / "out"
+        source.mkdir()
+        for i in range(count):
+            (source / str(i)).write_bytes(os.urandom(size))
+        seconds = seconds_of("cp", "-r", source, target)
+    seconds += seconds_of("find", target, "-type", "f", "-exec", "sha256sum", "{}", "+")
+    seconds += seconds_of("find", target, "-exec", "sync", "{}", "+")
+    shutil.rmtree(target)
+    return seconds
+
+
+@bench
+def outputs(c):
+    """
+    What it takes to keep the files that a task leaves, durable and hashed: its time besides its run, less that of the same task that
+    keeps none. Beside it cp from memory, sha256sum, and sync of each file, by one process each.
+    """
+    for count, size, times in ((1, 1 << 20, 5), (1, 256 << 20, 1), (100, 1 << 20, 1), (256, 1 << 20, 1), (1000, 1 << 10, 1)):
+        kept, theirs = [], []
+        for _ in range(c.runs):
+            node = c.node(max_storage_size="4GiB").start()
+            node.run("result = 42")
+            kept.append(median(leave(node, count, size, outputs=["out"]) - leave(node, count, size) for _ in range(times)))
+            theirs.append(1000 * median(copied(c.folder / "copies", count, size) for _ in range(times)))
+            node.stop()
+            shutil.rmtree(node.folder)
+            os.sync()
+        many = f"{count:,} files of" if count > 1 else "a file of"
+        each = f"{size >> 20} MiB" if size >> 20 else f"{size >> 10} KiB"
+        c.report.add(f"{many} {each} that a task leaves", kept, "ms", "", "cp, sha256sum, sync", theirs)

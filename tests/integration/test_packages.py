@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks that are packages: a zip or a packed tar with a program in it."""
-import io
 import json
 import stat
-import tarfile
 import zipfile
 
 import pytest
 
+from harness.archives import tarred, zipped
 from test_outputs import kept
 
 
@@ -16,24 +15,6 @@ def fresh(request, make_node):
     """A node of its own, as root and as an ordinary user."""
     user = request.getfixturevalue("ordinary_user" if request.param == "user" else "root")
     return make_node(user=user, max_concurrent_tasks=4).start()
-
-
-def zipped(files, **infos):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
-        for name, data in files.items():
-            z.writestr(infos.get(name, name), data)
-    return out.getvalue()
-
-
-def tarred(files, how="gz"):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=f"w:{how}") as t:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            t.addfile(info, io.BytesIO(data.encode() if isinstance(data, str) else data))
-    return out.getvalue()
 
 
 def run(node, package, **fields):
