@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, draining, dying, coming back, configuration."""
+import contextlib
 import json
+import os
 import resource
 import signal
 import socket
@@ -267,9 +269,13 @@ def test_taken_port(make_node, pb):
     second.stop()  # before the first, which would take it for something it left
 
 
+def slots_of(node):
+    """The processes of all sandboxes of `node`, the warm tasks in them too."""
+    return [pid for pid in processes.descendants(node.process.pid) if processes.program_of(pid) == "hivemind-slot"]
+
+
 def test_no_sandboxes_for_a_while(root, make_node, pb):
     """The queue waits until the launcher can make slots again; the node says why."""
-    from harness import processes
     node = make_node(max_concurrent_tasks=2).start()
     for i in range(2):
         node.submit(SLEEP, task_id=f"running{i}")
@@ -279,9 +285,15 @@ def test_no_sandboxes_for_a_while(root, make_node, pb):
     launcher = next(p for p in processes.descendants(node.process.pid) if processes.program_of(p) == "hivemind-launcher")
     limit = resource.prlimit(launcher, resource.RLIMIT_NOFILE)
     resource.prlimit(launcher, resource.RLIMIT_NOFILE, (5, limit[1]))
-    for pid in processes.descendants(node.process.pid):
-        if processes.program_of(pid) == "hivemind-slot":
-            subprocess.run(["kill", "-KILL", str(pid)], check=False, stderr=subprocess.DEVNULL)
+    # The daemon stands still meanwhile: else a slot that is left takes a queued task when the first has died.
+    node.process.send_signal(signal.SIGSTOP)
+    try:
+        while slots := slots_of(node):
+            for pid in slots:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    finally:
+        node.process.send_signal(signal.SIGCONT)
     for i in range(2):
         task, _ = node.wait(f"running{i}")
         # A warm task is a fork of its slot and has its name: it may have been hit first.
