@@ -19,5 +19,16 @@ void handle_resources(struct web *web, struct web_request *request);
 /* task_list.c */
 void handle_tasks(struct web *web, struct web_request *request);
 void handle_stop_task(struct web *web, struct web_request *request);
+/* rpc.c */
+void handle_rpc(struct web *web, struct web_request *request);
+void handle_submit(struct web *web, struct web_request *request);
+/* task_output.c */
+void handle_result(struct web *web, struct web_request *request);
+void handle_log(struct web *web, struct web_request *request);
+void handle_log_chunks(struct web *web, struct web_request *request);
+void handle_log_events(struct web *web, struct web_request *request);
+void handle_events(struct web *web, struct web_request *request);
+/* openapi.c */
+void handle_openapi(struct web *web, struct web_request *request);
 
 #endif

@@ -17,10 +17,12 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "base/util.h"
+#include "web/address.h"
+#include "web/stream.h"
 
 #define COOKIE_NAME "hivemind_session"
 
-enum { CALL_SECONDS = 30, FROM_MAX = 80 };
+enum { CALL_SECONDS = 30, VALUES_MAX = 200000, PARAM_MAX = 4096, BODIES_RETRY_MS = 1000 };
 
 struct web *web_of(const struct web_request *request)
 {
@@ -30,6 +32,16 @@ struct web *web_of(const struct web_request *request)
 const char *web_request_segment(const struct web_request *request)
 {
     return request->segment;
+}
+
+const struct web_route *web_request_route(const struct web_request *request)
+{
+    return request->route;
+}
+
+bool web_request_has_body(const struct web_request *request)
+{
+    return request->body.len > 0;
 }
 
 const char *web_request_token(const struct web_request *request)
@@ -59,8 +71,7 @@ static const char *const fixed_headers[][2] = {
     {"Cross-Origin-Resource-Policy", "same-origin"},
 };
 
-/* The answer is complete: it is queued when MHD asks. NULL: there was no memory for it, and the connection ends. */
-static void answer(struct web_request *r, unsigned status, struct MHD_Response *response)
+void web_answer(struct web_request *r, unsigned status, struct MHD_Response *response)
 {
     for (size_t i = 0; response && i < ARRAY_LEN(fixed_headers); i++)
         (void)MHD_add_response_header(response, fixed_headers[i][0], fixed_headers[i][1]);
@@ -91,7 +102,7 @@ static struct MHD_Response *make_response(json_t *body, const char *type)
 
 void web_reply(struct web_request *r, unsigned status, json_t *body)
 {
-    answer(r, status, body ? make_response(body, "application/json") : NULL);
+    web_answer(r, status, body ? make_response(body, "application/json") : NULL);
 }
 
 void web_problem(struct web_request *r, unsigned status, const char *detail, uint32_t retry_ms)
@@ -108,7 +119,7 @@ void web_problem(struct web_request *r, unsigned status, const char *detail, uin
         (void)MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (response && status == MHD_HTTP_METHOD_NOT_ALLOWED)
         (void)MHD_add_response_header(response, "Allow", r->segment);
-    answer(r, status, response);
+    web_answer(r, status, response);
 }
 
 static unsigned status_of(enum tw_code code)
@@ -158,7 +169,7 @@ void web_set_cookie(struct web_request *r, const char *token, uint64_t seconds)
 /* --- calls of the service --- */
 
 /* "1.2.3.4:5" or "[::1]:5": whom the service takes the call to be from. */
-static const char *from_of(const struct web_request *r, char out[FROM_MAX])
+const char *web_from(const struct web_request *r, char out[static WEB_FROM_MAX])
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *address = info ? info->client_addr : NULL;
@@ -168,11 +179,11 @@ static const char *from_of(const struct web_request *r, char out[FROM_MAX])
     if (address->sa_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-        snprintf(out, FROM_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
+        snprintf(out, WEB_FROM_MAX, "[%s]:%u", host, ntohs(in6->sin6_port));
     } else {
         const struct sockaddr_in *in4 = (const struct sockaddr_in *)(const void *)address;
         inet_ntop(AF_INET, &in4->sin_addr, host, sizeof host);
-        snprintf(out, FROM_MAX, "%s:%u", host, ntohs(in4->sin_port));
+        snprintf(out, WEB_FROM_MAX, "%s:%u", host, ntohs(in4->sin_port));
     }
     return out;
 }
@@ -211,10 +222,10 @@ static void on_done(struct rpc_client_call *call UNUSED, const struct tw_error *
 void web_call(struct web *web, struct web_request *r, const struct web_call *call)
 {
     static const struct rpc_client_callbacks callbacks = {.on_message = on_message, .on_done = on_done};
-    char from[FROM_MAX];
+    char from[WEB_FROM_MAX];
     const struct rpc_client_caller caller = {
         .token = *r->token && !call->as_nobody ? r->token : NULL,
-        .from = from_of(r, from),
+        .from = web_from(r, from),
     };
     r->doing = *call;
     r->doing.request = NULL;
@@ -227,6 +238,22 @@ void web_call(struct web *web, struct web_request *r, const struct web_call *cal
 
 /* --- what was asked --- */
 
+/* A parsed value takes up to 80 bytes of memory, and three of text: what no request has any use for is not parsed. */
+static bool is_simple_enough(const char *text, size_t len)
+{
+    size_t values = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < len; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (text[i] == ',' || text[i] == '[' || text[i] == '{'))
+            values++;
+    }
+    return values <= VALUES_MAX;
+}
+
 const json_t *web_request_json(struct web_request *r)
 {
     const char *type = web_request_header(r, "Content-Type");
@@ -235,6 +262,10 @@ const json_t *web_request_json(struct web_request *r)
     if (n != strlen("application/json") || strncasecmp(type, "application/json", n) != 0) {
         web_problem(
             r, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "the body has to be JSON, with Content-Type: application/json", 0);
+        return NULL;
+    }
+    if (!is_simple_enough((const char *)r->body.data, r->body.len)) {
+        web_problem(r, MHD_HTTP_CONTENT_TOO_LARGE, "the body has too many values", 0);
         return NULL;
     }
     r->json = json_loadb(r->body.len ? (const char *)r->body.data : "", r->body.len, JSON_REJECT_DUPLICATES, &error);
@@ -246,41 +277,37 @@ const json_t *web_request_json(struct web_request *r)
     return NULL;
 }
 
-static int hex(char c)
+const char *web_request_param(const struct web_request *r, const char *name, char *out, size_t size)
 {
-    return c >= '0' && c <= '9' ? c - '0'
-        : c >= 'a' && c <= 'f'  ? c - 'a' + 10
-        : c >= 'A' && c <= 'F'  ? c - 'A' + 10
-                                : -1;
+    const char *value = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
+    return value && address_decode(value, strlen(value), out, size) ? out : NULL;
 }
 
-/* One segment of a path, percent-decoded. False: it is empty, too long, or holds what no id can. */
-static bool take_segment(struct web_request *r, const char *s)
+struct params {
+    web_param each;
+    void *ctx;
+    bool bad, stopped;
+};
+
+static enum MHD_Result on_param(void *ctx, enum MHD_ValueKind kind UNUSED, const char *name, const char *value)
 {
-    size_t n = 0;
-    for (; *s; s++) {
-        int c = (unsigned char)*s;
-        if (c == '/' || n + 1 >= sizeof r->segment)
-            return false;
-        if (c == '%') {
-            int high = hex(s[1]), low = high < 0 ? -1 : hex(s[2]);
-            if (low < 0 || (high == 0 && low == 0))
-                return false;
-            c = high * 16 + low;
-            s += 2;
-        }
-        r->segment[n++] = (char)c;
-    }
-    r->segment[n] = '\0';
-    return n > 0 && text_is_utf8(r->segment, n);
+    struct params *p = ctx;
+    char key[128], text[PARAM_MAX];
+    if (!value)
+        value = "";
+    p->bad = !address_decode(name, strlen(name), key, sizeof key) ||
+        !address_decode(value, strlen(value), text, sizeof text);
+    p->stopped = !p->bad && !p->each(p->ctx, key, text);
+    return p->bad || p->stopped ? MHD_NO : MHD_YES;
 }
 
-static bool path_fits(struct web_request *r, const struct web_route *route, const char *path)
+bool web_request_params(struct web_request *r, web_param each, void *ctx)
 {
-    size_t n = strlen(route->path);
-    if (route->path[n - 1] != '*')
-        return !strcmp(path, route->path);
-    return !strncmp(path, route->path, n - 1) && take_segment(r, path + n - 1);
+    struct params p = {.each = each, .ctx = ctx};
+    MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, on_param, &p);
+    if (p.bad)
+        web_problem(r, MHD_HTTP_BAD_REQUEST, "a parameter of the address is too long, or is no text", 0);
+    return !p.bad && !p.stopped;
 }
 
 /* NULL: it was answered. */
@@ -290,7 +317,7 @@ static const struct web_route *find_route(struct web_request *r, const char *met
     bool head = !strcmp(method, MHD_HTTP_METHOD_HEAD);
     for (size_t i = 0; i < web_n_routes; i++) {
         const struct web_route *route = &web_routes[i];
-        if (!path_fits(r, route, path))
+        if (!address_fits(route->path, path, r->segment, sizeof r->segment))
             continue;
         if (!strcmp(method, route->method) || (head && !strcmp(route->method, MHD_HTTP_METHOD_GET)))
             return route;
@@ -372,6 +399,16 @@ static bool body_fits(struct web_request *r)
     return false;
 }
 
+/* What all requests hold of bodies is bounded. False: there is no room for so many more bytes of this one. */
+static bool take_room(struct web_request *r, size_t more)
+{
+    if (more > WEB_BODIES_MAX - MIN(r->web->held, (size_t)WEB_BODIES_MAX))
+        return false;
+    r->web->held += more;
+    r->held += more;
+    return true;
+}
+
 /* --- MHD --- */
 
 static enum MHD_Result queue(struct web_request *r)
@@ -412,15 +449,19 @@ enum MHD_Result web_on_request(void *ctx, struct MHD_Connection *connection, con
         return begin(web, connection, method, url, state);
     if (*upload_size) {
         /* Without a Content-Length nothing was said about how much would come. */
-        if (buf_append(&r->body, upload, *upload_size) < 0)
+        r->starved = r->starved || !take_room(r, *upload_size);
+        if (!r->starved && buf_append(&r->body, upload, *upload_size) < 0)
             return MHD_NO;
         *upload_size = 0;
         return MHD_YES;
     }
     if (!r->begun) {
         r->begun = true;
-        r->route->handle(web, r);
-        if (!r->response && r->call) {
+        if (r->starved)
+            web_problem(r, MHD_HTTP_SERVICE_UNAVAILABLE, "too many large requests are under way", BODIES_RETRY_MS);
+        else
+            r->route->handle(web, r);
+        if (!r->response && (r->call || r->stream)) {
             r->suspended = true;
             MHD_suspend_connection(connection);
             return MHD_YES;
@@ -437,6 +478,8 @@ void web_on_completed(void *ctx UNUSED, struct MHD_Connection *connection UNUSED
         return;
     *state = NULL;
     list_remove(&r->link);
+    stream_detach(STEAL(r->stream));
+    r->web->held -= r->held;
     if (r->response)
         MHD_destroy_response(r->response);
     json_decref(r->json);

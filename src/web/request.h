@@ -15,19 +15,31 @@
 #include "base/buf.h"
 #include "web/web.h"
 
+#include "taskworker.pb-c.h"
+
 struct web_request;
 
 enum { WEB_TOKEN_MAX = 128, WEB_SEGMENT_MAX = 512 };
 
+/* A method of the service that a route stands for (rpc.c). */
+struct web_rpc {
+    const char *method; /* "/taskworker.TaskWorkerService/GetStatus" */
+    const ProtobufCMessageDescriptor *request, *answer;
+    const char *segment; /* the field that the path's "*" is for; NULL: it has none */
+};
+
 /* One row of the table in routes.c. */
 struct web_route {
     const char *method;
-    const char *path; /* "*" at its end is one segment, which is not empty and is given to the handler decoded */
-    size_t max_body;  /* bytes; 0: it takes none */
-    bool open;        /* answers without asking who it is */
-    bool changes;     /* something: a page of another site must not be able to have it done */
+    const char *
+        path; /* "*", which is there once at most, is one segment. It is not empty and is given to the handler decoded */
+    size_t max_body; /* bytes; 0: it takes none */
+    bool open;       /* answers without asking who it is */
+    bool changes;    /* something: a page of another site must not be able to have it done */
     /* Answers, at once or later. */
     void (*handle)(struct web *web, struct web_request *request);
+    struct web_rpc rpc; /* for handlers that need it */
+    const char *about;  /* one sentence, for /openapi.json */
 };
 extern const struct web_route web_routes[];
 extern const size_t web_n_routes;
@@ -41,6 +53,13 @@ const json_t *web_request_json(struct web_request *request);
 const char *web_request_token(const struct web_request *request);
 bool web_request_is_secure(const struct web_request *request);
 const char *web_request_header(const struct web_request *request, const char *name);
+const struct web_route *web_request_route(const struct web_request *request);
+bool web_request_has_body(const struct web_request *request);
+/* A parameter of the address, decoded into `out`; NULL: it is not there, is too long, or holds what is no text. */
+const char *web_request_param(const struct web_request *request, const char *name, char *out, size_t size);
+/* All of them, in their order, decoded, until one returns false. False: one did, or was answered with 400 since it is no text. */
+typedef bool (*web_param)(void *ctx, const char *name, const char *value);
+bool web_request_params(struct web_request *request, web_param each, void *ctx);
 
 /* --- how it is answered: once --- */
 
@@ -65,6 +84,10 @@ struct web_call {
     bool as_nobody;                                                            /* without the request's token */
 };
 void web_call(struct web *web, struct web_request *request, const struct web_call *call);
+
+/* Has `then` called if who asks has that role, else answers. For what the service knows nothing of. */
+void web_require(struct web *web, struct web_request *request, Taskworker__User__Role role,
+    void (*then)(struct web *web, struct web_request *request));
 
 struct web *web_of(const struct web_request *request);
 

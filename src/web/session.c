@@ -99,6 +99,28 @@ void handle_session(struct web *web, struct web_request *r)
         ask_who(web, r, on_session);
 }
 
+/* --- what the service knows nothing of --- */
+
+static void on_role(struct web_request *r, const ProtobufCMessage *message)
+{
+    const Taskworker__WhoAmIResponse *who = (const void *)message;
+    if (who->role >= r->role)
+        r->then(r->web, r);
+    else
+        web_problem(r, MHD_HTTP_FORBIDDEN, "your role does not allow that: ask an administrator", 0);
+}
+
+void web_require(struct web *web, struct web_request *r, Taskworker__User__Role role,
+    void (*then)(struct web *web, struct web_request *request))
+{
+    r->role = role;
+    r->then = then;
+    if (web->options.open)
+        then(web, r);
+    else
+        ask_who(web, r, on_role);
+}
+
 /* --- logout --- */
 
 static void reply_out(struct web_request *r)

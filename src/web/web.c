@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/util.h"
+#include "web/stream.h"
 
 enum {
     BACKLOG = 512,
@@ -24,6 +25,7 @@ enum {
     REQUEST_SECONDS = 30,
     CONNECTION_MEMORY = 32 * 1024, /* request line, headers and one read */
     LOAD_EVERY_US = 1000000,
+    BEAT_MS = 15000,
 };
 
 static void run(struct web *web);
@@ -36,6 +38,11 @@ static void on_poll(uv_poll_t *handle, int status UNUSED, int events UNUSED)
 static void on_timer(uv_timer_t *handle)
 {
     run(handle->data);
+}
+
+static void on_beat(uv_timer_t *handle)
+{
+    streams_tick(handle->data);
 }
 
 static void run(struct web *web)
@@ -145,21 +152,26 @@ static void close_handles(struct web *web)
         free(web);
         return;
     }
+    unsigned n = web->open_handles;
     uv_close((uv_handle_t *)&web->timer, on_handle_closed);
-    if (web->open_handles > 1)
+    uv_close((uv_handle_t *)&web->beat, on_handle_closed);
+    if (n > 2)
         uv_close((uv_handle_t *)&web->poll, on_handle_closed);
 }
 
 static int open_handles(struct web *web, struct tw_error *error)
 {
     uv_timer_init(web->options.loop, &web->timer);
-    web->timer.data = web->poll.data = web;
-    web->open_handles = 1;
+    uv_timer_init(web->options.loop, &web->beat);
+    web->timer.data = web->beat.data = web->poll.data = web;
+    web->open_handles = 2;
+    uv_timer_start(&web->beat, on_beat, BEAT_MS, BEAT_MS);
+    uv_unref((uv_handle_t *)&web->beat);
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(web->http, MHD_DAEMON_INFO_EPOLL_FD);
     int r = info ? uv_poll_init(web->options.loop, &web->poll, info->epoll_fd) : UV_EINVAL;
     if (r < 0)
         return error_set(error, TW_INTERNAL, "cannot poll the HTTP server: %s", uv_strerror(r));
-    web->open_handles = 2;
+    web->open_handles = 3;
     uv_poll_start(&web->poll, UV_READABLE, on_poll);
     return 0;
 }
@@ -173,6 +185,7 @@ int web_new(const struct web_options *options, struct web **ret, struct tw_error
     web->options = *options;
     web->ready = true;
     list_init(&web->requests);
+    list_init(&web->streams);
     machine_load_init(&web->load_state, NULL);
     (void)web_load(web); /* how busy it is, is known from the second time on */
     const struct rpc_client_options client = {.has_fd = true, .fd = fd_steal(&service)};
