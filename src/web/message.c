@@ -433,7 +433,7 @@ int message_take_text(ProtobufCMessage *m, const char *field, const char *text, 
     else if (f->label == PROTOBUF_C_LABEL_REPEATED)
         r = take_array(m, f, one, error);
     else
-        r = f->type == PROTOBUF_C_TYPE_STRING && **(char **)member(m, f->offset)
+        r = f->type == PROTOBUF_C_TYPE_STRING && *(const char **)member(m, f->offset) != protobuf_c_empty_string
             ? error_set(error, TW_INVALID_ARGUMENT, "%s is given twice", f->name)
             : set_value(f, member(m, f->offset), one, error);
     json_decref(one);

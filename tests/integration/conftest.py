@@ -125,6 +125,30 @@ def make_node(programs_for_all, stubs, folder):
     maker.close()
 
 
+@pytest.fixture
+def guarded(make_node, pb, stubs):
+    """A node with ann (a submitter) and vic (a viewer), who have passwords."""
+    node = make_node(authenticated=True, web=True, web_port=0).start()
+    accounts = stubs.grpc.AccountServiceStub(node.channel)
+    for name, role in (("ann", pb.User.SUBMITTER), ("bob", pb.User.SUBMITTER), ("vic", pb.User.VIEWER)):
+        accounts.AddUser(pb.AddUserRequest(name=name, role=role))
+        accounts.SetPassword(pb.SetPasswordRequest(user=name, new_password=f"password of {name}"))
+    return node
+
+
+@pytest.fixture
+def open_node(make_node):
+    return make_node(authenticated=False, web=True, web_port=0).start()
+
+
+@pytest.fixture(scope="module")
+def module_maker(programs_for_all, stubs, folder):
+    """Makes nodes that all tests of a module share."""
+    maker = Maker(programs_for_all, stubs, folder)
+    yield maker
+    maker.close()
+
+
 @pytest.fixture(scope="module")
 def node(programs_for_all, stubs, folder):
     """One running node with defaults for all tests of a module that leave it as it was."""

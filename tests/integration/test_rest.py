@@ -2,7 +2,6 @@
 """REST, from outside: its routes, who may use them, and what it makes of bad input."""
 import contextlib
 import http.client
-import json
 import re
 import socket
 import threading
@@ -11,68 +10,9 @@ import pytest
 
 from harness import waiting
 from harness.node import StartError
+from harness.rest import JSON, Rest, port_of
 
-JSON = {"Content-Type": "application/json"}
 SLEEP = "import time; time.sleep(600)"
-
-
-class Rest:
-    """One client with its cookie; each call is a connection of its own."""
-
-    def __init__(self, port, token=None, host="127.0.0.1"):
-        self.port, self.token, self.host, self.cookie = port, token, host, None
-
-    def call(self, method, path, body=None, headers=None, seconds=30):
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
-        headers = dict(headers or {})
-        if self.token:
-            headers.setdefault("Authorization", f"Bearer {self.token}")
-        if self.cookie:
-            headers.setdefault("Cookie", self.cookie)
-        if isinstance(body, (dict, list)):
-            body, headers = json.dumps(body), {**JSON, **headers}
-        try:
-            connection.request(method, path, body=body, headers=headers)
-            answer = connection.getresponse()
-            raw = answer.read()
-        finally:
-            connection.close()
-        value = json.loads(raw) if raw else None
-        if answer.status >= 400 and "problem" in answer.headers["Content-Type"]:
-            assert value["status"] == answer.status and value["title"] and value["detail"], value
-        return answer.status, value, answer.headers
-
-    def get(self, path, **kwargs):
-        return self.call("GET", path, **kwargs)
-
-    def post(self, path, body=None, **kwargs):
-        return self.call("POST", path, body, **kwargs)
-
-    def login(self, user, password):
-        status, value, headers = self.post("/login", {"user": user, "password": password})
-        if status == 200:
-            self.cookie = headers["Set-Cookie"].partition(";")[0]
-        return status, value, headers
-
-
-def port_of(node):
-    return int(re.findall(r"REST: http://127\.0\.0\.1:(\d+)", node.log())[-1])
-
-
-@pytest.fixture
-def guarded(make_node, pb, stubs):
-    """A node with ann (a submitter) and vic (a viewer), who have passwords."""
-    node = make_node(authenticated=True, web=True, web_port=0).start()
-    accounts = stubs.grpc.AccountServiceStub(node.channel)
-    for name, role in (("ann", pb.User.SUBMITTER), ("bob", pb.User.SUBMITTER), ("vic", pb.User.VIEWER)):
-        accounts.AddUser(pb.AddUserRequest(name=name, role=role))
-        accounts.SetPassword(pb.SetPasswordRequest(user=name, new_password=f"password of {name}"))
-    return node
-
-
-@pytest.fixture
-def open_node(make_node):
-    return make_node(authenticated=False, web=True, web_port=0).start()
 
 
 def test_the_documented_fields(open_node):
