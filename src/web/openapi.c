@@ -28,7 +28,8 @@ static void path_text(const struct web_route *route, char *out, size_t size)
 /* With all messages that it refers to. */
 static void add_schema(json_t *schemas, const ProtobufCMessageDescriptor *type)
 {
-    if (json_object_get(schemas, type->name) || json_object_set_new(schemas, type->name, message_schema(type)) < 0)
+    if (!type || json_object_get(schemas, type->name) ||
+        json_object_set_new(schemas, type->name, message_schema(type)) < 0)
         return;
     for (unsigned i = 0; i < type->n_fields; i++)
         if (type->fields[i].type == PROTOBUF_C_TYPE_MESSAGE && !message_is_map(&type->fields[i]))
