@@ -204,6 +204,17 @@ TW_PUBLIC int tw_worker_register_function(
 /* What this worker cannot do, each in a sentence; the n-th, or NULL when there are no more. Lives as long as the worker. */
 TW_PUBLIC const char *tw_worker_warning(const struct tw_worker *worker, size_t n);
 
+/* How many tasks there are, and what those that run have been given. */
+struct tw_counts {
+    size_t size; /* sizeof(struct tw_counts): set it before the call */
+    uint32_t running, queued;
+    uint64_t accepted, completed, failed, stopped; /* since the worker's start */
+    uint64_t cpu_millis, memory_bytes;             /* what there is for tasks; 0: not bounded */
+    uint64_t cpu_millis_used, memory_bytes_used;   /* what is given of it */
+};
+/* On the loop's thread; cheap. */
+TW_PUBLIC void tw_worker_get_counts(const struct tw_worker *worker, struct tw_counts *ret);
+
 /*
  * The library's own log lines. The handler is called from any thread and must not call the library. NULL: back to the
  * default, which is stderr. [any thread]

@@ -24,6 +24,7 @@ static struct {
     void *handler_ctx;
     struct log_entry ring[LOG_RING_MAX];
     size_t count;
+    uint64_t last_number;
 } state = {.level = LOG_INFO, .lock = PTHREAD_MUTEX_INITIALIZER, .fd = STDERR_FILENO};
 
 static const char *const level_names[] = {
@@ -155,6 +156,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 
     CLEANUP_FREE char *message = NULL; /* for the handler, which is called without the lock */
     pthread_mutex_lock(&state.lock);
+    entry.number = ++state.last_number;
     log_handler handler = state.handler;
     void *ctx = state.handler_ctx;
     if (handler)

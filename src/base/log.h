@@ -37,6 +37,7 @@ enum log_format {
 enum { LOG_RING_MAX = 1000, LOG_RING_KEEP = 500, LOG_MESSAGE_MAX = 1000 };
 
 struct log_entry {
+    uint64_t number; /* 1, 2, ... since the start of the program */
     uint64_t wall_us;
     enum log_level level;
     char *message;

@@ -485,6 +485,24 @@ const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
     return n < worker->n_warnings ? worker->warnings[n] : NULL;
 }
 
+void tw_worker_get_counts(const struct tw_worker *worker, struct tw_counts *ret)
+{
+    struct engine_status status = {0};
+    struct tw_counts counts = {.size = ret->size};
+    engine_get_status(worker->engine, &status);
+    counts.running = status.running;
+    counts.queued = status.queued;
+    counts.accepted = status.accepted;
+    counts.completed = status.completed;
+    counts.failed = status.failed;
+    counts.stopped = status.stopped;
+    counts.cpu_millis = status.cpu_millis;
+    counts.memory_bytes = status.memory_bytes;
+    counts.cpu_millis_used = status.cpu_millis_used;
+    counts.memory_bytes_used = status.memory_bytes_used;
+    memcpy(ret, &counts, MIN(ret->size, sizeof counts)); /* a program may be older than the library */
+}
+
 void tw_worker_set_storage(struct tw_worker *worker, struct tw_storage *storage)
 {
     worker->files.storage = storage;

@@ -53,7 +53,7 @@ struct node {
     struct tw_launcher *launcher;
     struct tw_worker *worker;
     struct tw_storage *files;
-    struct web *web; /* NULL: WEB is off */
+    struct webpart web;
     uv_loop_t loop;
     uv_signal_t signals[ARRAY_LEN(watched_signals)];
     uv_timer_t timer;
@@ -228,7 +228,7 @@ static void stop_now(struct node *node, const char *why)
 {
     if (node->phase == PHASE_STOPPING)
         return;
-    web_set_ready(node->web, false);
+    web_set_ready(node->web.web, false);
     node->phase = PHASE_STOPPING;
     node->shutdown = TW_SHUTDOWN_STOP;
     log_info("stopping all tasks: %s", why);
@@ -250,7 +250,7 @@ static void drain(struct node *node, const char *why, uint64_t us)
         stop_now(node, why);
         return;
     }
-    web_set_ready(node->web, false);
+    web_set_ready(node->web.web, false);
     node->phase = PHASE_DRAINING;
     if (!node->serving)
         log_info("%s; closing (a task that was begun may go on for %g s)", why, (double)us / (double)SEC);
@@ -268,7 +268,7 @@ static void drain(struct node *node, const char *why, uint64_t us)
 static void detach(struct node *node, const char *why)
 {
     uint64_t us = MAX(config_number(node->config, SETTING_DRAIN_TIMEOUT), (uint64_t)DETACH_LEAST_US);
-    web_set_ready(node->web, false);
+    web_set_ready(node->web.web, false);
     node->phase = PHASE_DRAINING;
     log_info("detaching: %s; running tasks go on, and wait %.6g s for the next start of this node", why,
         (double)config_number(node->config, SETTING_DETACH_TIMEOUT) / (double)SEC);
@@ -444,7 +444,7 @@ static int start_worker(struct node *node)
     options_of_rpc(node->config, &rpc);
     if (tw_worker_listen(node->worker, &rpc, &error) < 0)
         return complain_of_port(node, &error);
-    if (webpart_begin(node->config, &node->loop, node->worker, &node->web) < 0)
+    if (webpart_begin(&node->web, node->config, &node->loop, node->worker, node->storage) < 0)
         return -1;
     if (access_show_first(node->storage, node->worker) < 0)
         return -1;
@@ -536,7 +536,7 @@ static void give_up(struct node *node)
 
 static void finish(struct node *node)
 {
-    web_close(node->web, NULL, NULL);
+    webpart_end(&node->web, &node->loop);
     tw_worker_free(node->worker);
     tw_storage_close(node->files);
     tw_launcher_free(node->launcher);

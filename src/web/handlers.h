@@ -28,6 +28,12 @@ void handle_log(struct web *web, struct web_request *request);
 void handle_log_chunks(struct web *web, struct web_request *request);
 void handle_log_events(struct web *web, struct web_request *request);
 void handle_events(struct web *web, struct web_request *request);
+/* history.c */
+void handle_history(struct web *web, struct web_request *request);
+/* metrics.c */
+void handle_metrics(struct web *web, struct web_request *request);
+/* node_log.c */
+void handle_node_log(struct web *web, struct web_request *request);
 /* openapi.c */
 void handle_openapi(struct web *web, struct web_request *request);
 

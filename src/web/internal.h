@@ -69,6 +69,8 @@ struct web_request {
 enum MHD_Result web_on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
     const char *version, const char *upload, size_t *upload_size, void **state);
 void web_on_completed(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);
+/* Answers with these bytes, which are taken out of `body`; nothing where it has failed. */
+void web_answer_text(struct web_request *request, const char *type, struct buf *body);
 /* The answer is complete: it is queued when MHD asks. NULL: there was no memory for it, and the connection ends. */
 void web_answer(struct web_request *request, unsigned status, struct MHD_Response *response);
 /* "1.2.3.4:5" or "[::1]:5": whom the service takes calls to be from. NULL: not known. */

@@ -105,6 +105,20 @@ void web_reply(struct web_request *r, unsigned status, json_t *body)
     web_answer(r, status, body ? make_response(body, "application/json") : NULL);
 }
 
+void web_answer_text(struct web_request *r, const char *type, struct buf *body)
+{
+    size_t len = 0;
+    bool whole = !body->error;
+    char *text = buf_steal(body, &len);
+    struct MHD_Response *response =
+        text && whole ? MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE) : NULL;
+    if (response)
+        (void)MHD_add_response_header(response, "Content-Type", type);
+    else
+        free(text);
+    web_answer(r, MHD_HTTP_OK, response);
+}
+
 void web_problem(struct web_request *r, unsigned status, const char *detail, uint32_t retry_ms)
 {
     CLEANUP_FREE char *safe = text_printable(detail, strlen(detail), SIZE_MAX, false);

@@ -25,6 +25,7 @@ const struct web_route web_routes[] = {
     {"GET", "/livez", .open = true, .handle = handle_livez, .about = "Whether the program lives."},
     {"GET", "/readyz", .open = true, .handle = handle_readyz, .about = "Whether the node takes tasks."},
     {"GET", "/health", .open = true, .handle = handle_health, .about = "The health of the node's parts."},
+    {"GET", "/metrics", .handle = handle_metrics, .about = "Numbers for a Prometheus, as OpenMetrics or in the older format."},
     {"GET", "/openapi.json", .handle = handle_openapi, .about = "This description."},
 
     {"POST", "/login", .max_body = LOGIN_BODY_MAX, .open = true, .changes = true, .handle = handle_login, .about = "Begins a session."},
@@ -32,6 +33,8 @@ const struct web_route web_routes[] = {
     {"GET", "/api/session", .handle = handle_session, .about = "Who the caller is."},
     {"GET", "/api/status", .handle = handle_status, .about = "What the node is and has."},
     {"GET", "/api/resources", .handle = handle_resources, .about = "What of the machine is free."},
+    {"GET", "/api/history", .handle = handle_history, .about = "How the machine and the node were doing."},
+    {"GET", "/api/logs", .handle = handle_node_log, .about = "What the node has logged lately."},
     {"GET", "/api/tasks", .handle = handle_tasks, .about = "The tasks that run."},
     {"POST", "/api/stop_task/*", .changes = true, .handle = handle_stop_task, .about = "Stops a task."},
     {"GET", "/api/events", .handle = handle_events, .about = "What happens to tasks, as server-sent events.",

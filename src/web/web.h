@@ -17,6 +17,7 @@
 #include <taskworker/error.h>
 
 struct web;
+struct monitor;
 
 struct web_options {
     uv_loop_t *loop;
@@ -24,6 +25,7 @@ struct web_options {
     const char *host; /* a numeric address, or "localhost" */
     uint16_t port;    /* 0: any free one */
     bool open;        /* the node asks nobody who he is (--dev): only for a loopback address */
+    struct monitor *monitor;  /* borrowed until the web has closed; NULL: there is none */
     unsigned session_hours;   /* how long a login lasts */
     unsigned max_connections; /* 0: 1000; a quarter of them from one address */
     unsigned request_seconds; /* for a request to come in and its answer to be fetched; 0: 30 */

@@ -11,7 +11,8 @@ ROLES = ("viewer", "submitter", "operator", "admin")
 # Method, path, body, the lowest role, and what those with the role are answered where nothing is there.
 ROUTES = [
     ("GET", "/openapi.json", None, "none+", 200), ("GET", "/api/session", None, "viewer", 200), ("GET", "/api/status", None, "viewer", 200),
-    ("GET", "/api/resources", None, "viewer", 200), ("GET", "/api/tasks", None, "viewer", 200),
+    ("GET", "/api/resources", None, "viewer", 200), ("GET", "/api/history", None, "viewer", 200), ("GET", "/metrics", None, "viewer", 200),
+    ("GET", "/api/logs", None, "operator", 200), ("GET", "/api/tasks", None, "viewer", 200),
     ("POST", "/api/stop_task/none", None, "submitter", 404),
     ("GET", "/api/v1/node", None, "viewer", 200), ("POST", "/api/v1/node/shutdown", {"timeout_ms": -1}, "operator", 400),
     ("GET", "/api/v1/tasks", None, "viewer", 200), ("POST", "/api/v1/tasks", {"task_type": "none"}, "submitter", 400),

@@ -198,6 +198,12 @@ void tw_worker_reload(struct tw_worker *worker, const struct tw_worker_options *
     limits_event(options);
 }
 
+void tw_worker_get_counts(const struct tw_worker *worker, struct tw_counts *ret)
+{
+    (void)worker;
+    *ret = (struct tw_counts){.size = ret->size};
+}
+
 const char *tw_worker_warning(const struct tw_worker *worker, size_t n)
 {
     (void)worker;
