@@ -54,7 +54,7 @@ static bool take(void *ctx, const char *name, const char *value)
     else if (!strcmp(name, "max_points"))
         q->bad = parse_u64(value, 1, POINTS_MAX, &q->points) < 0;
     else if (!strcmp(name, "series") && q->n_names < NAMES_MAX && strlen(value) < NAME_MAX_LEN)
-        strcpy(q->names[q->n_names++], value);
+        memcpy(q->names[q->n_names++], value, strlen(value) + 1);
     else
         q->bad = true;
     return !q->bad;
