@@ -34,6 +34,9 @@ void handle_history(struct web *web, struct web_request *request);
 void handle_metrics(struct web *web, struct web_request *request);
 /* node_log.c */
 void handle_node_log(struct web *web, struct web_request *request);
+/* pages.c */
+void handle_page(struct web *web, struct web_request *request);
+void handle_asset(struct web *web, struct web_request *request);
 /* openapi.c */
 void handle_openapi(struct web *web, struct web_request *request);
 

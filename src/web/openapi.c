@@ -88,6 +88,8 @@ static json_t *paths(json_t *schemas)
     json_t *all = json_object();
     for (size_t i = 0; i < web_n_routes; i++) {
         char path[160], method[16] = "";
+        if (!web_routes[i].about) /* a page */
+            continue;
         path_text(&web_routes[i], path, sizeof path);
         for (size_t n = 0; web_routes[i].method[n] && n + 1 < sizeof method; n++)
             method[n] = (char)tolower((unsigned char)web_routes[i].method[n]);

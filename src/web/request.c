@@ -63,6 +63,7 @@ bool web_request_is_secure(const struct web_request *request)
 
 /* --- answering --- */
 
+/* Unless the answer says otherwise. */
 static const char *const fixed_headers[][2] = {
     {"Cache-Control", "no-store"},
     {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
@@ -74,7 +75,8 @@ static const char *const fixed_headers[][2] = {
 void web_answer(struct web_request *r, unsigned status, struct MHD_Response *response)
 {
     for (size_t i = 0; response && i < ARRAY_LEN(fixed_headers); i++)
-        (void)MHD_add_response_header(response, fixed_headers[i][0], fixed_headers[i][1]);
+        if (!MHD_get_response_header(response, fixed_headers[i][0]))
+            (void)MHD_add_response_header(response, fixed_headers[i][0], fixed_headers[i][1]);
     if (response && *r->cookie)
         (void)MHD_add_response_header(response, "Set-Cookie", r->cookie);
     r->response = response;

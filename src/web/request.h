@@ -39,7 +39,7 @@ struct web_route {
     /* Answers, at once or later. */
     void (*handle)(struct web *web, struct web_request *request);
     struct web_rpc rpc; /* for handlers that need it */
-    const char *about;  /* one sentence, for /openapi.json */
+    const char *about;  /* one sentence, for /openapi.json; NULL: a page, which is not in there */
 };
 extern const struct web_route web_routes[];
 extern const size_t web_n_routes;

@@ -22,6 +22,17 @@ enum {
 
 /* clang-format off */
 const struct web_route web_routes[] = {
+    {"GET", "/", .open = true, .handle = handle_page},
+    {"GET", "/login", .open = true, .handle = handle_page},
+    {"GET", "/dashboard", .open = true, .handle = handle_page},
+    {"GET", "/tasks", .open = true, .handle = handle_page},
+    {"GET", "/tasks/*", .open = true, .handle = handle_page},
+    {"GET", "/new", .open = true, .handle = handle_page},
+    {"GET", "/monitor", .open = true, .handle = handle_page},
+    {"GET", "/logs", .open = true, .handle = handle_page},
+    {"GET", "/settings", .open = true, .handle = handle_page},
+    {"GET", "/assets/*", .open = true, .handle = handle_asset},
+
     {"GET", "/livez", .open = true, .handle = handle_livez, .about = "Whether the program lives."},
     {"GET", "/readyz", .open = true, .handle = handle_readyz, .about = "Whether the node takes tasks."},
     {"GET", "/health", .open = true, .handle = handle_health, .about = "The health of the node's parts."},
