@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin door: everything is in scripts/ and meson. `make help` lists the targets.
 COUNT ?= 100000
-.PHONY: help setup build run test bench soak lint fuzz install
+.PHONY: help setup build run test bench soak ui lint fuzz install
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -23,6 +23,9 @@ bench: ## the measured numbers
 
 soak: ## COUNT tasks (default 100000) through one node: nothing may be left behind
 	@scripts/soak --count $(COUNT)
+
+ui: ## make ui/dist out of ui/src (takes npm)
+	@scripts/ui
 
 lint: ## format, static analysis, the project's own rules
 	@scripts/lint

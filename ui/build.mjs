@@ -8,13 +8,15 @@ import { gzipSync } from "node:zlib";
 
 const MOST = 120 * 1024; // bytes, compressed, of all
 
+const BANNER = "/* SPDX-License-Identifier: Apache-2.0 (with Preact and uPlot, MIT: licenses.txt) */";
+
 const walk = (path) => (statSync(path).isDirectory() ? readdirSync(path).flatMap((name) => walk(`${path}/${name}`)) : [path]);
 const sources = [".npmrc", "build.mjs", "icon.svg", "index.html", "package-lock.json", "package.json", "tsconfig.json", ...walk("src")].sort();
 
 const made = await build({
   entryPoints: { app: "src/main.tsx", style: "src/style.css" },
   bundle: true, minify: true, write: false, outdir: "dist", target: ["es2020"], format: "esm",
-  jsx: "automatic", jsxImportSource: "preact", legalComments: "none", charset: "utf8", logLevel: "warning",
+  jsx: "automatic", jsxImportSource: "preact", legalComments: "none", banner: { js: BANNER, css: BANNER }, charset: "utf8", logLevel: "warning",
 });
 const output = Object.fromEntries(made.outputFiles.map((file) => [file.path.split("/").pop(), file.contents]));
 output["index.html"] = readFileSync("index.html", "utf8").replace(/\n\s*/g, "\n");

@@ -95,7 +95,7 @@ enum { NODE_SLOTS_MAX = 1024 };
             "held for clients beside large requests and answers; a part of it for one address. Beyond it they get "    \
             "RESOURCE_EXHAUSTED")                                                                                      \
     X(WEB, .type = SETTING_BOOL, .group = GROUP_NETWORK, .env = "HIVEMIND_WEB", .fallback = "false",                   \
-        .help = "REST over HTTP on WEB_PORT. Off until there are pages")                                               \
+        .help = "Web pages and REST over HTTP on WEB_PORT")                                                            \
     X(WEB_HOST, .type = SETTING_HOST, .group = GROUP_NETWORK, .fallback = "127.0.0.1", .metavar = "ADDRESS",           \
         .help = "address of the web interface, which has no TLS yet: any other than a loopback address needs "         \
                 "--insecure-listen")                                                                                   \

@@ -25,7 +25,8 @@ struct web {
     bool ready, closing;
     struct list requests;
     struct list streams;
-    size_t held; /* bytes of bodies */
+    unsigned ticks; /* of streams_tick() */
+    size_t held;    /* bytes of bodies */
     void (*closed)(void *ctx);
     void *closed_ctx;
 

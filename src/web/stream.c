@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "base/util.h"
@@ -18,6 +19,7 @@ enum {
     OUT_ENOUGH = 64 * 1024,     /* more waits in the service */
     BLOCK = 32 * 1024,
     HEADERS = 6,
+    COMMENT_TICKS = 8,
 };
 
 struct web_stream {
@@ -158,14 +160,29 @@ void web_stream_event(struct buf *out, uint64_t number, const char *kind, json_t
     (void)buf_append_str(out, "\n\n");
 }
 
+/* Nobody looks at a suspended connection, so that its end is not seen until something is written. */
+static bool has_gone(const struct web_stream *s)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(s->request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    return info && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void streams_tick(struct web *web)
 {
+    web->ticks++;
     list_for_each (at, &web->streams) {
         struct web_stream *s = CONTAINER_OF(at, struct web_stream, link);
-        if (s->options.events && s->waiting) {
+        if (!s->waiting)
+            continue;
+        if (has_gone(s))
+            s->broken = true;
+        else if (s->options.events && web->ticks % COMMENT_TICKS == 0)
             (void)buf_append_str(&s->out, ": there\n\n");
-            wake(s);
-        }
+        else
+            continue;
+        wake(s);
     }
 }
 

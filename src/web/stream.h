@@ -19,7 +19,7 @@ struct web_stream_options {
     const ProtobufCMessageDescriptor *answer;
     const char *type; /* Content-Type */
     /*
-     * Server-sent events (WHATWG HTML, 9.2): the headers come at once, a comment every 15 seconds shows either side that the other is
+     * Server-sent events (WHATWG HTML, 9.2): the headers come at once, a comment every 16 seconds shows either side that the other is
      * there. Else the headers wait for the first message, so that a call that fails is answered with why.
      */
     bool events;
@@ -50,7 +50,7 @@ void web_stream_event(struct buf *out, uint64_t number, const char *kind, json_t
 
 /* The request has gone. NULL is allowed. */
 void stream_detach(struct web_stream *stream);
-/* Every 15 seconds. */
+/* Every two seconds. */
 void streams_tick(struct web *web);
 
 #endif

@@ -25,7 +25,7 @@ enum {
     REQUEST_SECONDS = 30,
     CONNECTION_MEMORY = 32 * 1024, /* request line, headers and one read */
     LOAD_EVERY_US = 1000000,
-    BEAT_MS = 15000,
+    BEAT_MS = 2000,
 };
 
 static void run(struct web *web);

@@ -141,7 +141,7 @@ def test_pages_of_others(open_node):
 
 
 @pytest.mark.parametrize("method, path, status", [
-    ("GET", "/", 404), ("GET", "//api/status", 404), ("GET", "/api/status/", 404), ("GET", "/api/%73tatus", 404),
+    ("GET", "/", 200), ("GET", "//api/status", 404), ("GET", "/api/status/", 404), ("GET", "/api/%73tatus", 404),
     ("GET", "/api/../api/status", 404), ("GET", "/livez%00", 404), ("POST", "/api/stop_task/", 404), ("POST", "/api/stop_task/a/b", 404),
     ("POST", "/api/stop_task/a%2fb", 404), ("POST", "/api/stop_task/%00", 404), ("POST", "/api/stop_task/%", 404),
     ("POST", "/api/stop_task/%ff", 404), ("POST", "/api/stop_task/" + "x" * 5000, 404), ("POST", "/api/status", 405),

@@ -14,11 +14,14 @@ interface ChartProps {
   show: (value: number) => string;
   max?: number; /* the axis goes from 0 to at least this */
   fixed?: boolean; /* and no further */
-  height?: number;
+  binary?: boolean; /* the axis is divided by powers of two */
   empty?: string;
 }
 
 const COLORS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
+const HEIGHT = 184; /* pixels; what has no legend has its room as well */
+const LEGEND = 28;
+const POWERS = Array.from({ length: 50 }, (_, i) => 2 ** i);
 const css = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** The columns of what is wanted, in the order of `lines`; those that the machine never told are left out. */
@@ -40,7 +43,7 @@ function options(props: ChartProps, labels: string[], width: number): uPlot.Opti
   const axis = { stroke: css("--text-2"), grid: { stroke: css("--rule"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   return {
     width,
-    height: props.height ?? 180,
+    height: labels.length > 1 && labels.length <= 6 ? HEIGHT : HEIGHT + LEGEND,
     padding: [12, 8, 0, 0],
     legend: { show: labels.length > 1 && labels.length <= 6 },
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
@@ -49,11 +52,11 @@ function options(props: ChartProps, labels: string[], width: number): uPlot.Opti
       y: { range: (_, __, high) => [0, props.fixed ? (props.max ?? 1) : Math.max(high ?? 0, props.max ?? 0) || 1] },
     },
     axes: [
-      { ...axis, space: 70, values: (_, splits) => splits.map((at) => clock(at, (splits[splits.length - 1] ?? 0) - (splits[0] ?? 0))) },
-      { ...axis, size: 74, values: (_, splits) => splits.map((value) => props.show(value)) },
+      { ...axis, space: 80, values: (_, splits) => splits.map((at) => clock(at, (splits[splits.length - 1] ?? 0) - (splits[0] ?? 0))) },
+      { ...axis, size: 74, ...(props.binary ? { incrs: POWERS } : {}), values: (_, splits) => splits.map((value) => props.show(value)) },
     ],
     series: [
-      { value: (_, at) => (at ? new Date(at * 1000).toLocaleTimeString(language()) : "") },
+      { value: (_, at) => (at ? new Date(at * 1000).toLocaleTimeString(language(), { hourCycle: "h23" }) : "") },
       ...labels.map((label, i) => ({
         label,
         stroke: css(COLORS[i % COLORS.length] ?? ""),
@@ -70,7 +73,7 @@ function clock(at: number, span: number): string {
   const date = new Date(at * 1000);
   return span > 36 * 3600
     ? date.toLocaleDateString(language(), { month: "short", day: "numeric" })
-    : date.toLocaleTimeString(language(), { hour: "2-digit", minute: "2-digit" });
+    : date.toLocaleTimeString(language(), { hourCycle: "h23", hour: "2-digit", minute: "2-digit", ...(span < 600 ? { second: "2-digit" } : {}) });
 }
 
 /** What a screen reader is told: the newest value of each line. */
@@ -107,7 +110,7 @@ export function Chart(props: ChartProps) {
     plot.current?.setData([at, ...columns] as uPlot.AlignedData);
   }, [props.history]);
   useEffect(() => {
-    if (width) plot.current?.setSize({ width, height: props.height ?? 180 });
+    if (width) plot.current?.setSize({ width, height: plot.current.height });
   }, [width]);
   return (
     <section class="panel chart">

@@ -65,8 +65,23 @@ export function useAsked<T>(path: string | undefined, ms: number): Asked<T> {
   return { value: current.value, problem: current.problem, again: () => again.current() };
 }
 
+/**
+ * Whether the page is looked at. A browser has six connections for all tabs of a node together, so a page that nobody sees gives its streams back,
+ * and so does one that was left and is only kept for the way back.
+ */
+export const visible = new Signal(!document.hidden);
+document.addEventListener("visibilitychange", () => visible.set(!document.hidden));
+window.addEventListener("pagehide", () => visible.set(false));
+window.addEventListener("pageshow", () => visible.set(!document.hidden));
+
 const taskListeners = new Set<Listener<TaskEvent>>();
 let taskEvents: EventSource | undefined;
+let lastEvent = 0;
+
+visible.listen((seen) => {
+  if (!seen) closeTaskEvents();
+  else if (taskListeners.size && !taskEvents) openTaskEvents();
+});
 
 /** Calls back for everything that happens to tasks; one stream for the whole page, which comes back by itself. */
 export function useTaskEvents(listener: Listener<TaskEvent>): void {
@@ -75,7 +90,7 @@ export function useTaskEvents(listener: Listener<TaskEvent>): void {
   useEffect(() => {
     const own: Listener<TaskEvent> = (event) => latest.current(event);
     taskListeners.add(own);
-    if (!taskEvents) openTaskEvents();
+    if (!taskEvents && visible.value) openTaskEvents();
     return () => {
       taskListeners.delete(own);
       if (taskListeners.size === 0) closeTaskEvents();
@@ -84,23 +99,28 @@ export function useTaskEvents(listener: Listener<TaskEvent>): void {
 }
 
 function openTaskEvents(): void {
-  const source = new EventSource("/api/events");
+  const source = new EventSource(lastEvent ? `/api/events?after=${lastEvent}` : "/api/events");
   taskEvents = source;
   source.addEventListener("task", (message) => {
     const event = JSON.parse((message as MessageEvent<string>).data) as TaskEvent;
+    lastEvent = event.number;
     taskListeners.forEach((listener) => listener(event));
   });
   /* What was missed cannot be had any more, or the right to see it has gone: from now on, or not at all. */
   source.addEventListener("failed", () => {
     source.close();
-    if (taskEvents === source) window.setTimeout(() => taskListeners.size && openTaskEvents(), 5000);
+    lastEvent = 0;
+    reopen(source);
   });
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED && taskEvents === source) {
-      taskEvents = undefined;
-      window.setTimeout(() => taskListeners.size && !taskEvents && openTaskEvents(), 5000);
-    }
+    if (source.readyState === EventSource.CLOSED) reopen(source);
   };
+}
+
+function reopen(source: EventSource): void {
+  if (taskEvents !== source) return;
+  taskEvents = undefined;
+  window.setTimeout(() => taskListeners.size && !taskEvents && visible.value && openTaskEvents(), 5000);
 }
 
 export function closeTaskEvents(): void {

@@ -89,11 +89,15 @@ export function SureDialog() {
   };
   return (
     <dialog ref={dialog} onClose={() => setQuestion(undefined)} aria-label={question?.yes ?? ""}>
-      <p>{question?.text}</p>
-      <div class="row end">
-        <button onClick={close}>{t("cancel")}</button>
-        <button class="danger" onClick={() => { const then = question?.then; close(); then?.(); }}>{question?.yes}</button>
-      </div>
+      {question && (
+        <>
+          <p>{question.text}</p>
+          <div class="row end">
+            <button onClick={close}>{t("cancel")}</button>
+            <button class="danger" onClick={() => { close(); question.then(); }}>{question.yes}</button>
+          </div>
+        </>
+      )}
     </dialog>
   );
 }

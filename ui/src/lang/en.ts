@@ -21,7 +21,7 @@ export const en = {
   state_FAILED: "Failed", state_STOPPED: "Stopped", state_paused: "Paused", state_stopping: "Is being stopped",
 
   dash_serving: "Takes tasks", dash_draining: "Takes no more tasks: it is ending", dash_since: "Version {version}, running for {time}",
-  dash_running: "Running", dash_queued: "Waiting", dash_success: "Success rate", dash_success_hint: "{completed} completed, {failed} failed since the start",
+  dash_running: "Running", dash_queued: "Waiting", dash_success: "Success rate", dash_success_hint: "{completed} completed, {failed} failed",
   dash_none_yet: "no task has ended yet", dash_of: "of {n}", dash_trust: "Trust", dash_trust_none: "not rated yet", dash_per_minute: "Tasks per minute",
   dash_cpu: "Processors", dash_memory: "Memory", dash_network: "Network", dash_disk: "Disk", dash_gpu: "GPU", dash_no_gpu: "no GPU on this machine",
   dash_free: "{free} of {total} free", dash_recent: "Latest tasks", dash_all: "All tasks",

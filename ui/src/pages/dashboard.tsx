@@ -85,8 +85,8 @@ export function Dashboard({ session }: { session: Session }) {
       <Figures node={status} summary={summary.value} />
       <div class="charts">
         <Chart title={t("dash_cpu")} history={history.value} lines={[{ name: "cpu_busy_ratio", label: t("dash_cpu") }]} show={percent} max={1} fixed />
-        <Chart title={t("dash_memory")} history={history.value} lines={[{ name: "memory_used_bytes", label: t("dash_memory") }]} show={bytes} max={total} fixed={total > 0} />
-        <Chart title={t("dash_network")} history={history.value} show={rate} max={10240}
+        <Chart title={t("dash_memory")} history={history.value} lines={[{ name: "memory_used_bytes", label: t("dash_memory") }]} show={bytes} binary max={total} fixed={total > 0} />
+        <Chart title={t("dash_network")} history={history.value} show={rate} binary max={10240}
           lines={[{ name: "network_receive_bytes_per_second", label: t("dash_received") }, { name: "network_transmit_bytes_per_second", label: t("dash_sent") }]} />
         <Chart title={t("dash_per_minute")} history={history.value} show={(n) => count(Math.round(n))} max={10}
           lines={[{ name: "tasks_completed_per_second", label: t("state_COMPLETED"), scale: 60 }, { name: "tasks_failed_per_second", label: t("state_FAILED"), scale: 60 }]} />

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get, query, taskPath, type Chunk, type Task } from "../api";
 import { t } from "../i18n";
+import { useSignal, visible } from "../live";
 import { attempt } from "../parts";
 
 interface Line { stream: "stdout" | "stderr"; text: string }
@@ -43,6 +44,7 @@ function useLog(task: Task): { lines: Lines; version: number; more: boolean; loa
   const [version, setVersion] = useState(0);
   const [more, setMore] = useState(true);
   const ended = ["COMPLETED", "FAILED", "STOPPED"].includes(task.state);
+  const seen = useSignal(visible);
   const load = (): void => {
     if (loading.current) return;
     loading.current = true;
@@ -60,7 +62,7 @@ function useLog(task: Task): { lines: Lines; version: number; more: boolean; loa
     return undefined;
   }, [ended]);
   useEffect(() => {
-    if (ended || task.state === "QUEUED") return undefined;
+    if (ended || !seen || task.state === "QUEUED") return undefined;
     const source = new EventSource(`${taskPath(task.task_id)}/log/events?${query([["offset", offset.current]])}`);
     let drawn = 0;
     source.addEventListener("output", (message) => {
@@ -76,7 +78,7 @@ function useLog(task: Task): { lines: Lines; version: number; more: boolean; loa
       source.close();
       if (drawn) window.cancelAnimationFrame(drawn);
     };
-  }, [task.state, task.attempt]);
+  }, [task.state, task.attempt, seen]);
   return { lines: lines.current, version, more: more && ended, load };
 }
 

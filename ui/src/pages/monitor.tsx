@@ -44,14 +44,14 @@ export function Monitor() {
         <Chart title={t("mon_cpu")} history={history} show={percent} max={1} fixed
           lines={[{ name: "cpu_user_ratio", label: "user" }, { name: "cpu_system_ratio", label: "system" }, { name: "cpu_iowait_ratio", label: "iowait" }, { name: "cpu_steal_ratio", label: "steal" }]} />
         <Chart title={t("mon_cores")} history={history} lines="core_busy_ratio" show={percent} max={1} fixed />
-        <Chart title={t("mon_memory")} history={history} show={bytes} max={most(history, "memory_total_bytes")} fixed={most(history, "memory_total_bytes") > 0}
+        <Chart title={t("mon_memory")} history={history} show={bytes} binary max={most(history, "memory_total_bytes")} fixed={most(history, "memory_total_bytes") > 0}
           lines={[{ name: "memory_used_bytes", label: t("mon_memory") }, { name: "memory_allocated_bytes", label: t("mon_tasks") }, { name: "swap_used_bytes", label: t("mon_swap") }]} />
         <Chart title={t("mon_load")} history={history} show={(n) => n.toFixed(1)} max={1} lines={[{ name: "load_1m", label: "1 min" }, { name: "load_5m", label: "5 min" }, { name: "load_15m", label: "15 min" }]} />
-        <Chart title={t("mon_network")} history={history} show={rate} max={10240}
+        <Chart title={t("mon_network")} history={history} show={rate} binary max={10240}
           lines={[{ name: "network_receive_bytes_per_second", label: t("dash_received") }, { name: "network_transmit_bytes_per_second", label: t("dash_sent") }]} />
-        <Chart title={t("mon_interfaces")} history={history} lines="interface_receive_bytes_per_second" show={rate} max={10240} empty={t("mon_not_here")} />
-        <Chart title={t("mon_disk")} history={history} show={bytes} max={most(history, "disk_total_bytes")} lines={[{ name: "disk_free_bytes", label: t("mon_disk") }]} />
-        <Chart title={t("mon_disk_io")} history={history} show={rate} max={10240} lines={[{ name: "disk_read_bytes_per_second", label: "read" }, { name: "disk_write_bytes_per_second", label: "write" }]} />
+        <Chart title={t("mon_interfaces")} history={history} lines="interface_receive_bytes_per_second" show={rate} binary max={10240} empty={t("mon_not_here")} />
+        <Chart title={t("mon_disk")} history={history} show={bytes} binary max={most(history, "disk_total_bytes")} lines={[{ name: "disk_free_bytes", label: t("mon_disk") }]} />
+        <Chart title={t("mon_disk_io")} history={history} show={rate} binary max={10240} lines={[{ name: "disk_read_bytes_per_second", label: "read" }, { name: "disk_write_bytes_per_second", label: "write" }]} />
         <Chart title={t("mon_pressure")} history={history} show={percent} max={0.1} empty={t("mon_not_here")}
           lines={[{ name: "pressure_cpu_some_ratio", label: t("mon_cpu") }, { name: "pressure_memory_some_ratio", label: t("mon_memory") }, { name: "pressure_io_some_ratio", label: t("mon_disk") }]} />
         <Chart title={t("mon_temperature")} history={history} lines="temperature_celsius" show={(n) => `${Math.round(n)} °C`} max={60} empty={t("mon_not_here")} />
