@@ -26,7 +26,7 @@ struct web {
     struct list requests;
     struct list streams;
     unsigned ticks; /* of streams_tick() */
-    size_t held;    /* bytes of bodies */
+    size_t held;    /* bytes of bodies and large answers */
     void (*closed)(void *ctx);
     void *closed_ctx;
 
@@ -70,6 +70,8 @@ struct web_request {
 enum MHD_Result web_on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
     const char *version, const char *upload, size_t *upload_size, void **state);
 void web_on_completed(void *ctx, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code);
+/* What all requests hold of bodies and of large answers is bounded. False: there is no room for so many more bytes of this one. */
+bool web_take_room(struct web_request *request, size_t more);
 /* Answers with these bytes, which are taken out of `body`; nothing where it has failed. */
 void web_answer_text(struct web_request *request, const char *type, struct buf *body);
 /* The answer is complete: it is queued when MHD asks. NULL: there was no memory for it, and the connection ends. */

@@ -415,8 +415,7 @@ static bool body_fits(struct web_request *r)
     return false;
 }
 
-/* What all requests hold of bodies is bounded. False: there is no room for so many more bytes of this one. */
-static bool take_room(struct web_request *r, size_t more)
+bool web_take_room(struct web_request *r, size_t more)
 {
     if (more > WEB_BODIES_MAX - MIN(r->web->held, (size_t)WEB_BODIES_MAX))
         return false;
@@ -465,7 +464,7 @@ enum MHD_Result web_on_request(void *ctx, struct MHD_Connection *connection, con
         return begin(web, connection, method, url, state);
     if (*upload_size) {
         /* Without a Content-Length nothing was said about how much would come. */
-        r->starved = r->starved || !take_room(r, *upload_size);
+        r->starved = r->starved || !web_take_room(r, *upload_size);
         if (!r->starved && buf_append(&r->body, upload, *upload_size) < 0)
             return MHD_NO;
         *upload_size = 0;

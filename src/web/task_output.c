@@ -25,6 +25,10 @@ enum { PAGE_BYTES = 256 * 1024 };
 static void on_result(struct web_request *r, const ProtobufCMessage *message)
 {
     const Taskworker__GetResultResponse *answer = (const void *)message;
+    if (!web_take_room(r, answer->result.len)) {
+        web_problem(r, MHD_HTTP_SERVICE_UNAVAILABLE, "too many large results are being fetched", 1000);
+        return;
+    }
     struct MHD_Response *response =
         MHD_create_response_from_buffer(answer->result.len, answer->result.data, MHD_RESPMEM_MUST_COPY);
     bool json = !strcmp(answer->content_type, "application/json");

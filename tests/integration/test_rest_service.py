@@ -281,6 +281,23 @@ def test_room_for_bodies(shared, rest):
     waiting.wait_until(lambda: rest.post("/api/v1/tasks", {**PYTHON, "source": "#" * (8 << 20)})[0] == 201)
 
 
+def test_room_for_results(make_node):
+    """Results that nobody fetches to the end are bounded together."""
+    node = make_node(authenticated=False, web=True, web_port=0, max_result_size="40M").start()
+    rest = Rest(port_of(node))
+    task = submit(rest, "result = 'x' * 25_000_000")
+    wait(rest, task)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            reader = stack.enter_context(socket.create_connection(("127.0.0.1", rest.port), timeout=60))
+            reader.sendall(f"GET /api/v1/tasks/{task}/result HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert reader.recv(100, socket.MSG_PEEK).startswith(b"HTTP/1.1 200")
+        status, value, headers = rest.get(f"/api/v1/tasks/{task}/result")
+        assert status == 503 and int(headers["Retry-After"]) > 0, value
+        assert rest.get("/api/status")[0] == 200
+    waiting.wait_until(lambda: rest.get(f"/api/v1/tasks/{task}/result")[0] == 200)
+
+
 def test_the_description(rest):
     status, value, _ = rest.get("/openapi.json")
     assert status == 200 and value["openapi"] == "3.1.0" and value["info"]["version"]
