@@ -44,7 +44,7 @@ function options(props: ChartProps, labels: string[], width: number): uPlot.Opti
   return {
     width,
     height: labels.length > 1 && labels.length <= 6 ? HEIGHT : HEIGHT + LEGEND,
-    padding: [12, 8, 0, 0],
+    padding: [12, 24, 0, 0],
     legend: { show: labels.length > 1 && labels.length <= 6 },
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
     scales: {
@@ -52,7 +52,7 @@ function options(props: ChartProps, labels: string[], width: number): uPlot.Opti
       y: { range: (_, __, high) => [0, props.fixed ? (props.max ?? 1) : Math.max(high ?? 0, props.max ?? 0) || 1] },
     },
     axes: [
-      { ...axis, space: 80, values: (_, splits) => splits.map((at) => clock(at, (splits[splits.length - 1] ?? 0) - (splits[0] ?? 0))) },
+      { ...axis, size: 28, space: 80, values: (_, splits) => splits.map((at) => clock(at, (splits[splits.length - 1] ?? 0) - (splits[0] ?? 0))) },
       { ...axis, size: 74, ...(props.binary ? { incrs: POWERS } : {}), values: (_, splits) => splits.map((value) => props.show(value)) },
     ],
     series: [
