@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Decodes `len` bytes into a text in out. False: it is too long, ends in the middle of a code, holds a NUL, or is not UTF-8. */
 bool address_decode(const char *s, size_t len, char *out, size_t size);
@@ -14,5 +15,11 @@ bool address_decode(const char *s, size_t len, char *out, size_t size);
  * `segment`, which is "" where there is no "*".
  */
 bool address_fits(const char *pattern, const char *path, char *segment, size_t size);
+
+/*
+ * One range of bytes (RFC 9110, section 14.2) of something that is `size` long: "bytes=0-9", "bytes=10-", "bytes=-5". 0 with where it begins and
+ * how long it is; -EINVAL: it is none, or several, and is to be taken no notice of; -ERANGE: nothing of it is there.
+ */
+int address_range(const char *text, uint64_t size, uint64_t *ret_from, uint64_t *ret_len);
 
 #endif

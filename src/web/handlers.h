@@ -28,6 +28,8 @@ void handle_log(struct web *web, struct web_request *request);
 void handle_log_chunks(struct web *web, struct web_request *request);
 void handle_log_events(struct web *web, struct web_request *request);
 void handle_events(struct web *web, struct web_request *request);
+/* file_content.c */
+void handle_file_content(struct web *web, struct web_request *request);
 /* history.c */
 void handle_history(struct web *web, struct web_request *request);
 /* metrics.c */

@@ -93,6 +93,8 @@ const struct web_route web_routes[] = {
         FILES("ListFiles", list_files_request, list_files_response)},
     {"GET", "/api/v1/files/*", .handle = handle_rpc, .about = "One file.",
         FILES("FindFile", file_request, file_response, "file_id")},
+    {"GET", "/api/v1/files/*/content", .handle = handle_file_content, .about = "What is in a file, or a range of it.",
+        FILES("GetStream", get_stream_request, get_stream_response, "file_id")},
     {"DELETE", "/api/v1/files/*", .changes = true, .handle = handle_rpc, .about = "Removes a file.",
         FILES("DeleteFile", file_request, delete_file_response, "file_id")},
     {"GET", "/api/v1/storage", .handle = handle_rpc, .about = "How full the storage is.",

@@ -137,6 +137,11 @@ void web_stream_add_header(struct web_stream *s, const char *name, const char *v
     memcpy(s->headers[s->n_headers++], copies, sizeof copies);
 }
 
+struct web_request *web_stream_request(struct web_stream *s)
+{
+    return s->request;
+}
+
 struct web_stream_note *web_stream_note(struct web_stream *s)
 {
     return &s->note;

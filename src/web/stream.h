@@ -35,6 +35,8 @@ void web_stream(struct web *web, struct web_request *request, const struct web_s
 void web_stream_set_size(struct web_stream *stream, uint64_t size);
 void web_stream_set_status(struct web_stream *stream, unsigned status);
 void web_stream_add_header(struct web_stream *stream, const char *name, const char *value);
+/* NULL: it has gone. */
+struct web_request *web_stream_request(struct web_stream *stream);
 /* For what callbacks have to remember: zero at first. */
 struct web_stream_note {
     uint64_t numbers[4];

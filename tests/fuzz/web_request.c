@@ -19,6 +19,9 @@ static void try_address(const char *path)
 {
     static const char *const patterns[] = {"/livez", "/api/v1/tasks/*", "/api/v1/tasks/*/log"};
     char segment[64];
+    uint64_t from, len;
+    if (address_range(path, 1000, &from, &len) == 0)
+        assert(len > 0 && from < 1000 && len <= 1000 - from);
     for (size_t i = 0; i < ARRAY_LEN(patterns); i++)
         if (address_fits(patterns[i], path, segment, sizeof segment))
             assert(text_is_utf8(segment, strlen(segment)) && (*segment != '\0') == (i > 0));

@@ -23,7 +23,7 @@ ROUTES = [
     ("POST", "/api/v1/tasks/none/stop", None, "submitter", 404), ("POST", "/api/v1/tasks/none/pause", None, "submitter", 404),
     ("POST", "/api/v1/tasks/none/resume", None, "submitter", 404), ("POST", "/api/v1/tasks/none/retry", {}, "submitter", 404),
     ("POST", "/api/v1/functions/none", {}, "submitter", 400), ("GET", "/api/v1/files", None, "viewer", 200),
-    ("GET", "/api/v1/files/none", None, "viewer", 404), ("DELETE", "/api/v1/files/none", None, "submitter", 404),
+    ("GET", "/api/v1/files/none", None, "viewer", 404), ("GET", "/api/v1/files/none/content", None, "viewer", 404), ("DELETE", "/api/v1/files/none", None, "submitter", 404),
     ("GET", "/api/v1/storage?one_user=true", None, "viewer", 200), ("GET", "/api/v1/whoami", None, "viewer", 200),
     ("GET", "/api/v1/users", None, "admin", 200), ("POST", "/api/v1/users", {"name": "X"}, "admin", 400),
     ("PATCH", "/api/v1/users/nobody", {"role": "VIEWER"}, "admin", 404), ("DELETE", "/api/v1/users/nobody", None, "admin", 404),

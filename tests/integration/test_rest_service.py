@@ -159,6 +159,50 @@ def test_bytes_that_are_no_text(rest):
     assert "ABC" in text and "\ufffd" in text
 
 
+def test_files_that_a_task_leaves(rest):
+    task = submit(rest, "import pathlib\npathlib.Path('out').mkdir()\npathlib.Path('out/a b.bin').write_bytes(bytes(range(256)) * 4096)\n"
+                        "pathlib.Path('out/empty').touch()", outputs=["out"])
+    wait(rest, task)
+    files = {f["filename"]: f for f in rest.get(f"/api/v1/files?prefix={task}/")[1]["files"]}
+    assert set(files) == {f"{task}/out/a b.bin", f"{task}/out/empty"}
+    file, whole = files[f"{task}/out/a b.bin"], bytes(range(256)) * 4096
+    path = f"/api/v1/files/{file['file_id']}/content"
+    status, value, headers = rest.get(path)
+    assert (status, value) == (200, whole) and int(headers["Content-Length"]) == len(whole)
+    assert headers["Content-Type"] == "application/octet-stream" and headers["Accept-Ranges"] == "bytes" and headers["ETag"] == f'"{file["sha256"]}"'
+    assert headers["Content-Disposition"] == "attachment; filename*=UTF-8''a%20b.bin"
+    for asked, begin, end in (("bytes=0-9", 0, 10), ("bytes=1048570-", 1048570, 1048576), ("bytes=-6", 1048570, 1048576), ("bytes=300000-300000", 300000, 300001)):
+        status, value, headers = rest.get(path, headers={"Range": asked})
+        assert (status, value) == (206, whole[begin:end]) and headers["Content-Range"] == f"bytes {begin}-{end - 1}/{len(whole)}", asked
+    status, value, headers = rest.get(path, headers={"Range": "bytes=1048576-"})
+    assert (status, value) == (416, b"") and headers["Content-Range"] == f"bytes */{len(whole)}"
+    assert rest.get(path, headers={"Range": "bytes=0-1,4-5"})[0] == 200
+    assert rest.get(path, headers={"Range": "bytes=0-1", "If-Range": '"another"'})[0] == 200
+    assert rest.get(path, headers={"Range": "bytes=0-1", "If-Range": f'"{file["sha256"]}"'})[0] == 206
+    assert rest.get(f"/api/v1/files/{files[f'{task}/out/empty']['file_id']}/content")[:2] == (200, b"")
+    assert rest.get(path + "?what=1")[0] == 400
+
+
+def test_a_file_that_is_damaged(make_node):
+    """It is never had as a whole, and neither is a part of it."""
+    node = make_node(authenticated=False, web=True, web_port=0).start()
+    rest = Rest(port_of(node))
+    task = submit(rest, "open('x', 'wb').write(bytes(range(256)) * 4096)", outputs=["x"])
+    wait(rest, task)
+    file = rest.get(f"/api/v1/files?prefix={task}/")[1]["files"][0]
+    path = f"/api/v1/files/{file['file_id']}/content"
+    assert len(rest.get(path)[1]) == 1 << 20
+    (blob,) = [p for p in node.storage.rglob("*") if p.is_file() and p.stat().st_size == 1 << 20 and p.read_bytes()[:256] == bytes(range(256))]
+    with open(blob, "r+b") as content:
+        content.seek(1000)
+        content.write(b"damage")
+    for asked in ({}, {"Range": "bytes=0-9"}, {"Range": "bytes=-9"}):
+        with contextlib.suppress(http.client.IncompleteRead):
+            status, _, _ = rest.get(path, headers=asked)
+            assert status == 500, asked
+    assert rest.get(f"/api/v1/files/{file['file_id']}")[1]["file"]["damaged"]
+
+
 def test_watching_tasks(rest, shared):
     events = Events(port_of(shared), "/api/events")
     assert events.answer.status == 200 and events.answer.headers.get_content_type() == "text/event-stream"

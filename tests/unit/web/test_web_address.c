@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -55,11 +56,53 @@ static void which_path_fits(void **state)
     }
 }
 
+static void ranges(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t size;
+        int r;
+        uint64_t from, len;
+    } cases[] = {
+        {"bytes=0-", 10, 0, 0, 10},
+        {"bytes=0-0", 10, 0, 0, 1},
+        {"bytes=3-5", 10, 0, 3, 3},
+        {"bytes=9-", 10, 0, 9, 1},
+        {"bytes=3-99", 10, 0, 3, 7},
+        {"bytes=3-18446744073709551615", 10, 0, 3, 7},
+        {"bytes=-3", 10, 0, 7, 3},
+        {"bytes=-99", 10, 0, 0, 10},
+        {"bytes=10-", 10, -ERANGE, 0, 0},
+        {"bytes=-0", 10, -ERANGE, 0, 0},
+        {"bytes=0-", 0, -ERANGE, 0, 0},
+        {"bytes=-5", 0, -ERANGE, 0, 0},
+        {"bytes=5-3", 10, -EINVAL, 0, 0},
+        {"bytes=-", 10, -EINVAL, 0, 0},
+        {"bytes=", 10, -EINVAL, 0, 0},
+        {"bytes=0-1,3-4", 10, -EINVAL, 0, 0},
+        {"bytes=a-", 10, -EINVAL, 0, 0},
+        {"bytes=+1-", 10, -EINVAL, 0, 0},
+        {"bytes= 1-", 10, -EINVAL, 0, 0},
+        {"bytes=99999999999999999999-", 10, -EINVAL, 0, 0},
+        {"bytes=000000000000000000000000000001-", 10, -EINVAL, 0, 0},
+        {"lines=0-", 10, -EINVAL, 0, 0},
+        {"", 10, -EINVAL, 0, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t from = 0, len = 0;
+        int r = address_range(cases[i].text, cases[i].size, &from, &len);
+        if (r != cases[i].r || from != cases[i].from || len != cases[i].len)
+            fail_msg("%s of %llu", cases[i].text, (unsigned long long)cases[i].size);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_decoded),
         cmocka_unit_test(which_path_fits),
+        cmocka_unit_test(ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,7 +113,7 @@ function Files({ task }: { task: Task }) {
       <h2>{t("task_files")}</h2>
       {asked.problem && <p class="hint">{why(asked.problem)}</p>}
       {asked.value?.files.length ? (
-        <ul class="list">{asked.value.files.map((file) => <li key={file.file_id}><span class="grow id">{file.filename.slice(task.task_id.length + 1)}</span><span class="hint">{bytes(file.size)}</span></li>)}</ul>
+        <ul class="list">{asked.value.files.map((file) => <li key={file.file_id}><a class="grow id" href={`/api/v1/files/${encodeURIComponent(file.file_id)}/content?${query([["user_id", task.owner]])}`} download>{file.filename.slice(task.task_id.length + 1)}</a><span class="hint">{bytes(file.size)}</span></li>)}</ul>
       ) : <p class="hint">{t("task_no_files")}</p>}
     </section>
   );
