@@ -17,11 +17,12 @@ import calls
 import packages
 import storage
 import tasks
+import web
 from harness import processes
 from harness.node import Programs
 from harness.stubs import Stubs
 
-PARTS = (calls, tasks, storage, packages)  # imported, each has put its own measurements into BENCHES
+PARTS = (calls, tasks, storage, packages, web)  # imported, each has put its own measurements into BENCHES
 
 
 def main():
