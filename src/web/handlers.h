@@ -21,6 +21,7 @@ void handle_tasks(struct web *web, struct web_request *request);
 void handle_stop_task(struct web *web, struct web_request *request);
 /* rpc.c */
 void handle_rpc(struct web *web, struct web_request *request);
+void handle_audit(struct web *web, struct web_request *request);
 void handle_submit(struct web *web, struct web_request *request);
 /* task_output.c */
 void handle_result(struct web *web, struct web_request *request);

@@ -118,6 +118,8 @@ const struct web_route web_routes[] = {
         ACCOUNTS("AddToken", add_token_request, new_token)},
     {"DELETE", "/api/v1/tokens/*", .changes = true, .handle = handle_rpc, .about = "Revokes a token.",
         ACCOUNTS("RevokeToken", revoke_token_request, revoke_token_response, "token_id")},
+    {"GET", "/api/v1/audit", .handle = handle_audit, .about = "What the audit log says, the newest first: 100 records, or `limit`, 1000 at most.",
+        ACCOUNTS("QueryAudit", query_audit_request, query_audit_response)},
     {"GET", "/api/v1/audit/check", .handle = handle_rpc, .about = "Reads the whole audit log and checks its chain of hashes.",
         ACCOUNTS("VerifyAudit", verify_audit_request, verify_audit_response)},
 };

@@ -12,6 +12,9 @@
 #include "web/internal.h"
 #include "web/message.h"
 #include "web/rpc.h"
+#include "web/stream.h"
+
+enum { AUDIT_DEFAULT = 100, AUDIT_MAX = 1000 };
 
 struct taking {
     ProtobufCMessage *message;
@@ -90,6 +93,49 @@ void handle_rpc(struct web *web, struct web_request *r)
     ProtobufCMessage *message = web_rpc_message(r, body);
     if (message)
         web_rpc_call(web, r, message, NULL);
+}
+
+/* --- the audit log --- */
+
+enum { NOTE_BEGUN };
+
+static void on_record(struct web_stream *stream, const ProtobufCMessage *message, struct buf *out)
+{
+    uint64_t *begun = &web_stream_note(stream)->numbers[NOTE_BEGUN];
+    const Taskworker__QueryAuditResponse *answer = (const void *)message;
+    json_t *packed = answer->record ? message_to_json(&answer->record->base) : NULL;
+    CLEANUP_FREE char *text = packed ? json_dumps(packed, JSON_COMPACT) : NULL;
+    json_decref(packed);
+    if (!text) /* only says that lines are damaged, which a check shows */
+        return;
+    (void)buf_append_str(out, *begun ? "," : "{\"records\":[");
+    (void)buf_append_str(out, text);
+    *begun = 1;
+}
+
+static void on_records_end(struct web_stream *stream, const struct tw_error *status, struct buf *out)
+{
+    if (status->code == TW_OK)
+        (void)buf_append_str(out, web_stream_note(stream)->numbers[NOTE_BEGUN] ? "]}" : "{\"records\":[]}");
+}
+
+void handle_audit(struct web *web, struct web_request *r)
+{
+    ProtobufCMessage *message = web_rpc_message(r, NULL);
+    Taskworker__QueryAuditRequest *query = (void *)message;
+    if (!query)
+        return;
+    query->limit = query->limit ? MIN(query->limit, (uint64_t)AUDIT_MAX) : AUDIT_DEFAULT;
+    web_stream(web, r,
+        &(struct web_stream_options){
+            .method = web_request_route(r)->rpc.method,
+            .request = message,
+            .answer = web_request_route(r)->rpc.answer,
+            .type = "application/json",
+            .message = on_record,
+            .ended = on_records_end,
+        });
+    protobuf_c_message_free_unpacked(message, NULL);
 }
 
 /* --- handing a task in --- */

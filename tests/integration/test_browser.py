@@ -267,6 +267,24 @@ def test_a_node_that_comes_back(driver, make_node):
     waiting.wait_until(lambda: "The node does not answer" not in browser.text(), seconds=30)
 
 
+def test_what_an_administrator_sees(driver, guarded, pb, stubs):
+    stubs.grpc.AccountServiceStub(guarded.channel).SetPassword(pb.SetPasswordRequest(user="admin", new_password="password of admin"))
+    browser = Browser(driver, port_of(guarded))
+    browser.open("/settings")
+    browser.type("input[name=user]", "admin")
+    browser.type("input[name=password]", "password of admin")
+    browser.click("button[type=submit]")
+    browser.shows("Users", "vic", "Latest acts", "user.password")
+    browser.type("form input[name=name][pattern]", "carl")
+    browser.click("button", "Add a user")
+    browser.shows("carl")
+    waiting.wait_until(lambda: "user.add carl" in browser.text())
+    browser.open("/logs")
+    browser.shows("ready: listening on")
+    browser.click("button", "Log out")
+    browser.shows("Log in")
+
+
 def test_login(driver, guarded):
     browser = Browser(driver, port_of(guarded))
     browser.open("/tasks")

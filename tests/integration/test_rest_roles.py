@@ -29,7 +29,7 @@ ROUTES = [
     ("PATCH", "/api/v1/users/nobody", {"role": "VIEWER"}, "admin", 404), ("DELETE", "/api/v1/users/nobody", None, "admin", 404),
     ("POST", "/api/v1/password", {"new_password": "short"}, "viewer", 400), ("GET", "/api/v1/tokens", None, "viewer", 200),
     ("POST", "/api/v1/tokens", {"token_name": ""}, "viewer", 400), ("DELETE", "/api/v1/tokens/none", None, "viewer", 404),
-    ("GET", "/api/v1/audit/check", None, "admin", 200),
+    ("GET", "/api/v1/audit?action=nothing", None, "admin", 200), ("GET", "/api/v1/audit/check", None, "admin", 200),
 ]
 UNLISTED = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/health"), ("POST", "/login"), ("POST", "/logout"), ("GET", "/api/events")}
 
@@ -95,6 +95,12 @@ def test_accounts(guarded_node):
     assert admin.call("DELETE", "/api/v1/users/eve")[0] == 200
     assert eve.get("/api/status")[0] == 401
     assert admin.get("/api/v1/audit/check")[1]["problem"] == "NONE"
+    records = admin.get("/api/v1/audit?object=eve&limit=1000")[1]["records"]
+    assert {"user.add", "user.remove"} <= {r["action"] for r in records} and all(r["user"] and len(r["hash"]) == 64 for r in records)
+    seqs = [r["seq"] for r in admin.get("/api/v1/audit?limit=3")[1]["records"]]
+    assert len(seqs) == 3 and seqs == sorted(seqs, reverse=True)
+    assert [r["seq"] for r in admin.get(f"/api/v1/audit?limit=1&before_seq={seqs[0]}")[1]["records"]] == seqs[1:2]
+    assert admin.get("/api/v1/audit?action=nothing")[1] == {"records": []}
 
 
 def test_a_watcher_whose_token_is_revoked(guarded_node):

@@ -44,6 +44,7 @@ export interface User { name: string; role: string; disabled: boolean; has_passw
 export interface Token {
   token_id: string; name: string; user: string; role: string; created_us: number; expires_us: number; used_us: number; revoked_us: number;
 }
+export interface AuditRecord { seq: number; time_us: number; user: string; from: string; action: string; object: string; outcome: string }
 export interface StoredFile { file_id: string; filename: string; size: number; modified_us: number }
 export interface Storage { files: number; bytes: number; blob_bytes: number; max_bytes: number }
 

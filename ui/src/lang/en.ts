@@ -30,7 +30,7 @@ export const en = {
   dash_warnings: "The node says", dash_received: "received", dash_sent: "sent",
 
   tasks_title: "Tasks", tasks_new: "New task", tasks_active: "Running", tasks_waiting: "Waiting", tasks_history: "Ended", tasks_all: "All",
-  tasks_type: "Type", tasks_label: "Label", tasks_label_hint: "key=value", tasks_state: "State", tasks_owner: "Owner", tasks_id: "Task", tasks_when: "Handed in",
+  tasks_type: "Type", tasks_label: "Label", tasks_label_hint: "key=value", tasks_state: "State", tasks_owner: "Owner", tasks_id: "Task", tasks_when: "When",
   tasks_time: "Time", tasks_actions: "Actions", tasks_none: "No tasks here.", tasks_none_filtered: "No task fits what was asked for.", tasks_more: "Older tasks",
   tasks_goto: "Go to task by id", tasks_go: "Go", tasks_any: "any", tasks_filter: "Filter",
   act_stop: "Stop", act_pause: "Pause", act_resume: "Go on", act_retry: "Run again", act_stop_sure: "Stop task {id}? What it has done so far is lost.",
@@ -69,7 +69,7 @@ export const en = {
   set_token_once: "This is the token. It is shown this once:", set_make: "Make", set_users: "Users", set_add_user: "Add a user", set_disabled: "disabled", set_disable: "Disable", set_enable: "Enable",
   set_remove: "Remove", set_remove_sure: "Remove {name} with all tokens? The name is never given again.", set_node: "Node", set_storage: "Storage", set_files: "{n} files, {size} of {max}",
   set_open: "This node runs in development mode: it has no accounts.", set_config: "The effective configuration with its origins: hivemind-worker --show-config. What a doctor would find: hivemind doctor.",
-  set_warnings: "What the node cannot do", set_no_warnings: "Nothing to complain about.", set_has_password: "has a password",
+  set_warnings: "What the node cannot do", set_no_warnings: "Nothing to complain about.", set_has_password: "has a password", set_audit: "Latest acts (audit log)", set_what: "What", set_who: "Who", set_from: "From", set_outcome: "Outcome",
   unit_d: "d", unit_h: "h", unit_m: "min", unit_s: "s", unit_ms: "ms", ago: "{time} ago", now: "now", in: "in {time}",
 };
 

@@ -30,7 +30,7 @@ export const zhTW: Texts = {
   dash_warnings: "節點訊息", dash_received: "接收", dash_sent: "傳送",
 
   tasks_title: "任務", tasks_new: "新任務", tasks_active: "執行中", tasks_waiting: "等待中", tasks_history: "已結束", tasks_all: "全部",
-  tasks_type: "類型", tasks_label: "標籤", tasks_label_hint: "鍵=值", tasks_state: "狀態", tasks_owner: "擁有者", tasks_id: "任務", tasks_when: "送出時間",
+  tasks_type: "類型", tasks_label: "標籤", tasks_label_hint: "鍵=值", tasks_state: "狀態", tasks_owner: "擁有者", tasks_id: "任務", tasks_when: "時間點",
   tasks_time: "時間", tasks_actions: "操作", tasks_none: "這裡沒有任務。", tasks_none_filtered: "沒有符合條件的任務。", tasks_more: "較早的任務",
   tasks_goto: "以編號前往任務", tasks_go: "前往", tasks_any: "不限", tasks_filter: "篩選",
   act_stop: "停止", act_pause: "暫停", act_resume: "繼續", act_retry: "重新執行", act_stop_sure: "要停止任務 {id} 嗎？已完成的部分將會遺失。",
@@ -69,6 +69,6 @@ export const zhTW: Texts = {
   set_token_once: "這是權杖，只顯示這一次：", set_make: "建立", set_users: "使用者", set_add_user: "新增使用者", set_disabled: "已停用", set_disable: "停用", set_enable: "啟用",
   set_remove: "移除", set_remove_sure: "要移除 {name} 及其所有權杖嗎？此名稱不會再次使用。", set_node: "節點", set_storage: "儲存空間", set_files: "{n} 個檔案，{size}，上限 {max}",
   set_open: "此節點以開發模式執行：沒有帳號。", set_config: "生效的設定與來源：hivemind-worker --show-config。檢查節點：hivemind doctor。",
-  set_warnings: "節點無法做到的事", set_no_warnings: "沒有需要注意的事。", set_has_password: "已設密碼",
+  set_warnings: "節點無法做到的事", set_no_warnings: "沒有需要注意的事。", set_has_password: "已設密碼", set_audit: "最近的操作（稽核日誌）", set_what: "操作", set_who: "使用者", set_from: "來源", set_outcome: "結果",
   unit_d: "天", unit_h: "小時", unit_m: "分", unit_s: "秒", unit_ms: "毫秒", ago: "{time}前", now: "現在", in: "{time}後",
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useState } from "preact/hooks";
-import { send, type NodeStatus, type Session, type Storage, type Token, type User } from "../api";
+import { send, type AuditRecord, type NodeStatus, type Session, type Storage, type Token, type User } from "../api";
 import { bytes, count, time } from "../format";
 import { t } from "../i18n";
 import { say, useAsked } from "../live";
@@ -118,13 +118,34 @@ function Users({ own }: { own: string }) {
   );
 }
 
+function Audit() {
+  const asked = useAsked<{ records: AuditRecord[] }>("/api/v1/audit?limit=50", 10000);
+  return (
+    <section class="panel">
+      <h2>{t("set_audit")}</h2>
+      {asked.problem && !asked.value && <Failure problem={asked.problem} again={asked.again} />}
+      <div class="scroll">
+        <table>
+          <thead><tr><th>{t("tasks_when")}</th><th>{t("set_who")}</th><th>{t("set_what")}</th><th>{t("set_from")}</th><th>{t("set_outcome")}</th></tr></thead>
+          <tbody>
+            {asked.value?.records.map((record) => (
+              <tr key={record.seq}><td>{time(record.time_us)}</td><td>{record.user || "–"}</td><td class="id">{record.action} {record.object}</td><td class="number">{record.from}</td>
+                <td><span class={`badge ${record.outcome === "OK" ? "completed" : "failed"}`}>{record.outcome.toLowerCase()}</span></td></tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
 export function Settings({ session }: { session: Session }) {
   const node = useAsked<NodeStatus>("/api/v1/node", 10000);
   const storage = useAsked<Storage>("/api/v1/storage", 0);
   return (
     <>
       <div class="title"><h1>{t("set_title")}</h1></div>
-      {session.login ? <><Tokens /><Password />{session.role === "admin" && <Users own={session.user} />}</> : <section class="panel"><p>{t("set_open")}</p></section>}
+      {session.login ? <><Tokens /><Password />{session.role === "admin" && <><Users own={session.user} /><Audit /></>}</> : <section class="panel"><p>{t("set_open")}</p></section>}
       <section class="panel">
         <h2>{t("set_node")}</h2>
         <dl class="facts">
