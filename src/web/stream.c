@@ -18,6 +18,7 @@ enum {
     OUT_MAX = 16 * 1024 * 1024, /* one message and a little */
     OUT_ENOUGH = 64 * 1024,     /* more waits in the service */
     BLOCK = 32 * 1024,
+    EVENT_BLOCK = 2 * 1024, /* there may be many, and each has one */
     HEADERS = 6,
     COMMENT_TICKS = 8,
 };
@@ -102,8 +103,9 @@ static ssize_t read_stream(void *ctx, uint64_t position UNUSED, char *to, size_t
 /* The headers go out, with what is there by now behind them. */
 static void begin_answer(struct web_stream *s)
 {
-    struct MHD_Response *response =
-        s->request ? MHD_create_response_from_callback(s->size, BLOCK, read_stream, s, NULL) : NULL;
+    struct MHD_Response *response = s->request
+        ? MHD_create_response_from_callback(s->size, s->options.events ? EVENT_BLOCK : BLOCK, read_stream, s, NULL)
+        : NULL;
     s->answered = true;
     if (response) {
         (void)MHD_add_response_header(response, "Content-Type", s->options.type);
